@@ -1,0 +1,5 @@
+//! Sans-IO codecs. A codec sees bytes and, where it must, the time; it returns events and bytes.
+//! It never touches a socket or a clock, so each can be tested, fuzzed and simulated by itself.
+#![forbid(unsafe_code)]
+
+pub mod http1;

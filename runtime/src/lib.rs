@@ -1,0 +1,1 @@
+//! What touches the machine. The only crate of Ringway with unsafe code, system calls and clocks.
