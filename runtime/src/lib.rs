@@ -1,1 +1,7 @@
 //! What touches the machine. The only crate of Ringway with unsafe code, system calls and clocks.
+
+pub mod buffer;
+pub mod clock;
+pub mod core;
+pub mod engine;
+pub mod net;

@@ -1,0 +1,236 @@
+//! What a stream has still to send: owned bytes and leases, in order.
+
+use std::collections::VecDeque;
+
+use super::Lease;
+
+/// Leases up to this many bytes are copied next to the bytes before them: one plain send is cheaper than a
+/// vectored one.
+const COPY_UP_TO: usize = 2048;
+
+enum Piece {
+    /// The owned bytes up to this offset.
+    Bytes(usize),
+    Lease(Lease),
+}
+
+/// An ordered queue of bytes to send. Owned bytes are written once, straight in; leases are sent from where they
+/// were received.
+#[derive(Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    pieces: VecDeque<Piece>,
+    /// Owned bytes that are already in `pieces`.
+    placed: usize,
+    /// Bytes already sent of what stands first.
+    sent: usize,
+    len: usize,
+}
+
+impl Outbox {
+    /// Bytes not yet sent.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is left to send.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Lets `write` append owned bytes.
+    pub fn write<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let before = self.bytes.len();
+        let result = write(&mut self.bytes);
+        // A writer only appends; whatever it took away must not be sent twice or lost silently.
+        debug_assert!(self.bytes.len() >= before, "a writer only appends");
+        self.len += self.bytes.len().saturating_sub(before);
+        result
+    }
+
+    /// Appends a lease, by copy when it is small.
+    pub fn push(&mut self, lease: Lease) {
+        if lease.is_empty() {
+            return;
+        }
+        if lease.len() <= COPY_UP_TO {
+            self.write(|bytes| bytes.extend_from_slice(&lease));
+            return;
+        }
+        self.place_bytes();
+        self.len += lease.len();
+        self.pieces.push_back(Piece::Lease(lease.relieved()));
+    }
+
+    fn place_bytes(&mut self) {
+        if self.bytes.len() > self.placed {
+            self.placed = self.bytes.len();
+            self.pieces.push_back(Piece::Bytes(self.placed));
+        }
+    }
+
+    /// The unsent bytes when they are all owned and contiguous.
+    pub(crate) fn contiguous(&self) -> Option<&[u8]> {
+        self.pieces.is_empty().then_some(self.bytes.as_slice())
+    }
+
+    /// Calls `each` with every unsent slice in order until it returns false.
+    pub(crate) fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8]) -> bool) {
+        let mut skip = self.sent;
+        let mut from = 0;
+        for piece in &self.pieces {
+            let slice = match piece {
+                Piece::Bytes(end) => {
+                    let slice = self.bytes.get(from..*end).unwrap_or_default();
+                    from = *end;
+                    slice
+                }
+                Piece::Lease(lease) => lease,
+            };
+            // `sent` counts within the first piece; owned bytes before it were dropped from the front.
+            let slice = slice.get(skip.min(slice.len())..).unwrap_or_default();
+            skip = 0;
+            if !slice.is_empty() && !each(slice) {
+                return;
+            }
+        }
+        let rest = self.bytes.get(self.placed..).unwrap_or_default();
+        if !rest.is_empty() {
+            each(rest);
+        }
+    }
+
+    /// Marks the first `count` unsent bytes as sent and lets go of leases that are done.
+    pub(crate) fn consume(&mut self, count: usize) {
+        let mut count = count.min(self.len);
+        self.len -= count;
+        if self.len == 0 {
+            self.clear();
+            return;
+        }
+        self.place_bytes();
+        let mut cut = 0;
+        while let Some(first) = self.pieces.front() {
+            let whole = match first {
+                Piece::Bytes(end) => end - cut,
+                Piece::Lease(lease) => lease.len(),
+            };
+            let left = whole - self.sent;
+            if count < left {
+                self.sent += count;
+                break;
+            }
+            count -= left;
+            self.sent = 0;
+            if let Some(Piece::Bytes(end)) = self.pieces.pop_front() {
+                cut = end;
+            }
+        }
+        if cut > 0 {
+            self.bytes.drain(..cut);
+            self.placed -= cut;
+            for piece in &mut self.pieces {
+                if let Piece::Bytes(end) = piece {
+                    *end -= cut;
+                }
+            }
+        }
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.pieces.clear();
+        self.placed = 0;
+        self.sent = 0;
+        self.len = 0;
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// Spare outboxes of one core, so that an idle stream holds none and a busy one allocates none.
+#[derive(Default)]
+pub struct Outboxes {
+    #[expect(clippy::vec_box, reason = "streams hold the box, so that an idle one costs a pointer")]
+    spare: Vec<Box<Outbox>>,
+}
+
+impl Outboxes {
+    /// Outboxes kept for reuse; more are freed.
+    const KEEP: usize = 1024;
+    /// An outbox that grew past this many bytes is freed.
+    const KEEP_BYTES: usize = 64 * 1024;
+    /// First capacity in bytes: an ordinary head with a small body.
+    const FIRST: usize = 2048;
+
+    /// An empty outbox.
+    pub fn take(&mut self) -> Box<Outbox> {
+        self.spare
+            .pop()
+            .unwrap_or_else(|| Box::new(Outbox { bytes: Vec::with_capacity(Self::FIRST), ..Outbox::default() }))
+    }
+
+    /// Takes `outbox` back for reuse.
+    pub fn give_back(&mut self, mut outbox: Box<Outbox>) {
+        if self.spare.len() < Self::KEEP && outbox.capacity() <= Self::KEEP_BYTES {
+            outbox.clear();
+            self.spare.push(outbox);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(Vec<u8>),
+        Push(usize),
+        Consume(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..40).prop_map(Step::Write),
+            (0usize..6000).prop_map(Step::Push),
+            (0usize..9000).prop_map(Step::Consume),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_outbox_sends_what_was_put_in_and_in_order(steps in proptest::collection::vec(step(), 0..40)) {
+            let mut outbox = Outbox::default();
+            let mut model: Vec<u8> = Vec::new();
+            for (turn, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Write(bytes) => {
+                        outbox.write(|out| out.extend_from_slice(&bytes));
+                        model.extend(bytes);
+                    }
+                    Step::Push(len) => {
+                        let bytes: Vec<u8> = (0..len).map(|at| (at + turn) as u8).collect();
+                        outbox.push(Lease::copied(&bytes));
+                        model.extend(bytes);
+                    }
+                    Step::Consume(count) => {
+                        outbox.consume(count);
+                        model.drain(..count.min(model.len()));
+                    }
+                }
+                let mut seen = Vec::new();
+                outbox.slices(|slice| { seen.extend_from_slice(slice); true });
+                prop_assert_eq!(&seen, &model);
+                prop_assert_eq!(outbox.len(), model.len());
+                if let Some(bytes) = outbox.contiguous() {
+                    prop_assert_eq!(bytes, &model[..]);
+                }
+            }
+        }
+    }
+}

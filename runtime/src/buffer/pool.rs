@@ -1,0 +1,296 @@
+//! A fixed set of equal receive buffers, lent out as reference-counted leases.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// The receive buffers of one core: `count` buffers of `size` bytes in one mapping.
+///
+/// A buffer is free, filled and leased, or (with the ring engine) lent to the kernel, which counts as free here.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    base: NonNull<u8>,
+    size: usize,
+    count: u16,
+    /// Leases on each buffer.
+    refs: Box<[Cell<u32>]>,
+    /// Buffers nobody leases; the engine takes from here.
+    free: RefCell<Vec<u16>>,
+    leased: Cell<u16>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: `base` came from mmap with exactly this length, and no lease is left: each holds the Rc.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.size * usize::from(self.count)) };
+    }
+}
+
+impl Pool {
+    /// Maps `count` buffers of `size` bytes. Pages are touched only when first used.
+    pub fn new(count: u16, size: usize) -> io::Result<Self> {
+        let bytes = size
+            .checked_mul(usize::from(count))
+            .filter(|&bytes| bytes > 0)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the buffer pool is empty or too large"))?;
+        // SAFETY: an anonymous private mapping with no fixed address aliases nothing.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mmap returned the null page"))?;
+        Ok(Self {
+            inner: Rc::new(Inner {
+                base,
+                size,
+                count,
+                refs: (0..count).map(|_| Cell::new(0)).collect(),
+                free: RefCell::new((0..count).rev().collect()),
+                leased: Cell::new(0),
+            }),
+        })
+    }
+
+    /// Bytes of one buffer.
+    pub fn buffer_size(&self) -> usize {
+        self.inner.size
+    }
+
+    /// Number of buffers.
+    pub fn count(&self) -> u16 {
+        self.inner.count
+    }
+
+    /// Buffers under lease now.
+    pub fn leased(&self) -> u16 {
+        self.inner.leased.get()
+    }
+
+    /// Whether fewer than a quarter of the buffers are left. Data that may stay long is then copied to the heap,
+    /// so that slow peers can never hold every buffer of the core.
+    pub fn is_low(&self) -> bool {
+        u32::from(self.inner.leased.get()) * 4 > u32::from(self.inner.count) * 3
+    }
+
+    /// Takes a free buffer for the engine to fill.
+    #[cfg_attr(not(test), expect(dead_code, reason = "engines that fill buffers themselves take them here"))]
+    pub(crate) fn take_free(&self) -> Option<u16> {
+        self.inner.free.borrow_mut().pop()
+    }
+
+    /// Gives a buffer back that was taken and never leased.
+    pub(crate) fn give_back(&self, id: u16) {
+        self.inner.free.borrow_mut().push(id);
+    }
+
+    /// Moves every free buffer out to `lend`, as the ring engine does before it enters the kernel.
+    pub(crate) fn drain_free(&self, mut lend: impl FnMut(u16)) {
+        for id in self.inner.free.borrow_mut().drain(..) {
+            lend(id);
+        }
+    }
+
+    /// Where buffer `id` starts.
+    pub(crate) fn address(&self, id: u16) -> *mut u8 {
+        debug_assert!(id < self.inner.count);
+        // SAFETY: `id` is below `count`, so the offset stays inside the mapping.
+        unsafe { self.inner.base.as_ptr().add(usize::from(id) * self.inner.size) }
+    }
+
+    /// Leases the first `len` bytes of the filled buffer `id`. When buffers are low, the bytes move to the heap
+    /// and the buffer is free again at once.
+    pub(crate) fn lease(&self, id: u16, len: usize) -> Lease {
+        debug_assert!(id < self.inner.count && len <= self.inner.size);
+        let refs = &self.inner.refs[usize::from(id)];
+        debug_assert_eq!(refs.get(), 0, "a buffer is leased once by the engine");
+        refs.set(1);
+        self.inner.leased.set(self.inner.leased.get() + 1);
+        let lease = Lease { owner: Owner::Pool(self.inner.clone(), id), start: 0, end: len as u32 };
+        if self.is_low() { lease.to_heap() } else { lease }
+    }
+}
+
+enum Owner {
+    Pool(Rc<Inner>, u16),
+    Heap(Rc<[u8]>),
+}
+
+/// Bytes that were received: a range of a pooled buffer, or of the heap when buffers are low.
+///
+/// Cloning shares the bytes. The buffer goes back when the last lease on it drops.
+pub struct Lease {
+    owner: Owner,
+    start: u32,
+    end: u32,
+}
+
+impl Lease {
+    /// A lease over a copy of `bytes` on the heap.
+    pub fn copied(bytes: &[u8]) -> Self {
+        Self { owner: Owner::Heap(Rc::from(bytes)), start: 0, end: bytes.len() as u32 }
+    }
+
+    fn to_heap(&self) -> Self {
+        Self::copied(self)
+    }
+
+    /// Whether the bytes live in a pooled buffer rather than on the heap.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.owner, Owner::Pool(..))
+    }
+
+    /// The same bytes, off the pool when its buffers are low.
+    #[must_use]
+    pub fn relieved(self) -> Self {
+        match &self.owner {
+            Owner::Pool(inner, _) if (Pool { inner: inner.clone() }).is_low() => self.to_heap(),
+            _ => self,
+        }
+    }
+
+    /// Bytes in the lease.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether no byte is left.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Drops the first `count` bytes, all of them when there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        self.start += count.min(self.len()) as u32;
+    }
+
+    /// Keeps the first `count` bytes only.
+    pub fn truncate(&mut self, count: usize) {
+        self.end = self.start + count.min(self.len()) as u32;
+    }
+
+    /// A lease on the bytes `start..end` of this one, sharing the buffer. The range is clamped.
+    #[must_use]
+    pub fn slice(&self, start: usize, end: usize) -> Self {
+        let mut part = self.clone();
+        part.truncate(end);
+        part.advance(start);
+        part
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        let owner = match &self.owner {
+            Owner::Pool(inner, id) => {
+                let refs = &inner.refs[usize::from(*id)];
+                refs.set(refs.get() + 1);
+                Owner::Pool(inner.clone(), *id)
+            }
+            Owner::Heap(heap) => Owner::Heap(heap.clone()),
+        };
+        Self { owner, start: self.start, end: self.end }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Owner::Pool(inner, id) = &self.owner {
+            let refs = &inner.refs[usize::from(*id)];
+            refs.set(refs.get() - 1);
+            if refs.get() == 0 {
+                inner.leased.set(inner.leased.get() - 1);
+                inner.free.borrow_mut().push(*id);
+            }
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        let bytes = match &self.owner {
+            Owner::Pool(inner, id) => {
+                // SAFETY: buffer `id` lies in the mapping, which the Rc keeps alive; while a lease exists nobody,
+                // the kernel included, writes to it.
+                unsafe {
+                    std::slice::from_raw_parts(inner.base.as_ptr().add(usize::from(*id) * inner.size), inner.size)
+                }
+            }
+            Owner::Heap(bytes) => bytes,
+        };
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("len", &self.len()).field("pooled", &self.is_pooled()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_buffer_comes_back_when_its_last_lease_drops() {
+        let pool = Pool::new(8, 64).unwrap();
+        let id = pool.take_free().unwrap();
+        let lease = pool.lease(id, 10);
+        let part = lease.slice(2, 4);
+        assert_eq!((lease.len(), part.len(), pool.leased()), (10, 2, 1));
+        drop(lease);
+        assert_eq!(pool.leased(), 1);
+        drop(part);
+        assert_eq!(pool.leased(), 0);
+        assert_eq!(pool.inner.free.borrow().len(), 8);
+    }
+
+    #[test]
+    fn when_buffers_are_low_bytes_move_to_the_heap() {
+        let pool = Pool::new(4, 64).unwrap();
+        let leases: Vec<Lease> = (0..4).map(|_| pool.lease(pool.take_free().unwrap(), 64)).collect();
+        assert_eq!(leases.iter().filter(|lease| lease.is_pooled()).count(), 3);
+        assert!(pool.take_free().is_some(), "the fourth buffer is free again");
+    }
+
+    proptest! {
+        #[test]
+        fn slicing_agrees_with_slices(
+            bytes in proptest::collection::vec(any::<u8>(), 0..50),
+            cuts in proptest::collection::vec((0usize..60, 0usize..60), 0..6),
+        ) {
+            let pool = Pool::new(4, 64).unwrap();
+            let id = pool.take_free().unwrap();
+            // SAFETY: the buffer is ours until it is leased, and 50 bytes fit.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pool.address(id), bytes.len()) };
+            let mut lease = pool.lease(id, bytes.len());
+            let mut model = &bytes[..];
+            for (start, end) in cuts {
+                lease = lease.slice(start, end);
+                let end = end.min(model.len());
+                model = &model[start.min(end)..end];
+                prop_assert_eq!(&*lease, model);
+            }
+            drop(lease);
+            prop_assert_eq!(pool.leased(), 0);
+        }
+    }
+}

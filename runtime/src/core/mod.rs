@@ -1,0 +1,5 @@
+//! What one data core is made of: its pinning, its tasks, its timers.
+
+pub mod cpus;
+pub(crate) mod tasks;
+pub(crate) mod timers;

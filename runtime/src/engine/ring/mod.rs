@@ -1,0 +1,309 @@
+//! The ring engine: one io_uring a core, driven by its one thread (`SINGLE_ISSUER`, `DEFER_TASKRUN`).
+//!
+//! The loop: reap every completion, run every ready task, then one enter that submits and waits. A completion only
+//! notes what happened and who must run; the work is done by tasks.
+
+mod conn;
+mod driver;
+mod listener;
+mod probe;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_uring::{cqueue, opcode, types};
+use slab::Slab;
+
+pub(crate) use conn::Stream;
+pub(crate) use listener::Listener;
+pub use probe::{Probe, probe};
+
+use self::conn::Conn;
+use self::driver::{Completion, Driver, Setup};
+use self::listener::Acceptor;
+use super::{BusyPoll, Config, Stats};
+use crate::buffer::{Outboxes, Pool};
+use crate::clock::Instant;
+use crate::core::cpus;
+use crate::core::tasks::{Remote, Tasks};
+use crate::core::timers::Wheel;
+
+/// What an entry in flight is for, kept in the top byte of its user data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Op {
+    Receive = 1,
+    Send = 2,
+    Connect = 3,
+    Accept = 4,
+    Doorbell = 5,
+    Cancel = 6,
+}
+
+/// User data: the operation, 24 bits of the slot's generation, the slot.
+fn user_data(op: Op, slot: u32, generation: u32) -> u64 {
+    (op as u64) << 56 | u64::from(generation & 0x00ff_ffff) << 32 | u64::from(slot)
+}
+
+/// Turns of the busy-poll loop between two looks at the clock.
+const SPINS_PER_LOOK: u32 = 16;
+
+/// One core's engine. Everything it holds belongs to its thread.
+pub(crate) struct Ring {
+    pub(crate) tasks: Tasks,
+    pub(crate) timers: RefCell<Wheel>,
+    now: Cell<Instant>,
+    io: RefCell<Io>,
+    pool: Pool,
+    remote: Arc<Remote>,
+    busy_poll: BusyPoll,
+    stats: Cell<Stats>,
+}
+
+/// What completions act upon.
+struct Io {
+    driver: Driver,
+    conns: Slab<Conn>,
+    acceptors: Slab<Acceptor>,
+    outboxes: Outboxes,
+    /// Spare headers for vectored sends.
+    #[expect(clippy::vec_box, reason = "the kernel reads the header where it is, so it must not move")]
+    vectors: Vec<Box<conn::Vectors>>,
+    /// Streams whose receive found no free buffer.
+    starved: Vec<u32>,
+    generation: u32,
+    /// Slots in the table of direct descriptors.
+    files: u32,
+    read_ahead: usize,
+    /// Whether the kernel ends a multishot receive by itself after so many bytes (Linux 6.17).
+    receive_cap: bool,
+    doorbell: OwnedFd,
+    stats: Stats,
+}
+
+impl Ring {
+    pub(crate) fn new(config: &Config) -> io::Result<Rc<Self>> {
+        let pool = Pool::new(config.buffers, config.buffer_size)?;
+        // The kernel refuses a table larger than the process's limit on open files.
+        let files = config.direct_descriptors.min(cpus::open_files()?.min(1 << 15) as u32).max(1);
+        let setup = Setup {
+            submission_entries: config.submission_entries,
+            completion_entries: config.submission_entries.saturating_mul(4),
+            files,
+        };
+        let driver = Driver::new(&setup, &pool)?;
+        // SAFETY: eventfd takes no pointers; the descriptor it returns is ours.
+        let doorbell = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        let bell = doorbell.try_clone()?;
+        let remote = Remote::new(move || {
+            let one = 1u64.to_ne_bytes();
+            // SAFETY: `one` is eight readable bytes, and the eventfd is open as long as this closure.
+            unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        });
+        let now = Instant::now();
+        let this = Rc::new(Self {
+            tasks: Tasks::new(remote.clone()),
+            timers: RefCell::new(Wheel::new(now)),
+            now: Cell::new(now),
+            io: RefCell::new(Io {
+                driver,
+                conns: Slab::new(),
+                acceptors: Slab::new(),
+                outboxes: Outboxes::default(),
+                vectors: Vec::new(),
+                starved: Vec::new(),
+                generation: 0,
+                files,
+                read_ahead: config.read_ahead.max(1),
+                receive_cap: probe::receive_cap(),
+                doorbell,
+                stats: Stats::default(),
+            }),
+            pool,
+            remote,
+            busy_poll: config.busy_poll,
+            stats: Cell::default(),
+        });
+        this.io.borrow_mut().arm_doorbell();
+        Ok(this)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats.get()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Runs tasks until `done` says so.
+    pub(crate) fn run(&self, done: &dyn Fn() -> bool) -> io::Result<()> {
+        let mut completions = Vec::with_capacity(256);
+        loop {
+            self.now.set(Instant::now());
+            self.io.borrow_mut().driver.reap(&mut completions);
+            for completion in completions.drain(..) {
+                self.complete(completion);
+            }
+            self.timers.borrow_mut().advance(self.now.get(), |waiter| self.tasks.wake(waiter));
+            self.tasks.take_remote();
+            let ran = self.tasks.run();
+            let mut io = self.io.borrow_mut();
+            io.stats.turns += 1;
+            io.stats.task_runs += ran as u64;
+            self.stats.set(io.stats);
+            if done() {
+                return Ok(());
+            }
+            io.revive_starved(&self.pool);
+            if self.tasks.has_ready() {
+                io.driver.enter(&self.pool, 0, None)?;
+                continue;
+            }
+            if !self.spin(&mut io)? {
+                self.sleep(&mut io)?;
+            }
+        }
+    }
+
+    /// Polls for events as long as the config says. True when something came.
+    fn spin(&self, io: &mut Io) -> io::Result<bool> {
+        let limit = match self.busy_poll {
+            BusyPoll::Off => return Ok(false),
+            BusyPoll::For(limit) => Some(limit),
+            BusyPoll::Always => None,
+        };
+        if io.driver.has_unsubmitted() {
+            io.driver.enter(&self.pool, 0, None)?;
+        }
+        let start = Instant::now();
+        let due = self.timers.borrow().next();
+        loop {
+            for _ in 0..SPINS_PER_LOOK {
+                if io.driver.has_events() {
+                    io.driver.enter(&self.pool, 0, None)?;
+                    return Ok(true);
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) || self.tasks.has_remote() {
+                return Ok(true);
+            }
+            if limit.is_some_and(|limit| now.since(start) >= limit) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn sleep(&self, io: &mut Io) -> io::Result<()> {
+        if !self.remote.may_sleep() {
+            return io.driver.enter(&self.pool, 0, None);
+        }
+        let timeout = self.timers.borrow().next().map(|due| due.since(Instant::now()));
+        let result = io.driver.enter(&self.pool, 1, timeout);
+        self.remote.awake();
+        result
+    }
+
+    fn complete(&self, completion: Completion) {
+        let slot = completion.user_data as u32;
+        let generation = (completion.user_data >> 32) as u32 & 0x00ff_ffff;
+        let op = (completion.user_data >> 56) as u8;
+        let more = cqueue::more(completion.flags);
+        let mut io = self.io.borrow_mut();
+        let waiter = if op == Op::Receive as u8 {
+            let buffer = cqueue::buffer_select(completion.flags);
+            io.received(&self.pool, slot, generation, completion.result, buffer, more)
+        } else if op == Op::Send as u8 {
+            io.sent(slot, generation, completion.result)
+        } else if op == Op::Connect as u8 {
+            io.connected(slot, generation, completion.result)
+        } else if op == Op::Accept as u8 {
+            io.accepted(slot, generation, completion.result, more)
+        } else {
+            if op == Op::Doorbell as u8 {
+                io.answer_doorbell(more);
+            }
+            return;
+        };
+        drop(io);
+        self.tasks.wake(waiter);
+    }
+
+    /// Ends every task and stream and waits until the kernel holds no buffer, at most for `limit`.
+    pub(crate) fn shut_down(&self, limit: Duration) {
+        self.tasks.clear();
+        let start = Instant::now();
+        let mut completions = Vec::new();
+        loop {
+            let mut io = self.io.borrow_mut();
+            if io.conns.is_empty() && io.acceptors.is_empty() {
+                return;
+            }
+            let waited = Instant::now().since(start);
+            if waited >= limit || io.driver.enter(&self.pool, 1, Some(limit.saturating_sub(waited))).is_err() {
+                break;
+            }
+            io.driver.reap(&mut completions);
+            drop(io);
+            for completion in completions.drain(..) {
+                self.complete(completion);
+            }
+        }
+        // The kernel may still write to the buffers: leaking them is the only safe end.
+        std::mem::forget(self.pool.clone());
+        for (_, conn) in &mut self.io.borrow_mut().conns {
+            conn.leak();
+        }
+    }
+}
+
+impl Io {
+    fn next_generation(&mut self) -> u32 {
+        self.generation = (self.generation + 1) & 0x00ff_ffff;
+        self.generation
+    }
+
+    fn arm_doorbell(&mut self) {
+        let entry = opcode::PollAdd::new(types::Fd(self.doorbell.as_raw_fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(user_data(Op::Doorbell, 0, 0));
+        // SAFETY: a poll names no memory, and the eventfd is open as long as the ring.
+        unsafe { self.driver.push(entry) };
+    }
+
+    /// Empties the doorbell, so that it rings again, and arms its poll where that ended.
+    fn answer_doorbell(&mut self, more: bool) {
+        let mut count = 0u64;
+        // SAFETY: `count` is eight writable bytes. The eventfd does not block, so an empty one returns at once.
+        unsafe { libc::read(self.doorbell.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+        if !more {
+            self.arm_doorbell();
+        }
+    }
+
+    fn cancel(&mut self, target: u64) {
+        let entry = opcode::AsyncCancel::new(target)
+            .build()
+            .flags(io_uring::squeue::Flags::SKIP_SUCCESS)
+            .user_data(user_data(Op::Cancel, 0, 0));
+        // SAFETY: a cancellation names no memory.
+        unsafe { self.driver.push(entry) };
+    }
+}

@@ -1,0 +1,353 @@
+//! What every engine must do, on real sockets.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use super::{Config, Engine, EngineKind, Listener, Stream, run};
+use crate::net::{ListenSpec, Placement, bind_for_cores};
+
+const KINDS: [EngineKind; 1] = [EngineKind::Ring];
+
+fn small() -> Config {
+    Config { buffers: 16, buffer_size: 4096, read_ahead: 8192, ..Config::default() }
+}
+
+fn listen(engine: &Engine) -> (SocketAddr, Listener) {
+    let spec = ListenSpec { address: "127.0.0.1:0".parse().unwrap(), backlog: 512, placement: Placement::Kernel };
+    let (address, mut sockets) = bind_for_cores(&spec, &[0]).unwrap();
+    (address, engine.listen(sockets.remove(0)))
+}
+
+async fn echo(stream: &Stream) -> io::Result<()> {
+    while let Some(lease) = stream.read().await? {
+        stream.with_outbox(|out| out.push(lease));
+        stream.flush();
+        poll_fn(|cx| stream.poll_unsent_at_most(cx, 16 * 1024)).await?;
+    }
+    stream.drained().await?;
+    stream.shut_down_write()
+}
+
+/// Runs an echo server beside `client`, which runs on a thread of its own, until that is done.
+fn with_echo<R: Send + 'static>(
+    kind: EngineKind,
+    config: &Config,
+    client: impl FnOnce(SocketAddr) -> R + Send + 'static,
+) -> R {
+    run(kind, config, |engine| async move {
+        let (address, listener) = listen(&engine);
+        let inner = engine.clone();
+        engine.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                inner.spawn(async move { drop(echo(&stream).await) });
+            }
+        });
+        join(move || client(address)).await
+    })
+    .unwrap()
+}
+
+/// Waits for a thread through a waker, as anything outside the core must.
+async fn join<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let state = std::sync::Arc::new(std::sync::Mutex::new((None, None::<std::task::Waker>)));
+    let inner = state.clone();
+    let handle = thread::spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let mut state = inner.lock().unwrap();
+        state.0 = Some(result);
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    });
+    let result = poll_fn(|cx| {
+        let mut state = state.lock().unwrap();
+        if let Some(result) = state.0.take() {
+            return std::task::Poll::Ready(result);
+        }
+        state.1 = Some(cx.waker().clone());
+        std::task::Poll::Pending
+    })
+    .await;
+    handle.join().unwrap();
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+/// Sends `bytes` while it reads the echo, and returns what came back.
+fn round_trip(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            writer.write_all(bytes).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        back
+    })
+}
+
+#[test]
+fn bytes_come_back_as_they_were() {
+    for kind in KINDS {
+        with_echo(kind, &small(), |address| {
+            for len in [0, 1, 100, 4096, 4097, 100_000, 3_000_000] {
+                let bytes = pattern(len);
+                assert_eq!(round_trip(address, &bytes), bytes, "{len} bytes");
+            }
+        });
+    }
+}
+
+#[test]
+fn many_streams_share_few_buffers() {
+    for kind in KINDS {
+        with_echo(kind, &Config { buffers: 4, ..small() }, |address| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| thread::spawn(move || assert_eq!(round_trip(address, &pattern(300_000)), pattern(300_000))))
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn queues_of_a_few_entries_lose_nothing() {
+    for kind in KINDS {
+        with_echo(kind, &Config { submission_entries: 2, direct_descriptors: 3, ..small() }, |address| {
+            let mut streams: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+            for turn in 0..20u8 {
+                for stream in &mut streams {
+                    stream.write_all(&[turn; 100]).unwrap();
+                }
+                for stream in &mut streams {
+                    let mut back = [0; 100];
+                    stream.read_exact(&mut back).unwrap();
+                    assert_eq!(back, [turn; 100]);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn short_connections_leave_nothing_behind() {
+    for kind in KINDS {
+        let left = run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let inner = engine.clone();
+            engine.spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    inner.spawn(async move { drop(echo(&stream).await) });
+                }
+            });
+            join(move || {
+                for turn in 0..2000u32 {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    match turn % 4 {
+                        0 => {
+                            stream.write_all(b"ping").unwrap();
+                            stream.shutdown(std::net::Shutdown::Write).unwrap();
+                            let mut back = Vec::new();
+                            stream.read_to_end(&mut back).unwrap();
+                            assert_eq!(back, b"ping");
+                        }
+                        1 => stream.write_all(b"and gone").unwrap(),
+                        2 => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+                        _ => {}
+                    }
+                }
+            })
+            .await;
+            // The last ones end when their end has been seen.
+            while engine.stats().streams > 0 {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+            (engine.stats().streams, engine.pool().leased())
+        })
+        .unwrap();
+        assert_eq!(left, (0, 0));
+    }
+}
+
+#[test]
+fn a_sender_that_is_not_read_is_held_back() {
+    for kind in KINDS {
+        let (sent, held) = run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let client = thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+                let chunk = vec![7; 64 * 1024];
+                let mut sent = 0usize;
+                // Far more than the socket buffers take.
+                while sent < 64 << 20 {
+                    match stream.write(&chunk) {
+                        Ok(count) => sent += count,
+                        Err(_) => break,
+                    }
+                }
+                (sent, stream)
+            });
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.watch();
+            let (sent, client) = join(move || client.join().unwrap()).await;
+            drop(client);
+            let held = engine.pool().leased();
+            let mut read = 0;
+            while let Ok(Some(lease)) = stream.read().await {
+                read += lease.len();
+            }
+            assert_eq!(read, sent, "what was held back arrives in the end");
+            (sent, held)
+        })
+        .unwrap();
+        assert!(sent < 64 << 20, "{kind:?}: the sender was never held back");
+        assert!(held <= 16, "{kind:?}: {held} buffers held");
+    }
+}
+
+#[test]
+fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, peer) = listener.accept().await.unwrap();
+            assert!(peer.ip().is_loopback());
+            outgoing.reset();
+            assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, _) = listener.accept().await.unwrap();
+            drop(incoming);
+            assert!(outgoing.read().await.unwrap().is_none());
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_refused_connect_is_an_error() {
+    for kind in KINDS {
+        let error = run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            drop(listener);
+            // Until the listener's last completion the port may still answer.
+            loop {
+                match engine.connect(address).await {
+                    Err(error) => return error,
+                    Ok(_) => engine.sleep(Duration::from_millis(1)).await,
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_idle_stream_notices_that_its_peer_went() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, _) = listener.accept().await.unwrap();
+            outgoing.watch();
+            assert!(outgoing.is_quiet());
+            drop(incoming);
+            while outgoing.is_quiet() {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn tasks_dropped_at_every_stage_leave_nothing_behind() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let accepted = Rc::new(Cell::new(0));
+            let (count, inner) = (accepted.clone(), engine.clone());
+            engine.spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    count.set(count.get() + 1);
+                    inner.spawn(async move { drop(echo(&stream).await) });
+                }
+            });
+            for polls in 0..40 {
+                let inner = engine.clone();
+                let mut work = Box::pin(async move {
+                    let stream = inner.connect(address).await?;
+                    for _ in 0..4 {
+                        stream.with_outbox(|out| out.write(|bytes| bytes.resize(bytes.len() + 60_000, 1)));
+                        stream.flush();
+                        let mut back = 0;
+                        while back < 60_000 {
+                            back += stream.read().await?.map_or(usize::MAX, |lease| lease.len());
+                        }
+                    }
+                    io::Result::Ok(())
+                });
+                // Polls it that many times, then drops it wherever it is.
+                let mut left = polls;
+                poll_fn(|cx| {
+                    if left == 0 || work.as_mut().poll(cx).is_ready() {
+                        return std::task::Poll::Ready(());
+                    }
+                    left -= 1;
+                    std::task::Poll::Pending
+                })
+                .await;
+            }
+            assert!(accepted.get() > 0);
+            while engine.stats().streams > 0 {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(engine.pool().leased(), 0);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn sleeping_tasks_wake_in_order_and_not_early() {
+    for kind in KINDS {
+        let order = run(kind, &small(), |engine| async move {
+            let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+            let start = engine.now();
+            let done = Rc::new(Cell::new(0));
+            for time in [30u64, 10, 20] {
+                let (inner, order, done) = (engine.clone(), order.clone(), done.clone());
+                engine.spawn(async move {
+                    inner.sleep(Duration::from_millis(time)).await;
+                    assert!(inner.now().since(start) >= Duration::from_millis(time));
+                    order.borrow_mut().push(time);
+                    done.set(done.get() + 1);
+                });
+            }
+            while done.get() < 3 {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+            order.take()
+        })
+        .unwrap();
+        assert_eq!(order, [10, 20, 30], "{kind:?}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The timer a task holds.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll};
+
+use super::{Engine, Kind};
+use crate::clock::Instant;
+use crate::core::timers::{TimerKey, Wheel};
+
+/// A deadline that can be moved at the cost of a store. It belongs to one task.
+pub struct Timer {
+    engine: Engine,
+    key: TimerKey,
+}
+
+impl Timer {
+    pub(super) fn new(engine: &Engine) -> Self {
+        let key = wheel(engine).borrow_mut().add();
+        Self { engine: engine.clone(), key }
+    }
+
+    /// Sets or moves the deadline.
+    pub fn set(&self, deadline: Instant) {
+        wheel(&self.engine).borrow_mut().set(self.key, Some(deadline));
+    }
+
+    /// Sets no deadline.
+    pub fn clear(&self) {
+        wheel(&self.engine).borrow_mut().set(self.key, None);
+    }
+
+    /// Ready once the deadline has passed; it stays so until moved.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut wheel = wheel(&self.engine).borrow_mut();
+        if wheel.deadline(self.key).is_some_and(|deadline| deadline <= self.engine.now()) {
+            return Poll::Ready(());
+        }
+        wheel.wait(self.key, cx, || match &self.engine.0 {
+            Kind::Ring(ring) => ring.tasks.waiter(cx),
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        wheel(&self.engine).borrow_mut().remove(self.key);
+    }
+}
+
+fn wheel(engine: &Engine) -> &RefCell<Wheel> {
+    match &engine.0 {
+        Kind::Ring(ring) => &ring.timers,
+    }
+}

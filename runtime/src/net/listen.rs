@@ -1,0 +1,252 @@
+//! One `SO_REUSEPORT` socket a core and address, with conflicts found before traffic is.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::clock::Instant;
+
+/// How long a port may still be held by a process that has just ended: the kernel tears a ring down late.
+const WAIT_FOR_PORT: Duration = Duration::from_secs(2);
+const RETRY_EVERY: Duration = Duration::from_millis(10);
+
+/// Which core gets a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// The kernel's hash over the addresses and ports.
+    #[default]
+    Kernel,
+    /// The core pinned to the CPU that received the connection's first packet (classic BPF on the group).
+    Cpu,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug)]
+pub struct ListenSpec {
+    /// Where to listen. An IPv6 address takes IPv6 only.
+    pub address: SocketAddr,
+    /// Connections the kernel queues for one core before it drops new ones.
+    pub backlog: i32,
+    /// Which core gets a new connection.
+    pub placement: Placement,
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Binds one socket for each CPU of `cpus`, in that order.
+///
+/// A plain bind comes first: behind `SO_REUSEPORT` a second process would silently share the port. An address in use
+/// is an error that names the holder where the machine tells it. Port 0 picks one port for all the cores.
+pub fn bind_for_cores(spec: &ListenSpec, cpus: &[usize]) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    let mut address = probe_free(spec.address)?;
+    let mut sockets = Vec::with_capacity(cpus.len());
+    for _ in cpus {
+        let socket = new_socket(address)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into()).map_err(|error| explain(address, &error))?;
+        if address.port() == 0 {
+            address = bound_address(&socket)?;
+        }
+        sockets.push(socket);
+    }
+    // The program goes on before the first listen, so that no connection is ever placed without it.
+    if spec.placement == Placement::Cpu
+        && let Some(first) = sockets.first()
+    {
+        steer_by_cpu(first, cpus)?;
+    }
+    for socket in &sockets {
+        socket.listen(spec.backlog)?;
+    }
+    Ok((address, sockets.into_iter().map(OwnedFd::from).collect()))
+}
+
+fn bound_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("a bound TCP socket has no IP address"))
+}
+
+/// Binds without sharing, to see whether anybody has the address, and lets go of it.
+fn probe_free(address: SocketAddr) -> io::Result<SocketAddr> {
+    let start = Instant::now();
+    loop {
+        let attempt = new_socket(address).and_then(|socket| {
+            socket.bind(&address.into())?;
+            // With SO_REUSEADDR only listening tells two listeners apart.
+            socket.listen(1)
+        });
+        match attempt {
+            Ok(()) => return Ok(address),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if let Some(holder) = holder(address) {
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        format!("cannot listen on {address}: {holder} listens there; stop it or choose another port"),
+                    ));
+                }
+                if Instant::now().since(start) >= WAIT_FOR_PORT {
+                    return Err(explain(address, &error));
+                }
+                std::thread::sleep(RETRY_EVERY);
+            }
+            Err(error) => return Err(explain(address, &error)),
+        }
+    }
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process or network namespace holds the port",
+        io::ErrorKind::PermissionDenied => "; ports under 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+}
+
+/// The process that listens on `address`, as far as /proc tells.
+fn holder(address: SocketAddr) -> Option<String> {
+    let inode = listening_inode(address)?;
+    let link = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let pid = process.file_name();
+        let Some(pid) = pid.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        for descriptor in descriptors.flatten() {
+            if fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str() == link.as_str()) {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                return Some(format!("process {pid} ({})", name.trim()));
+            }
+        }
+    }
+    None
+}
+
+/// Finds the socket that conflicts with `address` in the kernel's table of listeners.
+fn listening_inode(address: SocketAddr) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let table = if address.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    fs::read_to_string(table).ok()?.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (local, state) = (fields.next()?, fields.nth(1)?);
+        let (ip, port) = local.rsplit_once(':')?;
+        let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
+        let same_ip =
+            ip.bytes().all(|byte| byte == b'0') || address.ip().is_unspecified() || ip == proc_form(address.ip());
+        (state == LISTEN && same_port && same_ip).then(|| fields.nth(5)?.parse().ok()).flatten()
+    })
+}
+
+/// An address as /proc writes it: 32-bit groups in the machine's byte order.
+fn proc_form(ip: IpAddr) -> String {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    octets.chunks_exact(4).fold(String::new(), |mut text, group| {
+        let group = u32::from_ne_bytes([group[0], group[1], group[2], group[3]]);
+        let _ = write!(text, "{group:08X}");
+        text
+    })
+}
+
+/// Attaches a program to the group that returns the member whose core is pinned to the receiving CPU; members are
+/// numbered in the order of binding. A CPU without a core falls to the CPU's number modulo the members.
+fn steer_by_cpu(socket: &Socket, cpus: &[usize]) -> io::Result<()> {
+    // Offsets of struct sk_filter's extensions, from linux/filter.h.
+    const CPU: u32 = (-0x1000_i32 + 36) as u32;
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, CPU)];
+    for (member, &cpu) in cpus.iter().enumerate() {
+        program.push(libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, cpu as u32) });
+        program.push(statement(libc::BPF_RET | libc::BPF_K, member as u32));
+    }
+    program.push(statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, cpus.len() as u32));
+    program.push(statement(libc::BPF_RET | libc::BPF_A, 0));
+    let length = u16::try_from(program.len())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "too many cores for steering by CPU"))?;
+    let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+    // SAFETY: `program` points to `len` valid instructions that outlive the call, and its true size is passed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    Err(io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(address: &str) -> ListenSpec {
+        ListenSpec { address: address.parse().unwrap(), backlog: 16, placement: Placement::Kernel }
+    }
+
+    #[test]
+    fn every_core_gets_its_own_socket_on_the_same_port() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (address, sockets) = bind_for_cores(&spec(address), &[0, 1, 2]).unwrap();
+            assert_eq!(sockets.len(), 3);
+            assert_ne!(address.port(), 0);
+            for socket in &sockets {
+                assert_eq!(socket2::SockRef::from(socket).local_addr().unwrap().as_socket(), Some(address));
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_that_names_the_holder() {
+        let (address, _sockets) = bind_for_cores(&spec("127.0.0.1:0"), &[0]).unwrap();
+        let error = bind_for_cores(&spec(&address.to_string()), &[0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let message = error.to_string();
+        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(message.contains(&address.to_string()), "{message}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_an_error_that_says_so() {
+        let error = bind_for_cores(&spec("192.0.2.1:0"), &[0]).unwrap_err();
+        assert!(error.to_string().contains("no such address"), "{error}");
+    }
+
+    #[test]
+    fn steering_by_cpu_is_accepted_by_the_kernel_and_places_connections() {
+        let cpus = crate::core::cpus::allowed().unwrap();
+        let steered = ListenSpec { placement: Placement::Cpu, ..spec("127.0.0.1:0") };
+        let (address, sockets) = bind_for_cores(&steered, &cpus).unwrap();
+        let (at, &cpu) = cpus.iter().enumerate().next_back().unwrap();
+        std::thread::spawn(move || {
+            crate::core::cpus::pin(cpu).unwrap();
+            std::net::TcpStream::connect(address).unwrap()
+        })
+        .join()
+        .unwrap();
+        // On loopback the first packet is received on the CPU that sent it.
+        let listener = std::net::TcpListener::from(sockets.into_iter().nth(at).unwrap());
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().unwrap();
+    }
+}

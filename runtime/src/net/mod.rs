@@ -1,0 +1,37 @@
+//! Sockets: listeners, their placement over cores, and the options of a stream.
+
+mod listen;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+pub use listen::{ListenSpec, Placement, bind_for_cores};
+
+/// A new TCP socket towards `address`, with small writes sent at once.
+pub(crate) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
+/// Who is at the other end.
+pub(crate) fn peer_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    SockRef::from(socket)
+        .peer_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the peer has no IP address"))
+}
+
+pub(crate) fn shut_down_write(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).shutdown(std::net::Shutdown::Write)
+}
+
+/// Makes the coming close a reset, so that the peer cannot take what it got for the whole.
+pub(crate) fn reset_on_close(socket: &(impl AsFd + AsRawFd)) {
+    // A socket that cannot linger is closed already, and that is all a reset would do.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
