@@ -1,5 +1,6 @@
 //! What the fields of a head say of its body and its connection (RFC 9112 sections 6 and 9).
 
+use super::line::is_lower;
 use super::values::{LengthError, content_length, is_token, list, trim};
 use super::{Field, FramingError, Known, Span, Version};
 
@@ -57,13 +58,15 @@ pub(super) fn survey(input: &[u8], fields: &mut [Field], version: Version) -> Re
                 })?);
             }
             Known::TransferEncoding => codings.add(field.value.of(input))?,
+            // What nearly all that send it say.
+            Known::Connection if is_lower(field.value.of(input), b"keep-alive") => found.keep_alive = true,
             Known::Connection => {
                 for option in list(field.value.of(input)) {
-                    if option.eq_ignore_ascii_case(b"close") {
+                    if is_lower(option, b"close") {
                         found.close = true;
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    } else if is_lower(option, b"keep-alive") {
                         found.keep_alive = true;
-                    } else if option.eq_ignore_ascii_case(b"upgrade") {
+                    } else if is_lower(option, b"upgrade") {
                         option_upgrade = true;
                     } else if !is_token(option) {
                         return Err(FramingError::BadConnection);
@@ -121,7 +124,7 @@ impl Codings {
             if !is_token(coding) {
                 return Err(FramingError::BadEncoding);
             }
-            self.last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.last_is_chunked = is_lower(coding, b"chunked");
             if self.last_is_chunked {
                 self.chunked += 1;
             } else {

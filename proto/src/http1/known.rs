@@ -1,5 +1,7 @@
 //! The fields a strict proxy acts on.
 
+use super::line::is_lower;
+
 /// Declares the known fields: the variant, the lower-case name, and whether it is for one connection only.
 macro_rules! known {
     ($( $variant:ident $name:literal $connection:literal, )*) => {
@@ -82,36 +84,55 @@ impl Known {
     /// The field a name stands for, whatever its case.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        // By length first: at most four names share one, and most differ in their first byte.
-        let candidates: &[Self] = match name.len() {
-            2 => &[Self::Te],
-            3 => &[Self::Via, Self::Age],
-            4 => &[Self::Host, Self::Date, Self::Vary],
-            5 => &[Self::Range],
-            6 => &[Self::Cookie, Self::Expect, Self::Server, Self::Origin],
-            7 => &[Self::Upgrade, Self::Trailer],
-            8 => &[Self::Location],
-            9 => &[Self::Forwarded, Self::XRealIp],
-            10 => &[Self::Connection, Self::KeepAlive, Self::SetCookie],
-            12 => &[Self::ContentType, Self::MaxForwards],
-            13 => &[Self::CacheControl, Self::Authorization, Self::ContentRange],
-            14 => &[Self::ContentLength, Self::Http2Settings],
-            15 => &[Self::XForwardedFor],
-            16 => &[
-                Self::ContentEncoding,
-                Self::XForwardedHost,
-                Self::XForwardedPort,
-                Self::ProxyConnection,
-                Self::WwwAuthenticate,
-            ],
-            17 => &[Self::TransferEncoding, Self::XForwardedProto],
-            18 => &[Self::ProxyAuthenticate],
-            19 => &[Self::ProxyAuthorization],
-            25 => &[Self::ProxyAuthenticationInfo],
-            _ => &[],
-        };
-        candidates.iter().copied().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes())).unwrap_or_default()
+        // Length and first letter leave one candidate, or none for most names that are not known.
+        let letter = |at: usize| name.get(at).map_or(0, |byte| byte | 0x20);
+        match (name.len(), letter(0)) {
+            (2, b't') => same(name, b"te", Self::Te),
+            (3, b'v') => same(name, b"via", Self::Via),
+            (3, b'a') => same(name, b"age", Self::Age),
+            (4, b'h') => same(name, b"host", Self::Host),
+            (4, b'd') => same(name, b"date", Self::Date),
+            (4, b'v') => same(name, b"vary", Self::Vary),
+            (5, b'r') => same(name, b"range", Self::Range),
+            (6, b'c') => same(name, b"cookie", Self::Cookie),
+            (6, b'e') => same(name, b"expect", Self::Expect),
+            (6, b's') => same(name, b"server", Self::Server),
+            (6, b'o') => same(name, b"origin", Self::Origin),
+            (7, b'u') => same(name, b"upgrade", Self::Upgrade),
+            (7, b't') => same(name, b"trailer", Self::Trailer),
+            (8, b'l') => same(name, b"location", Self::Location),
+            (9, b'f') => same(name, b"forwarded", Self::Forwarded),
+            (9, b'x') => same(name, b"x-real-ip", Self::XRealIp),
+            (10, b'c') => same(name, b"connection", Self::Connection),
+            (10, b'k') => same(name, b"keep-alive", Self::KeepAlive),
+            (10, b's') => same(name, b"set-cookie", Self::SetCookie),
+            (12, b'c') => same(name, b"content-type", Self::ContentType),
+            (12, b'm') => same(name, b"max-forwards", Self::MaxForwards),
+            (13, b'c') if letter(1) == b'a' => same(name, b"cache-control", Self::CacheControl),
+            (13, b'c') => same(name, b"content-range", Self::ContentRange),
+            (13, b'a') => same(name, b"authorization", Self::Authorization),
+            (14, b'c') => same(name, b"content-length", Self::ContentLength),
+            (14, b'h') => same(name, b"http2-settings", Self::Http2Settings),
+            (15, b'x') => same(name, b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'c') => same(name, b"content-encoding", Self::ContentEncoding),
+            (16, b'x') if letter(12) == b'h' => same(name, b"x-forwarded-host", Self::XForwardedHost),
+            (16, b'x') => same(name, b"x-forwarded-port", Self::XForwardedPort),
+            (16, b'p') => same(name, b"proxy-connection", Self::ProxyConnection),
+            (16, b'w') => same(name, b"www-authenticate", Self::WwwAuthenticate),
+            (17, b't') => same(name, b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => same(name, b"x-forwarded-proto", Self::XForwardedProto),
+            (18, b'p') => same(name, b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => same(name, b"proxy-authorization", Self::ProxyAuthorization),
+            (25, b'p') => same(name, b"proxy-authentication-info", Self::ProxyAuthenticationInfo),
+            _ => Self::Other,
+        }
     }
+}
+
+/// `known` if `name` is `lower` in any case.
+#[inline]
+fn same<const N: usize>(name: &[u8], lower: &[u8; N], known: Known) -> Known {
+    if is_lower(name, lower) { known } else { Known::Other }
 }
 
 #[cfg(test)]

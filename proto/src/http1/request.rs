@@ -306,7 +306,7 @@ fn path_and_query(bytes: &[u8], at: usize) -> Result<(Span, Option<Span>), Reque
     let Some(mark) = memchr2(b'?', b'#', bytes) else {
         return Ok((Span::new(at, end), None));
     };
-    if memchr(b'#', bytes.get(mark..).unwrap_or_default()).is_some() {
+    if bytes.get(mark..).unwrap_or_default().contains(&b'#') {
         return Err(RequestError::TargetFragment);
     }
     Ok((Span::new(at, at + mark), Some(Span::new(at + mark + 1, end))))

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::line::{is_space, is_token_byte, text_len};
+use super::line::{is_name_byte, is_space, is_token_byte, text_len};
 
 /// Longest host in an authority, in bytes: that of a name in DNS, with its last dot (RFC 1035 section 2.3.4).
 const HOST_MAX: usize = 254;
@@ -86,12 +86,7 @@ pub fn authority(value: &[u8]) -> Option<Authority<'_>> {
         address.parse::<Ipv6Addr>().ok()?;
         (host, rest)
     } else {
-        let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-        let (host, rest) = value.split_at_checked(end)?;
-        if !is_name(host) {
-            return None;
-        }
-        (host, rest)
+        value.split_at_checked(name_len(value)?)?
     };
     match rest {
         [] => Some(Authority { host, port: None }),
@@ -100,18 +95,20 @@ pub fn authority(value: &[u8]) -> Option<Authority<'_>> {
     }
 }
 
-fn is_name(host: &[u8]) -> bool {
-    let mut after_dot = true;
-    for &byte in host {
-        match byte {
-            b'.' if after_dot => return false,
-            b'.' => after_dot = true,
-            b'-' | b'_' | b'~' => after_dot = false,
-            _ if byte.is_ascii_alphanumeric() => after_dot = false,
-            _ => return false,
+/// Bytes of the host's name at the start of `value`.
+fn name_len(value: &[u8]) -> Option<usize> {
+    let mut label_start = 0;
+    for (at, &byte) in value.iter().enumerate() {
+        if byte == b'.' {
+            if at == label_start {
+                return None;
+            }
+            label_start = at + 1;
+        } else if !is_name_byte(byte) {
+            return (1..=HOST_MAX).contains(&at).then_some(at);
         }
     }
-    !host.is_empty() && host.len() <= HOST_MAX
+    (1..=HOST_MAX).contains(&value.len()).then_some(value.len())
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
