@@ -1,1 +1,35 @@
-//! HTTP/1.0 and HTTP/1.1 (RFC 9112).
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112), both directions.
+//!
+//! - [`decode_request`] and [`decode_response`] turn the bytes at the start of a buffer into a head made of
+//!   ranges ([`Span`]) of that buffer; nothing is copied and nothing is allocated once the field list has grown.
+//! - [`Body`] walks a message body by its [`Framing`] and says which bytes are data.
+//! - [`encode`] appends start lines, fields and chunk framing to a buffer.
+//! - [`values`] reads the small grammars inside field values.
+//!
+//! The codec refuses and never repairs: whatever two parsers could read in two ways is an error with a stable
+//! code. The same bytes give the same answer in whatever pieces they arrive.
+
+mod body;
+pub mod encode;
+mod error;
+mod framing;
+mod head;
+mod known;
+mod line;
+mod request;
+mod response;
+mod scan;
+mod span;
+pub mod values;
+
+pub use body::{Body, Event, EventKind, Trailers};
+pub use error::{BodyError, FieldError, FramingError, RequestError, ResponseError};
+pub use head::{Field, Framing, Limits, Method, Progress, RequestHead, ResponseHead, Target, TargetForm, Version};
+pub use known::Known;
+pub use request::decode_request;
+pub use response::decode_response;
+pub use scan::HeadScan;
+pub use span::Span;
+
+#[cfg(test)]
+mod tests;
