@@ -475,3 +475,6 @@ fn settle(list: &mut Vec<Candidate>, routes: &[Conditions]) -> Vec<(usize, usize
     });
     conflicts
 }
+
+#[cfg(test)]
+mod tests;
