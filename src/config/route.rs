@@ -1,0 +1,187 @@
+//! `[[route]]`.
+
+use super::policy::{self, PolicySection};
+use super::reader::Otherwise::{Is, Required, Words};
+use super::reader::{Fields, Problem, Read, Section, Spanned, key};
+use super::values::{boolean, duration, is_token, method, name, size_or_unlimited, string};
+use crate::plan::{BodyLimit, HostPattern, Predicate, Test};
+use std::ops::Range;
+use std::time::Duration;
+use toml_edit::{Item, Value};
+
+pub(super) const SECTION: Section = Section {
+    title: "[[route]]",
+    keys: &[
+        key("name", "name", Required),
+        key("hosts", "list of hosts", Words("any host")),
+        key("path", "path template", Required),
+        key("methods", "list of methods", Words("any method")),
+        key("headers", "table of tests", Is("{}")),
+        key("query", "table of tests", Is("{}")),
+        key("policies", "list of names or tables", Is("[]")),
+        key("upstream", "name", Words("a `service` instead")),
+        key("service", "name", Words("an `upstream` instead")),
+        key("timeout", "table", Words("that of the upstream")),
+        key("body", "size or \"unlimited\"", Words("`body` of the listener's limits")),
+    ],
+};
+
+pub(super) const TIMEOUT: Section =
+    Section { title: "[route.timeout]", keys: &[key("total", "duration", Words("that of the upstream"))] };
+
+pub(super) const TEST: Section =
+    Section { title: "tests of headers and query", keys: &[key("prefix", "string", Required)] };
+
+/// A route, as the config has it.
+#[derive(Clone, Debug)]
+pub struct RouteSection {
+    /// Where it begins.
+    pub span: Range<usize>,
+    /// Its name.
+    pub name: Option<Spanned<String>>,
+    /// Any host when empty.
+    pub hosts: Vec<Spanned<HostPattern>>,
+    /// A path template, not checked yet.
+    pub path: Option<Spanned<String>>,
+    /// Any method when empty.
+    pub methods: Vec<Spanned<String>>,
+    pub(crate) headers: Vec<Predicate>,
+    pub(crate) query: Vec<Predicate>,
+    /// In the order they apply.
+    pub policies: Vec<PolicyRef>,
+    /// What answers.
+    pub target: Option<Target>,
+    /// See [`crate::plan::Route::total_timeout`].
+    pub total_timeout: Option<Duration>,
+    /// See [`crate::plan::Route::body`].
+    pub body: Option<BodyLimit>,
+}
+
+/// A policy of a route.
+#[derive(Clone, Debug)]
+pub enum PolicyRef {
+    /// One that has a name.
+    Named(Spanned<String>),
+    /// One written in its route.
+    Inline(PolicySection),
+}
+
+/// What answers a route.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The upstream of this name.
+    Upstream(Spanned<String>),
+    /// The service of this name.
+    Service(Spanned<String>),
+}
+
+pub(super) fn read(fields: &Fields<'_>) -> RouteSection {
+    let hosts = fields.list("hosts", |value| HostPattern::parse(&string(value)?).map_err(Problem::new));
+    let methods = fields.list("methods", method);
+    for (key, is_empty) in
+        [("hosts", hosts.as_ref().is_some_and(Vec::is_empty)), ("methods", methods.as_ref().is_some_and(Vec::is_empty))]
+    {
+        let is_empty_list = |value: &Value| Ok(value.as_array().is_some_and(toml_edit::Array::is_empty));
+        if is_empty && fields.get(key, is_empty_list).is_some_and(|empty| empty.value) {
+            let problem = Problem::new("an empty list matches nothing").with_help("leave the key out to match any");
+            fields.complain(key, fields.key_span(key), problem);
+        }
+    }
+    let mut body = None;
+    fields.set("body", &mut body, |value| {
+        size_or_unlimited(value).map(|size| Some(size.map_or(BodyLimit::Unlimited, BodyLimit::Bytes)))
+    });
+    let total = fields.table("timeout", &TIMEOUT).and_then(|fields| fields.get("total", duration));
+    RouteSection {
+        span: fields.span.clone(),
+        name: fields.required("name", name),
+        hosts: hosts.unwrap_or_default(),
+        path: fields.required("path", string),
+        methods: methods.unwrap_or_default(),
+        headers: predicates(fields, "headers"),
+        query: predicates(fields, "query"),
+        policies: policies(fields),
+        target: target(fields),
+        total_timeout: total.map(|total| total.value),
+        body,
+    }
+}
+
+fn target(fields: &Fields<'_>) -> Option<Target> {
+    let upstream = fields.get("upstream", name);
+    let service = fields.get("service", name);
+    match (fields.has("upstream"), fields.has("service")) {
+        (false, false) => {
+            let message = "this route has neither `upstream` nor `service`";
+            fields.diags.push(super::Diagnostic::error(fields.span.clone(), message).help("give it one of them"));
+        }
+        (true, true) => {
+            let message = "a route has either `upstream` or `service`";
+            let diagnostic = super::Diagnostic::error(fields.key_span("service"), message);
+            fields.diags.push(diagnostic.also(fields.key_span("upstream"), "and this"));
+        }
+        _ => {}
+    }
+    upstream.map(Target::Upstream).or(service.map(Target::Service))
+}
+
+fn policies(fields: &Fields<'_>) -> Vec<PolicyRef> {
+    let path = fields.path_of("policies");
+    let read = |value: &Value| match value.as_inline_table() {
+        None => string(value).map(|_| None).map_err(|_| Problem::new("the name of a policy, or a table, is wanted")),
+        Some(table) => {
+            let span = value.span().unwrap_or(fields.key_span("policies"));
+            let name = Spanned { value: path.clone(), span };
+            Ok(Some(policy::read(name, table, fields, &path)))
+        }
+    };
+    let mut names = Vec::new();
+    let all = fields.list("policies", |value| {
+        names.push(value.as_str().unwrap_or_default().to_owned());
+        let policy = read(value);
+        if policy.is_err() {
+            names.pop();
+        }
+        policy
+    });
+    let reference = |(policy, name): (Spanned<Option<PolicySection>>, String)| match policy.value {
+        Some(inline) => PolicyRef::Inline(inline),
+        None => PolicyRef::Named(Spanned { value: name, span: policy.span }),
+    };
+    all.unwrap_or_default().into_iter().zip(names).map(reference).collect()
+}
+
+fn predicates(fields: &Fields<'_>, key: &str) -> Vec<Predicate> {
+    let mut predicates = Vec::new();
+    for (name, item) in fields.entries(key) {
+        if key == "headers" && !is_token(&name.value) {
+            let problem = Problem::new(format!("\"{}\" is no field name", name.value));
+            fields.complain(key, name.span.clone(), problem);
+        }
+        let test = match item.as_table_like() {
+            Some(table) => {
+                let path = fields.path_of(&format!("{key}.{}", name.value));
+                let own = Fields::new(table, &path, name.span.clone(), &TEST, fields.diags);
+                own.required("prefix", string).map(|prefix| Ok(Test::Prefix(prefix.value.into())))
+            }
+            None => item.as_value().map(test),
+        };
+        let name_in_form = if key == "headers" { name.value.to_ascii_lowercase() } else { name.value };
+        match test {
+            Some(Ok(test)) => predicates.push(Predicate { name: name_in_form.into(), test }),
+            Some(Err(problem)) => fields.complain(key, Item::span(item).unwrap_or(name.span), problem),
+            None => {}
+        }
+    }
+    predicates
+}
+
+fn test(value: &Value) -> Read<Test> {
+    if let Some(text) = value.as_str() {
+        return Ok(Test::Exact(text.into()));
+    }
+    match boolean(value) {
+        Ok(true) => Ok(Test::Present),
+        _ => Err(Problem::new("a string, true or { prefix = \"...\" } is wanted")),
+    }
+}

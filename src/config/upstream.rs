@@ -1,0 +1,152 @@
+//! `[upstream.NAME]`.
+
+use super::reader::Otherwise::{Is, Later, Required, Words};
+use super::reader::{Fields, Section, Spanned, key};
+use super::values::{HostPort, duration, host_port, integer, one_of};
+use crate::plan::{Balance, Pool, Retry, UpstreamTimeouts};
+use toml_edit::Value;
+
+pub(super) const SECTION: Section = Section {
+    title: "[upstream.NAME]",
+    keys: &[
+        key("endpoints", "list of addresses or tables", Required),
+        key("balance", "\"round-robin\"", Is("\"round-robin\"")),
+        key("retry", "table", Words("as its keys say")),
+        key("timeout", "table", Words("as its keys say")),
+        key("pool", "table", Words("as its keys say")),
+        key("health", "table", Later),
+        key("breaker", "table", Later),
+        key("tls", "table", Later),
+    ],
+};
+
+pub(super) const ENDPOINT: Section = Section {
+    title: "[upstream.NAME] endpoints",
+    keys: &[key("address", "address and port", Required), key("weight", "number", Is("1"))],
+};
+
+pub(super) const RETRY: Section = Section {
+    title: "[upstream.NAME.retry]",
+    keys: &[
+        key("attempts", "number", Is("2")),
+        key("on", "list of \"connect\", \"reset\"", Is("[\"connect\", \"reset\"]")),
+        key("backoff", "duration", Later),
+        key("budget", "ratio", Later),
+    ],
+};
+
+pub(super) const TIMEOUT: Section = Section {
+    title: "[upstream.NAME.timeout]",
+    keys: &[
+        key("connect", "duration", Is("\"1s\"")),
+        key("first_byte", "duration", Is("\"30s\"")),
+        key("idle", "duration", Is("\"30s\"")),
+        key("total", "duration", Is("\"1h\"")),
+    ],
+};
+
+pub(super) const POOL: Section = Section {
+    title: "[upstream.NAME.pool]",
+    keys: &[
+        key("max_idle", "number", Is("64")),
+        key("idle", "duration", Is("\"60s\"")),
+        key("lifetime", "duration", Is("\"1h\"")),
+        key("max_connections", "number", Is("1024")),
+        key("max_waiting", "number", Is("1024")),
+        key("wait", "duration", Is("\"1s\"")),
+    ],
+};
+
+/// An upstream, as the config has it.
+#[derive(Clone, Debug)]
+pub struct UpstreamSection {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// At least one, if the section is right.
+    pub endpoints: Vec<EndpointSection>,
+    /// See [`crate::plan::Upstream::balance`].
+    pub balance: Balance,
+    /// See [`crate::plan::Upstream::retry`].
+    pub retry: Retry,
+    /// See [`crate::plan::Upstream::timeout`].
+    pub timeout: UpstreamTimeouts,
+    /// See [`crate::plan::Upstream::pool`].
+    pub pool: Pool,
+}
+
+/// An endpoint, as the config has it.
+#[derive(Clone, Debug)]
+pub struct EndpointSection {
+    /// Where it answers; not resolved yet.
+    pub address: Spanned<HostPort>,
+    /// See [`crate::plan::Endpoint::weight`].
+    pub weight: u32,
+}
+
+pub(super) fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
+    let mut upstream = UpstreamSection {
+        name,
+        endpoints: endpoints(fields),
+        balance: Balance::RoundRobin,
+        retry: Retry::default(),
+        timeout: UpstreamTimeouts::default(),
+        pool: Pool::default(),
+    };
+    fields.set("balance", &mut upstream.balance, one_of(&[("round-robin", Balance::RoundRobin)]));
+    if let Some(fields) = fields.table("retry", &RETRY) {
+        upstream.retry = retry(&fields);
+    }
+    if let Some(fields) = fields.table("timeout", &TIMEOUT) {
+        let timeout = &mut upstream.timeout;
+        fields.set("connect", &mut timeout.connect, duration);
+        fields.set("first_byte", &mut timeout.first_byte, duration);
+        fields.set("idle", &mut timeout.idle, duration);
+        fields.set("total", &mut timeout.total, duration);
+    }
+    if let Some(fields) = fields.table("pool", &POOL) {
+        let pool = &mut upstream.pool;
+        fields.set("max_idle", &mut pool.max_idle, integer(0..=1_000_000));
+        fields.set("idle", &mut pool.idle, duration);
+        fields.set("lifetime", &mut pool.lifetime, duration);
+        fields.set("max_connections", &mut pool.max_connections, integer(1..=1_000_000));
+        fields.set("max_waiting", &mut pool.max_waiting, integer(0..=1_000_000));
+        fields.set("wait", &mut pool.wait, duration);
+    }
+    upstream
+}
+
+fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
+    let read = |value: &Value| match value.as_inline_table() {
+        None => host_port(value).map(|address| (address, None)),
+        Some(table) => {
+            let span = value.span().unwrap_or(fields.key_span("endpoints"));
+            let own = Fields::new(table, &fields.path_of("endpoints"), span.clone(), &ENDPOINT, fields.diags);
+            let mut weight = 1;
+            own.set("weight", &mut weight, integer(1..=1_000));
+            let nowhere = Spanned { value: HostPort { host: String::new(), port: 0 }, span };
+            let address = own.required("address", host_port).unwrap_or(nowhere);
+            Ok((address.value, Some((address.span, weight))))
+        }
+    };
+    let all = fields.some("endpoints", read);
+    let endpoint = |Spanned { value: (address, more), span }: Spanned<(HostPort, Option<_>)>| {
+        let (span, weight) = more.unwrap_or((span, 1));
+        EndpointSection { address: Spanned { value: address, span }, weight }
+    };
+    all.into_iter().map(endpoint).filter(|endpoint| endpoint.address.value.port != 0).collect()
+}
+
+fn retry(fields: &Fields<'_>) -> Retry {
+    #[derive(Clone, Copy, PartialEq)]
+    enum On {
+        Connect,
+        Reset,
+    }
+    let mut retry = Retry::default();
+    fields.set("attempts", &mut retry.attempts, integer(1..=10));
+    if let Some(on) = fields.list("on", one_of(&[("connect", On::Connect), ("reset", On::Reset)])) {
+        retry.on_connect = on.iter().any(|on| on.value == On::Connect);
+        retry.on_reset = on.iter().any(|on| on.value == On::Reset);
+    }
+    retry
+}

@@ -1,0 +1,348 @@
+//! From config to plan: names resolved, templates compiled, routes laid into the router.
+
+use super::router::{Conditions, Conflict};
+use super::template::{Scope, Template, TemplateError};
+use super::trie::PathPattern;
+use super::{Action, Endpoint, Listener, Plan, Route, Router, Upstream, UpstreamId};
+use crate::config::{
+    Config, Diagnostic, Diagnostics, EditsSection, EndpointSection, ListenerSection, PolicyKind, PolicyRef,
+    PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+};
+use crate::policy::{HeaderEdits, Headers, Policy, Rewrite};
+use crate::service::{Redirect, Respond};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Builds a plan. Nothing where that is not possible; whether the plan may be used is for `diags` to say.
+pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &Diagnostics) -> Option<Plan> {
+    refuse_shared_addresses(&config.listeners, diags);
+    let upstreams = config.upstreams.iter().map(|section| upstream(section, resolve, diags)).collect();
+    let mut builder = Builder {
+        config,
+        diags,
+        upstreams: by_name(config.upstreams.iter().map(|upstream| &upstream.name)),
+        policies: by_name(config.policies.iter().map(|policy| &policy.name)),
+        services: by_name(config.services.iter().map(|service| &service.name)),
+        used: HashSet::new(),
+        responses: HashMap::new(),
+    };
+    refuse_shared_names(&config.routes, diags);
+    let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
+    builder.warn_of_unused();
+    // Conflicts are found among the routes that could be read, whatever is wrong with the others.
+    let sections: Vec<&RouteSection> =
+        config.routes.iter().zip(&routes).filter(|(_, route)| route.is_some()).map(|(section, _)| section).collect();
+    let (routes, conditions): (Vec<Route>, Vec<Conditions>) = routes.into_iter().flatten().unzip();
+    let router = Router::build(conditions).map_err(|conflicts| {
+        conflicts.iter().for_each(|conflict| report(conflict, &sections, diags));
+    });
+    Some(Plan {
+        epoch,
+        cores: config.cores.clone(),
+        listeners: config.listeners.iter().map(listener).collect(),
+        upstreams,
+        routes: routes.into(),
+        router: router.ok()?,
+    })
+}
+
+fn by_name<'c>(names: impl Iterator<Item = &'c Spanned<String>>) -> HashMap<&'c str, usize> {
+    names.enumerate().map(|(index, name)| (name.value.as_str(), index)).collect()
+}
+
+fn listener(section: &ListenerSection) -> Listener {
+    Listener {
+        name: section.name.value.as_str().into(),
+        addresses: section.addresses.iter().map(|address| address.value).collect(),
+        backlog: section.backlog,
+        trusted_proxies: section.trusted_proxies.clone().into(),
+        forwarded: section.forwarded,
+        via: section.via.as_deref().map(Into::into),
+        limits: section.limits.clone(),
+        timeouts: section.timeouts.clone(),
+    }
+}
+
+fn refuse_shared_addresses(listeners: &[ListenerSection], diags: &Diagnostics) {
+    let mut first: HashMap<SocketAddr, &Spanned<SocketAddr>> = HashMap::new();
+    for address in listeners.iter().flat_map(|listener| &listener.addresses) {
+        // Port 0 is a new port each time.
+        if address.value.port() == 0 {
+            continue;
+        }
+        if let Some(other) = first.insert(address.value, address) {
+            let message = format!("{} is listened on twice", address.value);
+            diags.push(Diagnostic::error(address.span.clone(), message).also(other.span.clone(), "first here"));
+        }
+    }
+}
+
+fn refuse_shared_names(routes: &[RouteSection], diags: &Diagnostics) {
+    let mut first: HashMap<&str, &Spanned<String>> = HashMap::new();
+    for name in routes.iter().filter_map(|route| route.name.as_ref()) {
+        if let Some(other) = first.get(name.value.as_str()) {
+            let message = format!("two routes have the name \"{}\"", name.value);
+            diags.push(Diagnostic::error(name.span.clone(), message).also(other.span.clone(), "first here"));
+        } else {
+            first.insert(&name.value, name);
+        }
+    }
+}
+
+fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics) -> Upstream {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut first: HashMap<SocketAddr, &EndpointSection> = HashMap::new();
+    for endpoint in &section.endpoints {
+        for address in addresses(endpoint, resolve, diags) {
+            if let Some(other) = first.insert(address, endpoint) {
+                let message = format!("upstream.{}: {address} is an endpoint twice", section.name.value);
+                let diagnostic = Diagnostic::error(endpoint.address.span.clone(), message);
+                let help = "give one of them a weight instead";
+                diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
+            }
+            let name = format!("{}:{}", endpoint.address.value.host, endpoint.address.value.port);
+            endpoints.push(Endpoint { name: name.into(), address, weight: endpoint.weight });
+        }
+    }
+    Upstream {
+        name: section.name.value.as_str().into(),
+        endpoints: endpoints.into(),
+        balance: section.balance,
+        retry: section.retry,
+        timeout: section.timeout,
+        pool: section.pool,
+    }
+}
+
+/// The addresses of one endpoint. Of a name that has both kinds only the IPv4 addresses are used: most names of one
+/// machine have both, and most servers listen on one.
+fn addresses(endpoint: &EndpointSection, resolve: Resolve<'_>, diags: &Diagnostics) -> Vec<SocketAddr> {
+    let at = &endpoint.address.value;
+    if let Ok(address) = at.host.parse() {
+        return vec![SocketAddr::new(address, at.port)];
+    }
+    let fail = |why: &str| {
+        let message = format!("\"{}\" cannot be resolved: {why}", at.host);
+        diags.push(Diagnostic::error(endpoint.address.span.clone(), message));
+        Vec::new()
+    };
+    match resolve(&at.host, at.port) {
+        Err(why) => fail(&why),
+        Ok(all) if all.is_empty() => fail("it has no address"),
+        Ok(mut all) => {
+            if all.iter().any(SocketAddr::is_ipv4) {
+                all.retain(SocketAddr::is_ipv4);
+            }
+            all.sort_unstable();
+            all.dedup();
+            all
+        }
+    }
+}
+
+struct Builder<'c> {
+    config: &'c Config,
+    diags: &'c Diagnostics,
+    upstreams: HashMap<&'c str, usize>,
+    policies: HashMap<&'c str, usize>,
+    services: HashMap<&'c str, usize>,
+    /// Where the names that routes used were written.
+    used: HashSet<usize>,
+    /// One response for each service, shared by its routes.
+    responses: HashMap<usize, Arc<Respond>>,
+}
+
+impl<'c> Builder<'c> {
+    /// A route, where enough of it could be read. What is missing was complained about already.
+    fn route(&mut self, section: &'c RouteSection) -> Option<(Route, Conditions)> {
+        let path = section.path.as_ref();
+        let pattern = path.and_then(|path| {
+            let error = match PathPattern::parse(&path.value) {
+                Ok(pattern) => return Some(pattern),
+                Err(error) => error,
+            };
+            let diagnostic = Diagnostic::error(path.part(error.at), format!("route.path: {}", error.message));
+            self.diags.push(diagnostic.maybe_help(error.help));
+            None
+        });
+        // Names are looked up even where the path is wrong, so that all errors come at once.
+        let names = pattern.as_ref().map(|pattern| pattern.names.as_slice());
+        let policies = section.policies.iter().filter_map(|policy| self.policy(policy, section, names)).collect();
+        let action = section.target.as_ref().and_then(|target| self.action(target, section, names));
+        let conditions = Conditions {
+            hosts: section.hosts.iter().map(|host| host.value.clone()).collect(),
+            path: pattern?,
+            methods: section.methods.iter().map(|method| method.value.clone()).collect(),
+            headers: section.headers.clone(),
+            query: section.query.clone(),
+        };
+        let route = Route {
+            name: section.name.as_ref()?.value.as_str().into(),
+            path: path?.value.as_str().into(),
+            policies,
+            action: action?,
+            total_timeout: section.total_timeout,
+            body: section.body,
+        };
+        Some((route, conditions))
+    }
+
+    fn action(&mut self, target: &'c Target, route: &RouteSection, names: Option<&[String]>) -> Option<Action> {
+        match target {
+            Target::Upstream(name) => {
+                let index = self.look_up(&self.upstreams, "upstream", name)?;
+                self.used.insert(self.config.upstreams.get(index)?.name.span.start);
+                Some(Action::Proxy(UpstreamId(index as u32)))
+            }
+            Target::Service(name) => {
+                let index = self.look_up(&self.services, "service", name)?;
+                let service: &'c ServiceSection = self.config.services.get(index)?;
+                self.used.insert(service.name.span.start);
+                match service.kind.as_ref()? {
+                    ServiceKind::Redirect { status, location } => {
+                        let location = self.template(location, route, names, Scope::Any)?;
+                        Some(Action::Redirect(Redirect { status: *status, location }))
+                    }
+                    ServiceKind::Respond { status, body, content_type, headers } => {
+                        let respond = self.responses.entry(index).or_insert_with(|| {
+                            let boxed =
+                                |(name, value): &(String, String)| (name.as_str().into(), value.as_str().into());
+                            Arc::new(Respond {
+                                status: *status,
+                                content_type: (!body.is_empty()).then(|| content_type.as_str().into()),
+                                headers: headers.iter().map(boxed).collect(),
+                                body: body.as_bytes().into(),
+                            })
+                        });
+                        Some(Action::Respond(Arc::clone(respond)))
+                    }
+                }
+            }
+        }
+    }
+
+    fn policy(&mut self, policy: &'c PolicyRef, route: &RouteSection, names: Option<&[String]>) -> Option<Policy> {
+        let section: &'c PolicySection = match policy {
+            PolicyRef::Inline(section) => section,
+            PolicyRef::Named(name) => {
+                let index = self.look_up(&self.policies, "policy", name)?;
+                self.config.policies.get(index)?
+            }
+        };
+        self.used.insert(section.name.span.start);
+        match section.kind.as_ref()? {
+            PolicyKind::Headers { request, response } => Some(Policy::Headers(Headers {
+                request: self.edits(request, route, names)?,
+                response: self.edits(response, route, names)?,
+            })),
+            PolicyKind::Rewrite { strip_prefix, path, query } => {
+                let of = |text: &Option<Spanned<String>>, scope| match text {
+                    Some(text) => self.template(text, route, names, scope).map(Some),
+                    None => Some(None),
+                };
+                let path = of(path, Scope::Path)?;
+                let query = of(query, Scope::Query)?;
+                Some(Policy::Rewrite(match strip_prefix {
+                    Some(prefix) => Rewrite::strip(&prefix.value, query),
+                    None => Rewrite::replace(path, query),
+                }))
+            }
+        }
+    }
+
+    fn edits(&mut self, edits: &EditsSection, route: &RouteSection, names: Option<&[String]>) -> Option<HeaderEdits> {
+        let compile = |list: &[(String, Spanned<String>)]| {
+            let one = |(name, value): &(String, Spanned<String>)| {
+                Some((name.clone(), self.template(value, route, names, Scope::Any)?))
+            };
+            list.iter().map(one).collect::<Option<Vec<_>>>()
+        };
+        Some(HeaderEdits::new(compile(&edits.set)?, compile(&edits.add)?, edits.remove.clone(), edits.rename.clone()))
+    }
+
+    /// Compiles a template for one route; nothing where its captures are not known.
+    fn template(
+        &self,
+        text: &Spanned<String>,
+        route: &RouteSection,
+        names: Option<&[String]>,
+        scope: Scope,
+    ) -> Option<Template> {
+        let error = match Template::compile(&text.value, names?, scope) {
+            Ok(template) => return Some(template),
+            Err(error) => error,
+        };
+        let (part, help) = match &error {
+            TemplateError::Unknown { at, name, known } => {
+                let help = match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{{{near}}}`?"),
+                    None => format!("known here: {}", known.join(", ")),
+                };
+                (*at..*at + name.len() + 2, help)
+            }
+            // Complained about where the template was read.
+            _ => return None,
+        };
+        let mut diagnostic = Diagnostic::error(text.part(part), error.to_string()).help(help);
+        if let Some(path) = &route.path {
+            diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
+        }
+        self.diags.push(diagnostic);
+        None
+    }
+
+    fn look_up(&self, names: &HashMap<&str, usize>, kind: &str, name: &Spanned<String>) -> Option<usize> {
+        let found = names.get(name.value.as_str()).copied();
+        if found.is_none() {
+            let message = format!("there is no {kind} \"{}\"", name.value);
+            let help = match nearest(&name.value, names.keys().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None if names.is_empty() => format!("write a [{kind}.{}]", name.value),
+                None => {
+                    let mut known: Vec<&str> = names.keys().copied().collect();
+                    known.sort_unstable();
+                    known.truncate(20);
+                    format!("known: {}", known.join(", "))
+                }
+            };
+            self.diags.push(Diagnostic::error(name.span.clone(), message).help(help));
+        }
+        found
+    }
+
+    fn warn_of_unused(&self) {
+        let upstreams = self.config.upstreams.iter().map(|section| ("upstream", &section.name));
+        let policies = self.config.policies.iter().map(|section| ("policy", &section.name));
+        let services = self.config.services.iter().map(|section| ("service", &section.name));
+        for (kind, name) in upstreams.chain(policies).chain(services) {
+            if !self.used.contains(&name.span.start) {
+                let message = format!("no route uses the {kind} \"{}\"", name.value);
+                self.diags.push(Diagnostic::warning(name.span.clone(), message));
+            }
+        }
+    }
+}
+
+fn report(conflict: &Conflict, routes: &[&RouteSection], diags: &Diagnostics) {
+    let name = |route: &RouteSection| route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
+    let place = |route: &RouteSection| route.path.as_ref().map_or(route.span.clone(), |path| path.span.clone());
+    match conflict {
+        Conflict::Same { first, second, host } => {
+            let (Some(first), Some(second)) = (routes.get(*first), routes.get(*second)) else { return };
+            let on = host.as_ref().map_or("any host".to_owned(), |host| format!("the host {host}"));
+            let message =
+                format!("the routes \"{}\" and \"{}\" take the same requests on {on}", name(first), name(second));
+            let diagnostic = Diagnostic::error(place(second), message).also(place(first), "first here");
+            diags.push(diagnostic.help("tell them apart by host, path, methods, headers or query"));
+        }
+        Conflict::TooManyMethods { route } => {
+            let Some(route) = routes.get(*route) else { return };
+            let place = route.methods.first().map_or(route.span.clone(), |method| method.span.clone());
+            diags.push(Diagnostic::error(
+                place,
+                "the routes name more methods than can be told apart (54 of their own)",
+            ));
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The plan: the checked, compiled, immutable form of the config. Cores run a plan, never a config.
+//!
+//! A plan is built off the data cores by [`build`], shared between them behind an `Arc` and never changed.
+//! Everything a request needs is found by index: names were resolved and templates compiled when it was built.
+
+mod build;
+mod host;
+mod method;
+mod path;
+mod router;
+mod template;
+mod trie;
+
+pub(crate) use build::build;
+pub use host::HostPattern;
+pub use method::MethodSet;
+pub use path::{Normalized, PathError, normalize};
+pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
+pub(crate) use router::{Predicate, Test};
+pub use template::{Scope, Template, TemplateError, Variable, Vars};
+
+use crate::policy::Policy;
+use crate::service::{Redirect, Respond};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The index of a listener in [`Plan::listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u32);
+
+/// The index of an upstream in [`Plan::upstreams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId(pub u32);
+
+/// The index of a route in [`Plan::routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub u32);
+
+/// What every core runs.
+#[derive(Debug)]
+pub struct Plan {
+    /// Counts the plans of one process, from 1.
+    pub epoch: u64,
+    /// Threads, engine and memory of the cores.
+    pub cores: Cores,
+    /// In the order of the config; [`ListenerId`] indexes it.
+    pub listeners: Box<[Listener]>,
+    /// In the order of the config; [`UpstreamId`] indexes it.
+    pub upstreams: Box<[Upstream]>,
+    /// In the order of the config; [`RouteId`] indexes it.
+    pub routes: Box<[Route]>,
+    /// Finds the route of a request.
+    pub router: Router,
+}
+
+impl Plan {
+    /// The route behind an id that this plan's router gave.
+    pub fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.get(id.0 as usize)
+    }
+
+    /// The upstream behind an id of this plan.
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.get(id.0 as usize)
+    }
+}
+
+/// `[cores]`: threads, engine and memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// The CPUs that carry traffic, one data core each.
+    pub data: DataCores,
+    /// The CPU of the control thread; unpinned when absent.
+    pub control: Option<u32>,
+    /// What drives input and output.
+    pub engine: Engine,
+    /// How long a core spins before it sleeps in the kernel.
+    pub busy_poll: BusyPoll,
+    /// Which core takes a new connection.
+    pub placement: Placement,
+    /// Where the mapped histograms live; in memory only when absent.
+    pub metrics_dir: Option<PathBuf>,
+    /// Receive buffers of one core.
+    pub buffers: u32,
+    /// Bytes of one receive buffer.
+    pub buffer_size: u32,
+    /// Client connections one core holds at once.
+    pub connections: u32,
+    /// How long requests in flight may take once the gateway is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Cores {
+    fn default() -> Self {
+        Self {
+            data: DataCores::All,
+            control: None,
+            engine: Engine::Ring,
+            busy_poll: BusyPoll::Off,
+            placement: Placement::Kernel,
+            metrics_dir: None,
+            buffers: 512,
+            buffer_size: 32 << 10,
+            connections: 65_536,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Which CPUs carry traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataCores {
+    /// Every CPU the process may run on, less the one of `control` where others remain.
+    All,
+    /// The first so many of them.
+    Count(u32),
+    /// Exactly these, ascending and without repeats.
+    List(Vec<u32>),
+}
+
+/// What drives input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Ringway's own driver over `io_uring`.
+    Ring,
+    /// The glommio crate.
+    Glommio,
+}
+
+/// How long a core spins before it sleeps in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusyPoll {
+    /// It sleeps at once.
+    Off,
+    /// It spins this long after the last event.
+    For(Duration),
+    /// It never sleeps.
+    Always,
+}
+
+/// Which core takes a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The kernel's hash over the `SO_REUSEPORT` group.
+    Kernel,
+    /// The core on the CPU that received the packet.
+    Cpu,
+}
+
+/// `[limits]`: how much one client or one message may take. A listener may have its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request line.
+    pub request_line: u32,
+    /// Bytes of a request head, request line included.
+    pub head: u32,
+    /// Header fields of a request.
+    pub headers: u32,
+    /// Bytes of a request body; any size when absent.
+    pub body: Option<u64>,
+    /// Bytes of a chunk-size line, extensions included.
+    pub chunk_line: u32,
+    /// Bytes of a trailer section.
+    pub trailers: u32,
+    /// Bytes of an upstream's response head.
+    pub response_head: u32,
+    /// Header fields of an upstream's response.
+    pub response_headers: u32,
+    /// Requests on one client connection, after which it is closed.
+    pub keep_alive_requests: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_line: 8 << 10,
+            head: 32 << 10,
+            headers: 100,
+            body: Some(100 << 20),
+            chunk_line: 256,
+            trailers: 8 << 10,
+            response_head: 32 << 10,
+            response_headers: 100,
+            keep_alive_requests: 1_000_000,
+        }
+    }
+}
+
+/// `[timeouts]`: how long one client may take. A listener may have its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head; from accept for a connection's first request.
+    pub head: Duration,
+    /// Between two reads of a request body.
+    pub body_idle: Duration,
+    /// Without progress while a response is sent to a client.
+    pub send_idle: Duration,
+    /// Between two requests on one connection.
+    pub keep_alive: Duration,
+    /// Without a byte either way in an upgraded connection.
+    pub tunnel_idle: Duration,
+    /// Bytes a second below which a client counts as stalling; not checked when absent.
+    pub min_rate: Option<u64>,
+    /// How long a body may run before `min_rate` is checked.
+    pub min_rate_grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            send_idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(60),
+            tunnel_idle: Duration::from_secs(3600),
+            min_rate: Some(240),
+            min_rate_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[listener.NAME]`: where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// The addresses it listens on, at least one.
+    pub addresses: Box<[SocketAddr]>,
+    /// Connections the kernel may hold before a core accepts them, for each address and core.
+    pub backlog: u32,
+    /// The peers whose `X-Forwarded-*` and `Forwarded` fields are believed.
+    pub trusted_proxies: Box<[IpNet]>,
+    /// Which fields tell the upstream about the client.
+    pub forwarded: Forwarded,
+    /// The name in `Via`; the field is not added when absent.
+    pub via: Option<Arc<str>>,
+    /// `[limits]` with this listener's own on top.
+    pub limits: Limits,
+    /// `[timeouts]` with this listener's own on top.
+    pub timeouts: Timeouts,
+}
+
+impl Listener {
+    /// Whether what this peer says about the client is believed. An IPv4-mapped IPv6 address counts as IPv4.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// Which fields tell the upstream about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Both sets.
+    Both,
+    /// Neither.
+    None,
+}
+
+impl Forwarded {
+    /// Whether the `X-Forwarded-*` fields are added.
+    pub fn adds_x_forwarded(self) -> bool {
+        matches!(self, Self::XForwarded | Self::Both)
+    }
+
+    /// Whether `Forwarded` is added.
+    pub fn adds_forwarded(self) -> bool {
+        matches!(self, Self::Forwarded | Self::Both)
+    }
+}
+
+/// `[upstream.NAME]`: a named set of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it answers, at least one.
+    pub endpoints: Box<[Endpoint]>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// When a request is sent again.
+    pub retry: Retry,
+    /// How long it may take.
+    pub timeout: UpstreamTimeouts,
+    /// The connections one core keeps to it.
+    pub pool: Pool,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As the config wrote it, for logs.
+    pub name: Arc<str>,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Its share of the requests against the other endpoints, 1 to 1,000.
+    pub weight: u32,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn, by weight.
+    RoundRobin,
+}
+
+/// `retry`: when a request is sent again. Only what provably was not sent, or is idempotent and replayable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries in all, the first included; at least 1.
+    pub attempts: u32,
+    /// After a failed connect.
+    pub on_connect: bool,
+    /// After a reset before the first byte of the response.
+    pub on_reset: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2, on_connect: true, on_reset: true }
+    }
+}
+
+/// `timeout`: how long an upstream may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// From the request sent to the first byte of the response head.
+    pub first_byte: Duration,
+    /// Between two reads of a response, or two writes of a request.
+    pub idle: Duration,
+    /// For the whole exchange, from the request admitted to the last byte of the response. Tunnels are exempt.
+    pub total: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            first_byte: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+            total: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// `pool`: the connections one core keeps to one upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Idle connections kept.
+    pub max_idle: u32,
+    /// How long one may stay idle.
+    pub idle: Duration,
+    /// How old one may grow before it is closed instead of kept.
+    pub lifetime: Duration,
+    /// Connections in all, idle and busy.
+    pub max_connections: u32,
+    /// Requests that may wait for a connection when `max_connections` are busy.
+    pub max_waiting: u32,
+    /// How long one may wait.
+    pub wait: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_idle: 64,
+            idle: Duration::from_secs(60),
+            lifetime: Duration::from_secs(3600),
+            max_connections: 1024,
+            max_waiting: 1024,
+            wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// `[[route]]`: what to do with the requests it matches.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// The path template as written, for logs and `explain`.
+    pub path: Arc<str>,
+    /// Applied in this order to a request, in the reverse order to its response.
+    pub policies: Box<[Policy]>,
+    /// What answers in the end.
+    pub action: Action,
+    /// Replaces the upstream's total timeout.
+    pub total_timeout: Option<Duration>,
+    /// Replaces the listener's limit on request bodies.
+    pub body: Option<BodyLimit>,
+}
+
+/// A limit on request bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// Bytes at most.
+    Bytes(u64),
+    /// Any size.
+    Unlimited,
+}
+
+/// What answers a request in the end.
+#[derive(Debug)]
+pub enum Action {
+    /// An upstream does.
+    Proxy(UpstreamId),
+    /// A redirect does.
+    Redirect(Redirect),
+    /// A fixed response does.
+    Respond(Arc<Respond>),
+}
