@@ -1,1 +1,4 @@
 //! Ringway as a library, so that tests can run a whole gateway in one process.
+#![forbid(unsafe_code)]
+
+pub mod observe;

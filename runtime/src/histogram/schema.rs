@@ -45,21 +45,21 @@ pub struct HistogramId {
     pub(super) shape: Shape,
 }
 
-/// Counters that differ in the value of one label.
+/// Counters of one name that differ in their labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CounterSet {
     first: u32,
     len: u32,
 }
 
-/// Gauges that differ in the value of one label.
+/// Gauges of one name that differ in their labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GaugeSet {
     first: u32,
     len: u32,
 }
 
-/// Histograms that differ in the value of one label.
+/// Histograms of one name that differ in their labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HistogramSet {
     first: u32,
@@ -68,7 +68,7 @@ pub struct HistogramSet {
 }
 
 impl CounterSet {
-    /// The counter of the label value at `index`.
+    /// The counter of the labels at `index`.
     #[inline]
     pub fn get(self, index: usize) -> Option<CounterId> {
         (index < self.len as usize).then(|| CounterId { word: self.first + index as u32 })
@@ -76,7 +76,7 @@ impl CounterSet {
 }
 
 impl GaugeSet {
-    /// The gauge of the label value at `index`.
+    /// The gauge of the labels at `index`.
     #[inline]
     pub fn get(self, index: usize) -> Option<GaugeId> {
         (index < self.len as usize).then(|| GaugeId { word: self.first + index as u32 })
@@ -84,7 +84,7 @@ impl GaugeSet {
 }
 
 impl HistogramSet {
-    /// The histogram of the label value at `index`.
+    /// The histogram of the labels at `index`.
     #[inline]
     pub fn get(self, index: usize) -> Option<HistogramId> {
         let words = layout::histogram_words(self.shape) as u32;
@@ -222,40 +222,37 @@ impl SchemaBuilder {
         HistogramId { word: self.push(name, Kind::Histogram(shape), unit, labels), shape }
     }
 
-    /// Adds one counter for each value of a label, such as the names of the upstreams.
-    pub fn counters<'a>(
+    /// Adds one counter for each set of labels, such as one for each upstream.
+    pub fn counters<'a, L: AsRef<[(&'a str, &'a str)]>>(
         &mut self,
         name: &str,
         unit: Unit,
-        label: &str,
-        values: impl IntoIterator<Item = &'a str>,
+        labels: impl IntoIterator<Item = L>,
     ) -> CounterSet {
-        let (first, len) = self.push_set(name, Kind::Counter, unit, label, values);
+        let (first, len) = self.push_set(name, Kind::Counter, unit, labels);
         CounterSet { first, len }
     }
 
-    /// Adds one gauge for each value of a label.
-    pub fn gauges<'a>(
+    /// Adds one gauge for each set of labels.
+    pub fn gauges<'a, L: AsRef<[(&'a str, &'a str)]>>(
         &mut self,
         name: &str,
         unit: Unit,
-        label: &str,
-        values: impl IntoIterator<Item = &'a str>,
+        labels: impl IntoIterator<Item = L>,
     ) -> GaugeSet {
-        let (first, len) = self.push_set(name, Kind::Gauge, unit, label, values);
+        let (first, len) = self.push_set(name, Kind::Gauge, unit, labels);
         GaugeSet { first, len }
     }
 
-    /// Adds one histogram for each value of a label.
-    pub fn histograms<'a>(
+    /// Adds one histogram for each set of labels.
+    pub fn histograms<'a, L: AsRef<[(&'a str, &'a str)]>>(
         &mut self,
         name: &str,
         unit: Unit,
         shape: Shape,
-        label: &str,
-        values: impl IntoIterator<Item = &'a str>,
+        labels: impl IntoIterator<Item = L>,
     ) -> HistogramSet {
-        let (first, len) = self.push_set(name, Kind::Histogram(shape), unit, label, values);
+        let (first, len) = self.push_set(name, Kind::Histogram(shape), unit, labels);
         HistogramSet { first, len, shape }
     }
 
@@ -278,18 +275,17 @@ impl SchemaBuilder {
         Ok(schema)
     }
 
-    fn push_set<'a>(
+    fn push_set<'a, L: AsRef<[(&'a str, &'a str)]>>(
         &mut self,
         name: &str,
         kind: Kind,
         unit: Unit,
-        label: &str,
-        values: impl IntoIterator<Item = &'a str>,
+        labels: impl IntoIterator<Item = L>,
     ) -> (u32, u32) {
         let first = self.words as u32;
         let mut len = 0;
-        for value in values {
-            self.push(name, kind, unit, &[(label, value)]);
+        for labels in labels {
+            self.push(name, kind, unit, labels.as_ref());
             len += 1;
         }
         (first, len)

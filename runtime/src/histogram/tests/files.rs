@@ -200,7 +200,7 @@ fn a_reader_never_sees_half_a_word_nor_a_count_outside_its_bounds() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut builder = SchemaBuilder::new();
     let before = builder.counter("begun_total", Unit::None, &[]);
-    let flips = builder.gauges("flip", Unit::None, "n", ["0", "1", "2", "3"]);
+    let flips = builder.gauges("flip", Unit::None, ["0", "1", "2", "3"].map(|n| [("n", n)]));
     let duration = builder.histogram("time_seconds", Unit::Seconds, Shape::FINE, &[]);
     let after = builder.counter("done_total", Unit::None, &[]);
     let writer = Writer::create(dir.path(), &START, &builder.build().expect("a schema")).expect("a file");

@@ -20,6 +20,6 @@ fn small() -> Small {
     let requests = builder.counter("requests_total", Unit::None, &[("status", "2xx")]);
     builder.gauge("connections_open", Unit::None, &[]);
     let duration = builder.histogram("duration_seconds", Unit::Seconds, Shape::FINE, &[]);
-    builder.histograms("route_seconds", Unit::Seconds, Shape::COARSE, "route", ["a", "ü b"]);
+    builder.histograms("route_seconds", Unit::Seconds, Shape::COARSE, [[("route", "a")], [("route", "ü b")]]);
     Small { schema: builder.build().expect("a sound schema"), requests, duration }
 }

@@ -149,9 +149,14 @@ fn a_gauge_goes_below_zero_and_back() {
 #[test]
 fn a_set_has_one_metric_for_each_value_and_none_beyond() {
     let mut builder = SchemaBuilder::new();
-    let bytes = builder.counters("bytes_total", Unit::Bytes, "side", ["client", "upstream"]);
-    let open = builder.gauges("open", Unit::None, "side", ["client", "upstream"]);
-    let time = builder.histograms("time_seconds", Unit::Seconds, Shape::COARSE, "side", ["client", "upstream"]);
+    let bytes = builder.counters("bytes_total", Unit::Bytes, ["client", "upstream"].map(|side| [("side", side)]));
+    let open = builder.gauges("open", Unit::None, ["client", "upstream"].map(|side| [("side", side)]));
+    let time = builder.histograms(
+        "time_seconds",
+        Unit::Seconds,
+        Shape::COARSE,
+        ["client", "upstream"].map(|side| [("side", side)]),
+    );
     let writer = Writer::in_memory(&builder.build().expect("a sound schema"));
     writer.counter(bytes.get(1).expect("two counters")).add(7);
     writer.gauge(open.get(0).expect("two gauges")).set(4);
@@ -217,6 +222,6 @@ fn a_schema_refuses_what_no_reader_could_name() {
 fn a_schema_is_bounded_in_bytes() {
     let mut builder = SchemaBuilder::new();
     let names: Vec<String> = (0..10_000).map(|route| format!("route-{route}")).collect();
-    builder.histograms("time", Unit::Seconds, Shape::FINE, "route", names.iter().map(String::as_str));
+    builder.histograms("time", Unit::Seconds, Shape::FINE, names.iter().map(|name| [("route", name.as_str())]));
     assert_eq!(builder.build().map(drop), Err(SchemaError::TooLarge));
 }
