@@ -1,4 +1,5 @@
 //! Ringway as a library, so that tests can run a whole gateway in one process.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod observe;
