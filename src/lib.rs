@@ -1,7 +1,9 @@
 //! Ringway as a library, so that tests can run a whole gateway in one process.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
+pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod service;

@@ -1,0 +1,99 @@
+//! The subcommands of `ringway`, one file each.
+
+mod doctor;
+mod hdr;
+mod version;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How every command ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The config or another input is wrong.
+    Input = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The machine or a peer failed.
+    Machine = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+#[derive(Parser, Debug)]
+#[command(name = "ringway", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// One line a command: its arguments live in its own file.
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Print the latencies and counters of a live or dead gateway
+    Hdr(hdr::Args),
+    /// Check this machine: what the gateway needs, what it lacks, and how to mend it
+    Doctor(doctor::Args),
+    /// Print the version and what it was built for
+    Version,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where even the message cannot be written there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let mut out = io::stdout().lock();
+    let mut err = io::stderr().lock();
+    let exit = match cli.command {
+        Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
+        Command::Doctor(args) => doctor::run(&args, &mut out),
+        Command::Version => version::run(&mut out),
+    };
+    finish(exit.and_then(|exit| out.flush().map(|()| exit)))
+}
+
+/// A reader that goes away, as `head` does, is no failure; a full disk behind standard output is one.
+fn finish(exit: io::Result<Exit>) -> ExitCode {
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: could not write the output: {error}");
+            Exit::Machine.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_a_command_is_wrong_usage() {
+        for line in [&["ringway", "fly"][..], &["ringway", "hdr"], &["ringway", "version", "extra"]] {
+            assert!(Cli::try_parse_from(line).is_err_and(|error| error.use_stderr()), "{line:?}");
+        }
+    }
+}
