@@ -44,6 +44,33 @@ enum Command {
     Origin(OriginArgs),
     /// Send requests: as many as possible, or with --rate at a constant rate without coordinated omission
     Load(Box<LoadArgs>),
+    /// Forward bytes with a bare io_uring loop: the least that any proxy on this kernel can cost
+    Floor(FloorArgs),
+}
+
+#[derive(Args)]
+struct FloorArgs {
+    /// Address to listen on
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Where every connection goes
+    #[arg(long)]
+    to: SocketAddr,
+    /// CPU to run on
+    #[arg(long)]
+    core: Option<usize>,
+    /// Receive buffers, a power of two
+    #[arg(long, default_value_t = 1024)]
+    buffers: u16,
+    /// Bytes of each
+    #[arg(long, default_value = "16KiB", value_parser = parse_size)]
+    buffer_bytes: u64,
+    /// Poll without ever sleeping: takes the whole CPU
+    #[arg(long)]
+    busy_poll: bool,
+    /// Stop after this many seconds
+    #[arg(long, default_value_t = 600)]
+    max_seconds: u64,
 }
 
 #[derive(Args)]
@@ -146,6 +173,7 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Origin(args) => origin(&args, &stop),
         Command::Load(args) => load(&args, &stop),
+        Command::Floor(args) => floor(&args, &stop),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -172,6 +200,33 @@ fn origin(args: &OriginArgs, stop: &AtomicBool) -> Result<(), Error> {
     println!("origin served {} requests", origin.served());
     Ok(())
 }
+
+fn floor(args: &FloorArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    if let Some(core) = args.core {
+        net::pin(core)?;
+    }
+    let limit = net::raise_descriptor_limit();
+    let options = ringway_runtime::floor::Options {
+        listen: args.listen,
+        to: args.to,
+        buffers: args.buffers,
+        buffer_bytes: u32::try_from(args.buffer_bytes)
+            .map_err(|_| Error::Input("--buffer-bytes is too large".into()))?,
+        connections: limit.min(FLOOR_CONNECTIONS_MAX) as u32,
+        busy_poll: args.busy_poll,
+    };
+    // The loop looks at nothing but the stop flag, so something else keeps the time.
+    let (stopped, lifetime) = (Arc::clone(stop), Duration::from_secs(args.max_seconds));
+    std::thread::spawn(move || {
+        std::thread::sleep(lifetime);
+        stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    ringway_runtime::floor::run(&options, &mut |address| println!("floor ready on {address}"), stop)?;
+    Ok(())
+}
+
+/// Connections the floor has room for, where the limit of descriptors allows.
+const FLOOR_CONNECTIONS_MAX: u64 = 65_536;
 
 fn load(args: &LoadArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     let mut plan = args.plan()?;

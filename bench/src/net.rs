@@ -186,13 +186,18 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("cannot pin to CPU {cpu}: {error}")))
 }
 
+/// Descriptors asked for where the process may raise its own hard limit.
+const DESCRIPTORS_WANTED: u64 = 131_072;
+
 /// Raises the limit of open descriptors to the most this process may have, and returns it.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_ok() {
-        limit.maximum.unwrap_or(u64::MAX)
-    } else {
-        limit.current.unwrap_or(u64::MAX)
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    for wanted in [DESCRIPTORS_WANTED.max(hard), hard] {
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(wanted) }).is_ok() {
+            return wanted;
+        }
     }
+    limit.current.unwrap_or(u64::MAX)
 }
