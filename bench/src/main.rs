@@ -1,3 +1,16 @@
-//! The bench command.
+//! The bench command: a load generator, an origin to point a gateway at, and what compares Ringway with its peers.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod clock;
+mod http;
+mod load;
+mod net;
+mod origin;
+mod url;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,501 @@
+//! The loop of the load generator.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::connection::{Answer, Connection, Read, Sent, State};
+use super::report::Outcome;
+use super::{Failure, Plan};
+use crate::clock::{Clock, nanoseconds};
+use crate::net::{self, Poller, Ready};
+use crate::origin::Origin;
+
+/// How often deadlines are looked at and failed connections tried again.
+const SWEEP_NS: u64 = 20_000_000;
+/// Connects under way at once, so that no listener's queue overflows.
+const CONNECTING_MAX: usize = 128;
+/// Time for opening all connections.
+const SETUP_NS: u64 = 20_000_000_000;
+
+/// The ends of the measured window, told to whoever measures the server meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// The warm-up is over.
+    Start,
+    /// The window is over.
+    End,
+}
+
+/// Runs a plan to its end. `origin` is stepped by the same loop; `observe` is called at the ends of the window with
+/// the answers counted so far; `stop` ends the run early.
+///
+/// # Errors
+/// When the connections cannot be opened, or the machine fails; what the server does wrong is in the outcome.
+pub(crate) fn run(
+    plan: &Plan,
+    mut origin: Option<&mut Origin>,
+    observe: &mut dyn FnMut(Edge, u64),
+    stop: &AtomicBool,
+) -> io::Result<Outcome> {
+    let mut generator = Generator::new(plan)?;
+    generator.open_all(&mut origin, stop)?;
+    generator.start();
+    let mut measuring = false;
+    loop {
+        generator.step(&mut origin)?;
+        let now = generator.clock.now();
+        if !measuring && now >= generator.window.0 {
+            measuring = true;
+            observe(Edge::Start, generator.answered);
+            generator.begin_window();
+        }
+        if now >= generator.window.1 || stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    observe(Edge::End, generator.answered);
+    generator.end_window(measuring);
+    let patience = generator.clock.now() + nanoseconds(plan.grace);
+    while generator.has_work() && generator.clock.now() < patience && !stop.load(Ordering::Relaxed) {
+        generator.step(&mut origin)?;
+    }
+    Ok(generator.finish())
+}
+
+/// A free place for a request in the open loop.
+struct Place {
+    index: usize,
+    generation: u32,
+    /// When it became free.
+    since: u64,
+}
+
+struct Schedule {
+    interval_ns: f64,
+    start: u64,
+    /// Number of the next request, and when it is due.
+    next: u64,
+    due: u64,
+}
+
+impl Schedule {
+    /// Moves on to the next request and returns when this one was due.
+    fn advance(&mut self) -> u64 {
+        let due = self.due;
+        self.next += 1;
+        self.due = self.start + (self.next as f64 * self.interval_ns) as u64;
+        due
+    }
+}
+
+struct Generator<'a> {
+    plan: &'a Plan,
+    clock: Clock,
+    poller: Poller,
+    connections: Vec<Connection>,
+    places: VecDeque<Place>,
+    schedule: Option<Schedule>,
+    /// The request, as often as a write may need it.
+    requests: Vec<u8>,
+    read_buffer: Vec<u8>,
+    outcome: Outcome,
+    /// Answers since the start, inside the window or not.
+    answered: u64,
+    answered_at_start: u64,
+    body_rule: Option<u64>,
+    /// The measured window; requests stop being issued at its end.
+    window: (u64, u64),
+    issuing: bool,
+    sweep_at: u64,
+    connect_error: Option<io::Error>,
+}
+
+impl<'a> Generator<'a> {
+    fn new(plan: &'a Plan) -> io::Result<Self> {
+        if plan.request.is_empty() || plan.connections == 0 || plan.pipeline == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self {
+            plan,
+            clock: Clock::start(),
+            poller: Poller::new()?,
+            connections: (0..plan.connections).map(|_| Connection::new()).collect(),
+            places: VecDeque::with_capacity(plan.connections * plan.pipeline),
+            schedule: None,
+            requests: plan.request.repeat(plan.pipeline + 1),
+            read_buffer: vec![0; 256 * 1024],
+            outcome: Outcome::new(),
+            answered: 0,
+            answered_at_start: 0,
+            body_rule: plan.body,
+            window: (u64::MAX, u64::MAX),
+            issuing: false,
+            sweep_at: 0,
+            connect_error: None,
+        })
+    }
+
+    /// Opens every connection before the clock of the run starts.
+    fn open_all(&mut self, origin: &mut Option<&mut Origin>, stop: &AtomicBool) -> io::Result<()> {
+        if self.plan.close {
+            return Ok(());
+        }
+        let count = |connections: &[Connection], state| connections.iter().filter(|c| c.state == state).count();
+        let mut next = 0;
+        loop {
+            let connecting = count(&self.connections, State::Connecting);
+            let last = (next + CONNECTING_MAX.saturating_sub(connecting)).min(self.connections.len());
+            for index in next..last {
+                self.connect(index);
+            }
+            next = last;
+            self.poll_once(origin)?;
+            let open = count(&self.connections, State::Open);
+            if open == self.connections.len() {
+                return Ok(());
+            }
+            if self.connect_error.is_some() || self.clock.now() > SETUP_NS || stop.load(Ordering::Relaxed) {
+                let reason = self.connect_error.take().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
+                let (target, all) = (self.plan.target, self.connections.len());
+                return Err(io::Error::new(
+                    reason.kind(),
+                    format!("{open} of {all} connections to {target} opened: {reason}"),
+                ));
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        let now = self.clock.now();
+        let start = now + nanoseconds(self.plan.warm_up);
+        self.window = (start, start + nanoseconds(self.plan.duration));
+        self.issuing = true;
+        self.sweep_at = now + SWEEP_NS;
+        self.schedule = self.plan.rate.map(|rate| Schedule { interval_ns: 1e9 / rate, start: now, next: 0, due: now });
+        for index in 0..self.connections.len() {
+            self.offer(index, now);
+        }
+    }
+
+    fn begin_window(&mut self) {
+        self.answered_at_start = self.answered;
+        self.window.0 = self.clock.now();
+        self.window.1 = self.window.0 + nanoseconds(self.plan.duration);
+        self.outcome.body_bytes = 0;
+    }
+
+    fn end_window(&mut self, measured: bool) {
+        self.issuing = false;
+        self.window.1 = self.window.1.min(self.clock.now());
+        if measured {
+            self.outcome.seconds = self.window.1.saturating_sub(self.window.0) as f64 / 1e9;
+            self.outcome.completed = self.answered - self.answered_at_start;
+        }
+    }
+
+    /// Requests are under way, or were due inside the window and not yet sent.
+    fn has_work(&self) -> bool {
+        self.schedule.as_ref().is_some_and(|schedule| schedule.due < self.window.1)
+            || self.connections.iter().any(|connection| !connection.in_flight.is_empty())
+    }
+
+    fn finish(mut self) -> Outcome {
+        for connection in &self.connections {
+            self.outcome.failures[Failure::Timeout as usize] += connection.in_flight.len() as u64;
+        }
+        if let Some(schedule) = self.schedule.take()
+            && schedule.due < self.window.1
+        {
+            let unsent = (self.window.1 - schedule.due) as f64 / schedule.interval_ns;
+            self.outcome.failures[Failure::Unsent as usize] += unsent.ceil() as u64;
+        }
+        self.outcome
+    }
+
+    fn step(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
+        self.send_due();
+        self.poll_once(origin)?;
+        let now = self.clock.now();
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP_NS;
+            self.sweep(now);
+        }
+        Ok(())
+    }
+
+    /// Handles what is ready; between any two events, what has become due is sent.
+    fn poll_once(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
+        let wait = (self.plan.blocking && origin.is_none()).then(|| self.idle_time());
+        for index in 0..self.poller.wait(wait)? {
+            if let Some(ready) = self.poller.ready(index) {
+                self.handle(ready);
+                self.send_due();
+            }
+        }
+        if let Some(origin) = origin {
+            for index in 0..origin.poll(None)? {
+                origin.handle(index)?;
+                self.send_due();
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the loop may sleep.
+    fn idle_time(&self) -> Duration {
+        let due = self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.due);
+        let next = due.min(self.sweep_at).min(self.window.1);
+        Duration::from_nanos(next.saturating_sub(self.clock.now()).min(SWEEP_NS))
+    }
+
+    /// Sends every request that is due, as far as there are places.
+    fn send_due(&mut self) {
+        loop {
+            let Some(schedule) = &mut self.schedule else { return };
+            let now = self.clock.now();
+            if schedule.due > now || schedule.due >= self.window.1 {
+                return;
+            }
+            let Some(place) = self.places.pop_front() else { return };
+            let connection = self.connections.get(place.index);
+            if connection.is_none_or(|connection| connection.generation != place.generation) {
+                continue;
+            }
+            let intended = schedule.advance();
+            if intended >= self.window.0 {
+                self.outcome.lateness.saturating_record(now - intended.max(place.since));
+            }
+            self.issue(place.index, intended, now);
+        }
+    }
+
+    /// Puts one request under way on a connection, opening that first where need be.
+    fn issue(&mut self, index: usize, intended: u64, now: u64) {
+        let length = self.plan.request.len();
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.push(Sent { intended, started: now }, length);
+        match connection.state {
+            State::Closed | State::Failed => self.connect(index),
+            _ => self.flush(index),
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.state == State::Open && connection.flush(&self.requests, self.plan.request.len()).is_err() {
+            self.fail(index, Failure::Reset);
+        }
+    }
+
+    fn connect(&mut self, index: usize) {
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let token = u64::from(connection.generation) << 32 | index as u64;
+        match net::connect(&self.plan.target).and_then(|fd| self.poller.add(&fd, token).map(|()| fd)) {
+            Ok(fd) => connection.connecting(fd, now),
+            Err(error) => {
+                self.connect_error = Some(error);
+                self.fail(index, Failure::Connect);
+            }
+        }
+    }
+
+    /// Gives an idle connection its next work: a request at once in the closed loop, a place in the open loop.
+    fn offer(&mut self, index: usize, now: u64) {
+        if !self.issuing {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let free = self.plan.pipeline.saturating_sub(connection.in_flight.len());
+        if self.schedule.is_some() {
+            let generation = connection.generation;
+            self.places.extend((0..free).map(|_| Place { index, generation, since: now }));
+        } else if self.plan.close {
+            self.issue(index, now, now);
+        } else {
+            for _ in 0..free {
+                connection.push(Sent { intended: now, started: now }, self.plan.request.len());
+            }
+            self.flush(index);
+        }
+    }
+
+    /// Counts a failure of everything under way on a connection, which tries again at a later sweep.
+    fn fail(&mut self, index: usize, failure: Failure) {
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        self.outcome.failures[failure as usize] += connection.in_flight.len().max(1) as u64;
+        connection.close(now);
+        connection.state = State::Failed;
+    }
+
+    fn handle(&mut self, ready: Ready) {
+        let index = ready.token as u32 as usize;
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.generation != (ready.token >> 32) as u32 {
+            return;
+        }
+        if connection.state == State::Connecting {
+            if !ready.writable {
+                return;
+            }
+            let now = self.clock.now();
+            if let Err(error) = connection.connected(now) {
+                self.connect_error = Some(error);
+                return self.fail(index, Failure::Connect);
+            }
+            if !self.plan.close {
+                self.offer(index, now);
+            }
+        }
+        let Some(connection) = self.connections.get(index) else { return };
+        if ready.writable && connection.has_unsent() {
+            self.flush(index);
+        }
+        if ready.readable {
+            self.receive(index, ready.ended);
+        }
+    }
+
+    /// Reads until the socket is empty and counts the answers.
+    fn receive(&mut self, index: usize, ended: bool) {
+        loop {
+            let Some(connection) = self.connections.get_mut(index) else { return };
+            if matches!(connection.state, State::Closed | State::Failed) {
+                return;
+            }
+            let Ok((count, read)) = connection.read(&mut self.read_buffer) else {
+                let clean = connection.state == State::Ending;
+                return if clean { self.recycle(index) } else { self.fail(index, Failure::Reset) };
+            };
+            let now = self.clock.now();
+            if read == Read::End {
+                return self.handle_end(index, now);
+            }
+            if count == 0 {
+                return;
+            }
+            let input = self.read_buffer.get(..count).unwrap_or_default();
+            let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
+            let outcome = connection.consume(input, self.plan.head_request, &mut |answer: Answer| tally.count(answer));
+            let (answers, close) = (tally.answers, tally.close);
+            self.answered += answers;
+            if let Err(failure) = outcome {
+                return self.fail(index, failure);
+            }
+            if answers > 0 {
+                if self.plan.close {
+                    connection.state = State::Ending;
+                } else if close {
+                    if connection.in_flight.is_empty() {
+                        return self.recycle(index);
+                    }
+                    return self.fail(index, Failure::Closed);
+                } else if self.schedule.is_some() {
+                    let generation = connection.generation;
+                    self.places.extend((0..answers).map(|_| Place { index, generation, since: now }));
+                } else {
+                    self.offer(index, now);
+                }
+            }
+            if read == Read::Drained && !ended {
+                return;
+            }
+        }
+    }
+
+    fn handle_end(&mut self, index: usize, now: u64) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        match connection.end() {
+            Err(failure) => self.fail(index, failure),
+            Ok(answer) => {
+                if let Some(answer) = answer {
+                    let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
+                    tally.count(answer);
+                    self.answered += 1;
+                }
+                self.recycle(index);
+            }
+        }
+    }
+
+    /// A connection has ended in good order: on with the next one.
+    fn recycle(&mut self, index: usize) {
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.close(now);
+        if self.plan.close {
+            self.offer(index, now);
+        } else if self.issuing {
+            self.outcome.reconnects += 1;
+            self.connect(index);
+        }
+    }
+
+    fn retry(&mut self, index: usize, now: u64) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.state = State::Closed;
+        if self.plan.close { self.offer(index, now) } else { self.connect(index) }
+    }
+
+    /// Fails what is overdue, and opens again what had failed.
+    fn sweep(&mut self, now: u64) {
+        let oldest = now.saturating_sub(nanoseconds(self.plan.timeout));
+        for index in 0..self.connections.len() {
+            let Some(connection) = self.connections.get(index) else { return };
+            let waits_since = connection.in_flight.front().map_or(connection.since, |sent| sent.started);
+            match connection.state {
+                State::Failed if self.issuing && connection.since + SWEEP_NS / 2 <= now => self.retry(index, now),
+                State::Connecting | State::Ending if waits_since < oldest => self.fail(index, Failure::Timeout),
+                State::Open if !connection.in_flight.is_empty() && waits_since < oldest => {
+                    self.fail(index, Failure::Timeout);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Checks and records the answers of one read.
+struct Tally<'a> {
+    outcome: &'a mut Outcome,
+    body_rule: &'a mut Option<u64>,
+    plan: &'a Plan,
+    window: (u64, u64),
+    now: u64,
+    answers: u64,
+    close: bool,
+}
+
+impl<'a> Tally<'a> {
+    fn new(
+        outcome: &'a mut Outcome,
+        body_rule: &'a mut Option<u64>,
+        plan: &'a Plan,
+        window: (u64, u64),
+        now: u64,
+    ) -> Self {
+        Self { outcome, body_rule, plan, window, now, answers: 0, close: false }
+    }
+
+    fn count(&mut self, answer: Answer) {
+        self.answers += 1;
+        self.close |= answer.close;
+        if answer.status != self.plan.status {
+            self.outcome.failures[Failure::Status as usize] += 1;
+        } else if *self.body_rule.get_or_insert(answer.body) != answer.body {
+            self.outcome.failures[Failure::Length as usize] += 1;
+        }
+        if self.now < self.window.1 {
+            self.outcome.body_bytes += answer.body;
+        }
+        // The open loop counts the requests that were due in the window, the closed loop the answers that came in it.
+        let moment = if self.plan.rate.is_some() { answer.sent.intended } else { self.now };
+        if moment >= self.window.0 && moment < self.window.1 {
+            self.outcome.latency.saturating_record(self.now.saturating_sub(answer.sent.intended));
+            self.outcome.service.saturating_record(self.now.saturating_sub(answer.sent.started));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The load generator: one thread, one epoll loop that never sleeps, every time in nanoseconds.
+//!
+//! Closed loop: each connection sends its next request when the last answer has come, which finds the most a server
+//! can do. Open loop: requests are due at a constant rate whatever the server does, and latency counts from the
+//! moment a request was due, so that a server that stalls cannot hide the requests it kept from being sent.
+
+mod connection;
+mod generator;
+mod report;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(crate) use generator::run;
+
+/// One run of the generator.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The server.
+    pub(crate) target: SocketAddr,
+    /// One whole request.
+    pub(crate) request: Vec<u8>,
+    /// The request is a HEAD, so answers have no body.
+    pub(crate) head_request: bool,
+    /// Connections kept busy.
+    pub(crate) connections: usize,
+    /// Requests that may be under way on one connection.
+    pub(crate) pipeline: usize,
+    /// A connection of its own for each request.
+    pub(crate) close: bool,
+    /// Requests a second; `None` is the closed loop.
+    pub(crate) rate: Option<f64>,
+    /// Time before the measured window.
+    pub(crate) warm_up: Duration,
+    /// The measured window.
+    pub(crate) duration: Duration,
+    /// An answer later than this is an error, as is a connect.
+    pub(crate) timeout: Duration,
+    /// After the window, how long answers under way are waited for.
+    pub(crate) grace: Duration,
+    /// The status every answer must have.
+    pub(crate) status: u16,
+    /// Body bytes every answer must have; `None` takes those of the first answer as the rule.
+    pub(crate) body: Option<u64>,
+    /// Wait in the kernel when there is nothing to do, instead of polling: for a core that others share.
+    pub(crate) blocking: bool,
+}
+
+/// What can go wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Failure {
+    /// The connection could not be opened.
+    Connect,
+    /// The connection was reset.
+    Reset,
+    /// The connection was closed before an answer began, or inside its head.
+    Closed,
+    /// The connection was closed inside a body.
+    Truncated,
+    /// The answer has another status.
+    Status,
+    /// The body has another length.
+    Length,
+    /// The answer is no HTTP, or nobody asked for it.
+    Malformed,
+    /// No answer in time.
+    Timeout,
+    /// The request was due, and no connection was free to send it on before the run ended.
+    Unsent,
+}
+
+impl Failure {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Reset,
+        Self::Closed,
+        Self::Truncated,
+        Self::Status,
+        Self::Length,
+        Self::Malformed,
+        Self::Timeout,
+        Self::Unsent,
+    ];
+
+    /// Its name in reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Truncated => "truncated",
+            Self::Status => "status",
+            Self::Length => "length",
+            Self::Malformed => "malformed",
+            Self::Timeout => "timeout",
+            Self::Unsent => "unsent",
+        }
+    }
+}

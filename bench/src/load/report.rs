@@ -1,0 +1,220 @@
+//! What a run counted, and how it is told.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use serde::Serialize;
+
+use super::{Failure, Plan};
+
+/// What a run counted.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Length of the measured window in seconds.
+    pub(crate) seconds: f64,
+    /// Answers that came inside the window.
+    pub(crate) completed: u64,
+    /// Body bytes of these.
+    pub(crate) body_bytes: u64,
+    /// Failures of the whole run, by number of [`Failure`].
+    pub(crate) failures: [u64; Failure::ALL.len()],
+    /// Connections opened again because the server had closed them in good order.
+    pub(crate) reconnects: u64,
+    /// From the moment a request was due to the end of its answer, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// From the start of sending to the end of the answer, in nanoseconds.
+    pub(crate) service: Histogram<u64>,
+    /// How late the generator itself was: from the moment a request was due and a connection free to its sending.
+    pub(crate) lateness: Histogram<u64>,
+}
+
+impl Outcome {
+    pub(super) fn new() -> Self {
+        Self {
+            seconds: 0.0,
+            completed: 0,
+            body_bytes: 0,
+            failures: [0; Failure::ALL.len()],
+            reconnects: 0,
+            latency: histogram(),
+            service: histogram(),
+            lateness: histogram(),
+        }
+    }
+
+    /// Failures of every kind.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+
+    /// The figures of this run.
+    pub(crate) fn summary(&self, plan: &Plan) -> Summary {
+        Summary {
+            target: plan.target.to_string(),
+            connections: plan.connections,
+            pipeline: plan.pipeline,
+            connection_per_request: plan.close,
+            rate_intended: plan.rate,
+            seconds: self.seconds,
+            requests: self.completed,
+            rate: self.completed as f64 / self.seconds.max(1e-9),
+            body_bytes: self.body_bytes,
+            reconnects: self.reconnects,
+            failed: self.failed(),
+            failures: Failure::ALL
+                .iter()
+                .zip(self.failures)
+                .filter(|(_, count)| *count > 0)
+                .map(|(failure, count)| (failure.name(), count))
+                .collect(),
+            latency_ns: Percentiles::of(&self.latency),
+            service_ns: Percentiles::of(&self.service),
+            scheduling_error_ns: plan.rate.map(|_| Percentiles::of(&self.lateness)),
+        }
+    }
+
+    /// Writes the histograms as an HDR interval log (format V2), values in nanoseconds, one tagged line each.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn write_hdr(&self, path: &Path) -> io::Result<()> {
+        let mut file = io::BufWriter::new(std::fs::File::create(path)?);
+        let mut serializer = V2DeflateSerializer::new();
+        let mut log = IntervalLogWriterBuilder::new()
+            .add_comment("[Histogram log format version 1.3]")
+            .add_comment("values in nanoseconds")
+            .begin_log_with(&mut file, &mut serializer)?;
+        let length = Duration::from_secs_f64(self.seconds);
+        for (tag, histogram) in
+            [("latency", &self.latency), ("service", &self.service), ("scheduling-error", &self.lateness)]
+        {
+            if histogram.is_empty() {
+                continue;
+            }
+            log.write_histogram(histogram, Duration::ZERO, length, Tag::new(tag)).map_err(io::Error::other)?;
+        }
+        io::Write::flush(&mut file)
+    }
+}
+
+/// From a nanosecond to a minute at three digits; what is beyond counts as a minute.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!("1 ns to 60 s at 3 digits is valid"))
+}
+
+/// The figures of one run, ready to be printed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) target: String,
+    pub(crate) connections: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) connection_per_request: bool,
+    /// Requests a second asked for; absent in a closed loop.
+    pub(crate) rate_intended: Option<f64>,
+    pub(crate) seconds: f64,
+    pub(crate) requests: u64,
+    /// Answers a second.
+    pub(crate) rate: f64,
+    pub(crate) body_bytes: u64,
+    pub(crate) reconnects: u64,
+    pub(crate) failed: u64,
+    pub(crate) failures: Vec<(&'static str, u64)>,
+    pub(crate) latency_ns: Percentiles,
+    pub(crate) service_ns: Percentiles,
+    /// Absent in a closed loop, where nothing is scheduled.
+    pub(crate) scheduling_error_ns: Option<Percentiles>,
+}
+
+/// Points of a distribution, in nanoseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) count: u64,
+    pub(crate) mean: f64,
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) p99_9: u64,
+    pub(crate) p99_99: u64,
+    pub(crate) max: u64,
+}
+
+impl Percentiles {
+    /// Those of a histogram in nanoseconds.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            count: histogram.len(),
+            mean: histogram.mean(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max(),
+        }
+    }
+
+    fn row(&self, name: &str) -> String {
+        let us = |ns: u64| ns as f64 / 1e3;
+        format!(
+            "{name:<18} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1}\n",
+            us(self.p50),
+            us(self.p90),
+            us(self.p99),
+            us(self.p99_9),
+            us(self.p99_99),
+            us(self.max)
+        )
+    }
+}
+
+impl Summary {
+    /// The figures as a short table.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let mode = match self.rate_intended {
+            Some(rate) => format!("open loop at {rate:.0}/s"),
+            None => "closed loop".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{} · {mode} · {} connections, pipeline {}{}",
+            self.target,
+            self.connections,
+            self.pipeline,
+            if self.connection_per_request { ", a connection per request" } else { "" }
+        );
+        let _ = writeln!(
+            text,
+            "{} answers in {:.2} s: {:.0}/s, {:.1} MB/s of bodies, {} failed{}",
+            self.requests,
+            self.seconds,
+            self.rate,
+            self.body_bytes as f64 / self.seconds.max(1e-9) / 1e6,
+            self.failed,
+            if self.reconnects > 0 { format!(", {} reconnects", self.reconnects) } else { String::new() }
+        );
+        for (kind, count) in &self.failures {
+            let _ = writeln!(text, "  failed: {kind} {count}");
+        }
+        let _ = writeln!(
+            text,
+            "{:<18} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "us", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+        );
+        text += &self.latency_ns.row("latency");
+        if let Some(error) = &self.scheduling_error_ns {
+            text += &self.service_ns.row("service time");
+            text += &error.row("scheduling error");
+            let verdict = if error.p99 < 10_000 { "within" } else { "NOT within" };
+            let _ = writeln!(text, "the generator kept its schedule {verdict} 10 us (p99 of the scheduling error)");
+        }
+        text
+    }
+}
