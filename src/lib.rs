@@ -3,7 +3,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod core;
+pub mod flow;
 pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod service;
+pub mod upstream;

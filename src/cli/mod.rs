@@ -2,6 +2,7 @@
 
 mod doctor;
 mod hdr;
+mod run;
 mod version;
 
 use std::io::{self, Write};
@@ -39,6 +40,8 @@ struct Cli {
 // One line a command: its arguments live in its own file.
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run the gateway that FILE describes, until SIGTERM
+    Run(run::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let mut err = io::stderr().lock();
     let exit = match cli.command {
+        Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Version => version::run(&mut out),

@@ -1,0 +1,31 @@
+//! One client connection: request after request until it ends.
+
+use super::client::Client;
+use super::decode::{Next, next};
+use super::{After, account, linger, reply, serve};
+
+/// Serves the requests of a connection in order.
+pub(super) async fn serve(mut client: Client) {
+    let after = loop {
+        match next(&mut client).await {
+            Next::Request(mut exchange) => {
+                client.requests += 1;
+                let after = serve::serve(&mut client, &mut exchange).await;
+                account::done(&client, &exchange);
+                client.state.give_back(exchange);
+                if after != After::KeepAlive {
+                    break after;
+                }
+                client.idle_since = client.now();
+            }
+            Next::Refused(mut exchange, reason) => {
+                let after = reply::refuse(&mut client, &mut exchange, reason);
+                account::done(&client, &exchange);
+                client.state.give_back(exchange);
+                break after;
+            }
+            Next::Closed => break After::Gone,
+        }
+    };
+    linger::end(client, after).await;
+}

@@ -1,0 +1,119 @@
+//! Decode: bytes to a request head, within the time a client has for one.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use ringway_proto::http1::{self, Body, Limits, Method, Progress};
+
+use super::client::Client;
+use super::exchange::Exchange;
+use crate::observe::{Reason, Timeout};
+
+/// What a connection brought next.
+pub(super) enum Next {
+    Request(Box<Exchange>),
+    /// Something that is no acceptable request.
+    Refused(Box<Exchange>, Reason),
+    /// The client left, idled for too long, or the core drains.
+    Closed,
+}
+
+/// The codec's limits for a listener's requests.
+fn limits(limits: &crate::plan::Limits) -> Limits {
+    Limits {
+        line: limits.request_line as usize,
+        head: limits.head as usize,
+        fields: limits.headers as usize,
+        chunk_line: limits.chunk_line as usize,
+        trailers: limits.trailers as usize,
+        ..Limits::default()
+    }
+}
+
+enum Event {
+    Read(std::io::Result<Option<ringway_runtime::buffer::Lease>>),
+    Drain,
+    Timeout,
+}
+
+/// Waits for the next request of `client`.
+pub(super) async fn next(client: &mut Client) -> Next {
+    let mut exchange: Option<Box<Exchange>> = None;
+    loop {
+        if !client.input.is_empty() {
+            let mut current = exchange.take().unwrap_or_else(|| {
+                let mut exchange = client.state.take_exchange();
+                exchange.ledger.received = client.now();
+                exchange
+            });
+            let limits = limits(&client.listener().limits);
+            match http1::decode_request(client.input.bytes(), &mut current.scan, &limits, &mut current.head) {
+                Ok(Progress::Complete) => {
+                    current.head_bytes = Some(client.input.take_front(current.head.len));
+                    current.body = Body::new(current.head.framing);
+                    current.ledger.parsed = client.now();
+                    current.id = client.state.new_id();
+                    if current.head.method == Method::Connect {
+                        return Next::Refused(current, Reason::ConnectNotSupported);
+                    }
+                    return Next::Request(current);
+                }
+                Ok(Progress::Partial) => {
+                    client.input.gather();
+                    exchange = Some(current);
+                }
+                Err(error) => {
+                    current.id = client.state.new_id();
+                    return Next::Refused(current, Reason::Request(error));
+                }
+            }
+        }
+        match wait(client, exchange.as_deref()).await {
+            Event::Read(Ok(Some(lease))) => {
+                client.state.metrics.client_received(lease.len() as u64);
+                client.input.add(lease);
+            }
+            Event::Read(_) | Event::Drain => return Next::Closed,
+            Event::Timeout => {
+                let Some(mut exchange) = exchange else {
+                    client.state.metrics.timed_out(Timeout::KeepAlive);
+                    return Next::Closed;
+                };
+                client.state.metrics.timed_out(Timeout::Head);
+                exchange.id = client.state.new_id();
+                return Next::Refused(exchange, Reason::HeadTimeout);
+            }
+        }
+    }
+}
+
+async fn wait(client: &Client, begun: Option<&Exchange>) -> Event {
+    let timeouts = &client.listener().timeouts;
+    loop {
+        // A client that does not take its last answer has less time than one that is merely idle.
+        let unsent = client.stream.unsent();
+        let deadline = match begun {
+            Some(exchange) => exchange.ledger.received + timeouts.head,
+            None if client.requests == 0 => client.idle_since + timeouts.head,
+            None if unsent > 0 => client.idle_since + timeouts.send_idle.min(timeouts.keep_alive),
+            None => client.idle_since + timeouts.keep_alive,
+        };
+        client.timer.set(deadline);
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(read) = client.stream.poll_read(cx) {
+                return Poll::Ready(Event::Read(read));
+            }
+            // A request that has begun is finished first.
+            if begun.is_none() && client.presence.poll_drain(cx).is_ready() {
+                return Poll::Ready(Event::Drain);
+            }
+            client.timer.poll(cx).map(|()| Event::Timeout)
+        })
+        .await;
+        if matches!(event, Event::Timeout) && unsent > 0 && client.stream.unsent() == 0 {
+            // The answer has gone out meanwhile: only the idle timeout counts.
+            continue;
+        }
+        return event;
+    }
+}

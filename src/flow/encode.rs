@@ -1,0 +1,278 @@
+//! Encode: outgoing heads, written once, straight into the send buffer.
+
+use ringway_proto::http1::{Field, Framing, Known, RequestHead, Version, encode as http1, values};
+
+use super::client::Client;
+use super::exchange::Exchange;
+use super::forwarded;
+use crate::plan::{Plan, Route};
+use crate::policy::{Fate, HeaderEdits, Policy};
+
+/// How a response body goes to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As it is: by length, or until the connection ends.
+    Identity,
+    /// In chunks of ours.
+    Chunked,
+}
+
+/// Whether the connection has to end after the answer that is about to be written.
+pub(crate) fn must_close(client: &Client, exchange: &Exchange) -> bool {
+    !exchange.head.keep_alive
+        || client.state.is_draining()
+        || client.requests >= client.listener().limits.keep_alive_requests
+}
+
+/// Appends what the connection's fate needs said: HTTP/1.1 stays open and 1.0 closes unless told otherwise.
+pub(crate) fn connection(out: &mut Vec<u8>, version: Version, close: bool) {
+    match (version, close) {
+        (Version::Http11, true) => out.extend_from_slice(b"connection: close\r\n"),
+        (Version::Http10, false) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        _ => {}
+    }
+}
+
+/// Whether an upgrade that the client asks for is passed on. `h2c` is not: behind it requests would flow unseen.
+pub(crate) fn forwards_upgrade(head: &RequestHead, bytes: &[u8]) -> bool {
+    head.upgrade
+        && head
+            .fields
+            .iter()
+            .filter(|field| field.known == Known::Upgrade)
+            .all(|field| !values::list_contains(field.value.of(bytes), b"h2c"))
+}
+
+/// Appends the request head for the upstream.
+pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &mut Exchange, route: &Route) {
+    let bytes = exchange.head_bytes();
+    out.extend_from_slice(exchange.method());
+    out.push(b' ');
+    if exchange.rewritten.is_empty() {
+        out.extend_from_slice(exchange.path());
+        if let Some(query) = exchange.query() {
+            out.push(b'?');
+            out.extend_from_slice(query);
+        }
+    } else {
+        out.extend_from_slice(&exchange.rewritten);
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let trusted = client.listener().trusts(client.peer.ip());
+    let edits = Edits::request(route);
+    let mut host_edited = false;
+    if let Some(edits) = &edits {
+        host_edited = edits.fate(b"host") != Fate::Keep;
+    }
+    if !host_edited && !exchange.host().is_empty() {
+        http1::field(out, b"host", exchange.host());
+    }
+    for field in &exchange.head.fields {
+        match field.known {
+            // Written by us: the effective authority, the framing, and the answer to Expect.
+            Known::Host | Known::ContentLength | Known::Expect => {}
+            Known::XForwardedFor
+            | Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::XRealIp
+            | Known::Forwarded
+                if !trusted || forwarded::rewrites(client, field.known) => {}
+            Known::Via if client.listener().via.is_some() => {}
+            _ if field.hop_by_hop => {}
+            _ => copy(out, field, bytes, edits.as_ref()),
+        }
+    }
+    match exchange.head.framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            http1::decimal(out, length);
+            out.extend_from_slice(http1::CRLF);
+        }
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if forwards_upgrade(&exchange.head, bytes) {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        for field in exchange.head.fields.iter().filter(|field| field.known == Known::Upgrade) {
+            http1::field(out, b"upgrade", field.value.of(bytes));
+        }
+    }
+    forwarded::write(out, client, exchange, trusted);
+    if let Some(via) = &client.listener().via {
+        write_via(out, &exchange.head.fields, bytes, exchange.head.version, via);
+    }
+    if let Some(edits) = &edits {
+        edits.append(out, exchange);
+    }
+    out.extend_from_slice(http1::CRLF);
+}
+
+/// Appends the head of an upstream's final response. `bytes` are what its spans refer to.
+pub(crate) fn response_head(
+    out: &mut Vec<u8>,
+    client: &Client,
+    exchange: &Exchange,
+    route: &Route,
+    bytes: &[u8],
+    coding: Coding,
+    close: bool,
+) {
+    let response = &exchange.response;
+    http1::status_line(out, Version::Http11, response.status, Some(response.reason.of(bytes)));
+    let edits = Edits::response(route);
+    let mut dated = false;
+    for field in &response.fields {
+        match field.known {
+            Known::ContentLength => {}
+            Known::Via if client.listener().via.is_some() => {}
+            _ if field.hop_by_hop => {}
+            known => {
+                dated |= known == Known::Date;
+                copy(out, field, bytes, edits.as_ref());
+            }
+        }
+    }
+    if !dated {
+        // RFC 9110 section 6.6.1: a recipient with a clock adds the date that is missing.
+        out.extend_from_slice(b"date: ");
+        client.state.write_date(out);
+        out.extend_from_slice(http1::CRLF);
+    }
+    match (coding, response.content_length) {
+        (Coding::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        (Coding::Identity, Some(length)) => {
+            out.extend_from_slice(b"content-length: ");
+            http1::decimal(out, length);
+            out.extend_from_slice(http1::CRLF);
+        }
+        (Coding::Identity, None) => {}
+    }
+    if response.upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        for field in response.fields.iter().filter(|field| field.known == Known::Upgrade) {
+            http1::field(out, b"upgrade", field.value.of(bytes));
+        }
+    } else {
+        connection(out, exchange.head.version, close);
+    }
+    if let Some(via) = &client.listener().via {
+        write_via(out, &response.fields, bytes, response.version, via);
+    }
+    if let Some(edits) = &edits {
+        edits.append(out, exchange);
+    }
+    out.extend_from_slice(http1::CRLF);
+}
+
+/// Appends an interim response (1xx) as it came, less what is for one connection.
+pub(crate) fn interim_head(out: &mut Vec<u8>, exchange: &Exchange, bytes: &[u8]) {
+    let response = &exchange.response;
+    http1::status_line(out, Version::Http11, response.status, Some(response.reason.of(bytes)));
+    for field in response.fields.iter().filter(|field| !field.hop_by_hop) {
+        http1::field(out, field.name.of(bytes), field.value.of(bytes));
+    }
+    out.extend_from_slice(http1::CRLF);
+}
+
+/// Appends the fields that the response policies of the route set or add, as to an answer of the gateway's own.
+pub(crate) fn finish_response_edits(plan: &Plan, exchange: &Exchange, out: &mut Vec<u8>) {
+    if let Some(edits) = exchange.route.and_then(|id| plan.route(id)).and_then(Edits::response) {
+        edits.append(out, exchange);
+    }
+}
+
+/// RFC 9110 section 7.6.3: one field, what came before first.
+fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version, name: &str) {
+    out.extend_from_slice(b"via: ");
+    for field in fields.iter().filter(|field| field.known == Known::Via && !field.value.is_empty()) {
+        out.extend_from_slice(field.value.of(bytes));
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(match version {
+        Version::Http10 => b"1.0 ",
+        Version::Http11 => b"1.1 ",
+    });
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(http1::CRLF);
+}
+
+fn copy(out: &mut Vec<u8>, field: &Field, bytes: &[u8], edits: Option<&Edits<'_>>) {
+    let (name, value) = (field.name.of(bytes), field.value.of(bytes));
+    match edits.map_or(Fate::Keep, |edits| edits.fate(name)) {
+        Fate::Keep => http1::field(out, name, value),
+        Fate::Drop => {}
+        Fate::Rename(to) => http1::field(out, to.as_bytes(), value),
+    }
+}
+
+/// The header policies of a route in one direction.
+struct Edits<'a> {
+    route: &'a Route,
+    of: fn(&Policy) -> Option<&HeaderEdits>,
+}
+
+impl<'a> Edits<'a> {
+    fn new(route: &'a Route, of: fn(&Policy) -> Option<&HeaderEdits>) -> Option<Self> {
+        route.policies.iter().any(|policy| of(policy).is_some_and(|edits| !edits.is_empty())).then_some(Self { route, of })
+    }
+
+    fn request(route: &'a Route) -> Option<Self> {
+        Self::new(route, |policy| match policy {
+            Policy::Headers(headers) => Some(&headers.request),
+            Policy::Rewrite(_) => None,
+        })
+    }
+
+    fn response(route: &'a Route) -> Option<Self> {
+        Self::new(route, |policy| match policy {
+            Policy::Headers(headers) => Some(&headers.response),
+            Policy::Rewrite(_) => None,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a HeaderEdits> {
+        let of = self.of;
+        self.route.policies.iter().filter_map(move |policy| of(policy))
+    }
+
+    /// What becomes of a field that came in: each policy in order, a renamed field by its new name.
+    fn fate(&self, name: &[u8]) -> Fate<'a> {
+        let mut fate = Fate::Keep;
+        for edits in self.all() {
+            let current = match fate {
+                Fate::Rename(to) => to.as_bytes(),
+                _ => name,
+            };
+            match edits.fate(current) {
+                Fate::Keep => {}
+                Fate::Drop => return Fate::Drop,
+                Fate::Rename(to) => fate = Fate::Rename(to),
+            }
+        }
+        fate
+    }
+
+    /// Appends what the policies set and add; what a later one drops or renames goes its way.
+    fn append(&self, out: &mut Vec<u8>, exchange: &Exchange) {
+        for (at, edits) in self.all().enumerate() {
+            for (name, value) in edits.appended() {
+                let mut name = name;
+                let mut dropped = false;
+                for later in self.all().skip(at + 1) {
+                    match later.fate(name.as_bytes()) {
+                        Fate::Keep => {}
+                        Fate::Drop => dropped = true,
+                        Fate::Rename(to) => name = to,
+                    }
+                }
+                if !dropped {
+                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(b": ");
+                    value.render(exchange, out);
+                    out.extend_from_slice(http1::CRLF);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! One request and its answer, while they are under way.
+
+use std::net::IpAddr;
+
+use ringway_proto::http1::{Body, Framing, HeadScan, RequestHead, ResponseHead};
+use ringway_runtime::buffer::Lease;
+
+use super::account::Ledger;
+use crate::plan::{Captures, Headers, RouteId, Variable, Vars};
+
+/// Scratch that grew past this many bytes is freed with its request.
+const KEEP_SCRATCH: usize = 16 * 1024;
+
+/// The storage of one request. A core reuses it, so that a request allocates nothing.
+pub struct Exchange {
+    /// The request head; its spans are ranges of `head_bytes`.
+    pub head: RequestHead,
+    /// The bytes of the request head, where they were received.
+    pub head_bytes: Option<Lease>,
+    /// How far the head has been looked through.
+    pub scan: HeadScan,
+    /// The decoder of the request body.
+    pub body: Body,
+    /// The most bytes the request body may have.
+    pub body_limit: u64,
+    /// The normalized path, empty while the path as received is normal.
+    pub path: Vec<u8>,
+    /// What the template of the route captured, as ranges of the path.
+    pub captures: Captures,
+    /// The route that took the request.
+    pub route: Option<RouteId>,
+    /// The target for the upstream where a policy changed it; empty otherwise.
+    pub rewritten: Vec<u8>,
+    /// The client's address, through trusted proxies.
+    pub client_ip: Option<IpAddr>,
+    /// The response head; its spans are ranges of the upstream's input.
+    pub response: ResponseHead,
+    /// When each stage was reached.
+    pub ledger: Ledger,
+    /// The correlation id.
+    pub id: u64,
+    /// Room for a value under construction.
+    pub scratch: Vec<u8>,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            head: RequestHead::default(),
+            head_bytes: None,
+            scan: HeadScan::default(),
+            body: Body::new(Framing::None),
+            body_limit: 0,
+            path: Vec::new(),
+            captures: Captures::default(),
+            route: None,
+            rewritten: Vec::new(),
+            client_ip: None,
+            response: ResponseHead::default(),
+            ledger: Ledger::default(),
+            id: 0,
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl Exchange {
+    /// Makes it ready for another request, keeping its memory.
+    pub fn clear(&mut self) {
+        self.head_bytes = None;
+        self.scan.reset();
+        self.body = Body::new(Framing::None);
+        self.route = None;
+        self.client_ip = None;
+        self.ledger = Ledger::default();
+        for scratch in [&mut self.path, &mut self.rewritten, &mut self.scratch] {
+            scratch.clear();
+            scratch.shrink_to(KEEP_SCRATCH);
+        }
+    }
+
+    /// The bytes of the request head.
+    pub fn head_bytes(&self) -> &[u8] {
+        self.head_bytes.as_deref().unwrap_or_default()
+    }
+
+    /// The normalized path.
+    pub fn path(&self) -> &[u8] {
+        if self.path.is_empty() { self.head.target.path_of(self.head_bytes()) } else { &self.path }
+    }
+
+    /// The query as it came, without the `?`.
+    pub fn query(&self) -> Option<&[u8]> {
+        self.head.target.query.map(|query| query.of(self.head_bytes()))
+    }
+
+    /// The effective authority of the request.
+    pub fn host(&self) -> &[u8] {
+        self.head.host.of(self.head_bytes())
+    }
+
+    /// The method as sent.
+    pub fn method(&self) -> &[u8] {
+        self.head.method_span.of(self.head_bytes())
+    }
+}
+
+impl Headers for Exchange {
+    fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let bytes = self.head_bytes();
+        self.head
+            .fields
+            .iter()
+            .any(|field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()) && test(field.value.of(bytes)))
+    }
+}
+
+impl Vars for Exchange {
+    fn write(&self, variable: Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::Capture(at) => {
+                if let Some(range) = self.captures.get(usize::from(at)) {
+                    out.extend_from_slice(self.path().get(range).unwrap_or_default());
+                }
+            }
+            Variable::ClientIp => {
+                if let Some(ip) = self.client_ip {
+                    // Writing to a Vec cannot fail.
+                    let _ = std::io::Write::write_fmt(out, format_args!("{ip}"));
+                }
+            }
+            Variable::Host => out.extend_from_slice(self.host()),
+            Variable::Method => out.extend_from_slice(self.method()),
+            Variable::Path => out.extend_from_slice(self.path()),
+            Variable::PathQuery => {
+                out.extend_from_slice(self.path());
+                if let Some(query) = self.query() {
+                    out.push(b'?');
+                    out.extend_from_slice(query);
+                }
+            }
+            Variable::Query => out.extend_from_slice(self.query().unwrap_or_default()),
+            Variable::RequestId => {
+                let _ = std::io::Write::write_fmt(out, format_args!("{:016x}", self.id));
+            }
+            Variable::Scheme => out.extend_from_slice(b"http"),
+        }
+    }
+}

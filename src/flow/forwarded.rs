@@ -1,0 +1,126 @@
+//! Who the client is: what trusted proxies say, and what the upstream is told (RFC 7239 and the X-Forwarded fields).
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use ringway_proto::http1::{Known, encode as http1, values};
+
+use super::client::Client;
+use super::exchange::Exchange;
+
+/// Whether this gateway writes the field anew, from what came and what it knows.
+pub(super) fn rewrites(client: &Client, known: Known) -> bool {
+    let how = client.listener().forwarded;
+    match known {
+        Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost => how.adds_x_forwarded(),
+        Known::Forwarded => how.adds_forwarded(),
+        _ => false,
+    }
+}
+
+/// The client's address: the peer, or, through proxies that are trusted, the last address before them.
+pub(super) fn client_ip(client: &Client, exchange: &Exchange) -> IpAddr {
+    let mut seen = client.peer.ip().to_canonical();
+    let listener = client.listener();
+    if listener.trusted_proxies.is_empty() {
+        return seen;
+    }
+    let bytes = exchange.head_bytes();
+    let lines = exchange.head.fields.iter().rev().filter(|field| field.known == Known::XForwardedFor);
+    for line in lines {
+        for element in line.value.of(bytes).rsplit(|&byte| byte == b',') {
+            if !listener.trusts(seen) {
+                return seen;
+            }
+            let Some(address) = parse_address(values::trim(element)) else { return seen };
+            seen = address;
+        }
+    }
+    seen
+}
+
+/// An address as found in X-Forwarded-For, with or without a port.
+fn parse_address(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?;
+    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<std::net::SocketAddr>().map(|both| both.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// Appends the fields that tell the upstream about the client.
+pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool) {
+    let how = client.listener().forwarded;
+    let peer = client.peer.ip().to_canonical();
+    let before = |out: &mut Vec<u8>, known: Known| {
+        let bytes = exchange.head_bytes();
+        let mut any = false;
+        for field in exchange.head.fields.iter().filter(|field| trusted && field.known == known) {
+            if any {
+                out.extend_from_slice(b", ");
+            }
+            any = true;
+            out.extend_from_slice(field.value.of(bytes));
+        }
+        any
+    };
+    // Writing to a Vec cannot fail.
+    if how.adds_x_forwarded() {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        if before(out, Known::XForwardedFor) {
+            out.extend_from_slice(b", ");
+        }
+        write_ip(out, peer);
+        out.extend_from_slice(b"\r\nx-forwarded-proto: ");
+        if !before(out, Known::XForwardedProto) {
+            out.extend_from_slice(b"http");
+        }
+        out.extend_from_slice(http1::CRLF);
+        if !exchange.host().is_empty() {
+            out.extend_from_slice(b"x-forwarded-host: ");
+            if !before(out, Known::XForwardedHost) {
+                out.extend_from_slice(exchange.host());
+            }
+            out.extend_from_slice(http1::CRLF);
+        }
+    }
+    if how.adds_forwarded() {
+        out.extend_from_slice(b"forwarded: ");
+        if before(out, Known::Forwarded) {
+            out.extend_from_slice(b", ");
+        }
+        match peer {
+            IpAddr::V4(_) => {
+                out.extend_from_slice(b"for=");
+                write_ip(out, peer);
+            }
+            IpAddr::V6(_) => {
+                out.extend_from_slice(b"for=\"[");
+                write_ip(out, peer);
+                out.extend_from_slice(b"]\"");
+            }
+        }
+        out.extend_from_slice(b";proto=http");
+        if !exchange.host().is_empty() {
+            // Always quoted: a port's colon and a literal's brackets need it. An authority has no quote to escape.
+            out.extend_from_slice(b";host=\"");
+            out.extend_from_slice(exchange.host());
+            out.push(b'"');
+        }
+        out.extend_from_slice(http1::CRLF);
+    }
+}
+
+fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                http1::decimal(out, u64::from(octet));
+            }
+        }
+        IpAddr::V6(ip) => {
+            let _ = write!(out, "{ip}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Received bytes that were not dealt with yet.
+
+use ringway_proto::http1::Span;
+use ringway_runtime::buffer::{Lease, Outbox};
+
+/// Data up to this many bytes is copied rather than sent from where it was received.
+const COPY_UP_TO: usize = 2048;
+
+/// The unread bytes of one side of a connection, always contiguous: a lease while one is enough, else gathered.
+#[derive(Debug, Default)]
+pub struct Input {
+    lease: Option<Lease>,
+    /// Holds the bytes when `lease` is none.
+    gathered: Vec<u8>,
+}
+
+impl Input {
+    /// The bytes, oldest first.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.lease {
+            Some(lease) => lease,
+            None => &self.gathered,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Appends what was received.
+    pub fn add(&mut self, lease: Lease) {
+        if self.is_empty() {
+            self.gathered.clear();
+            self.lease = Some(lease);
+            return;
+        }
+        self.gather();
+        self.gathered.extend_from_slice(&lease);
+    }
+
+    /// Moves the bytes out of the receive buffer, which must not be held while more is awaited.
+    pub fn gather(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.gathered.clear();
+            self.gathered.extend_from_slice(&lease);
+        }
+    }
+
+    /// Drops the first `count` bytes.
+    pub fn consume(&mut self, count: usize) {
+        if let Some(lease) = &mut self.lease {
+            lease.advance(count);
+            if lease.is_empty() {
+                self.lease = None;
+            }
+        } else if count >= self.gathered.len() {
+            // An idle connection holds no memory for what it once gathered.
+            self.gathered = Vec::new();
+        } else {
+            self.gathered.drain(..count);
+        }
+    }
+
+    /// Takes the first `count` bytes, which stay where they are.
+    pub fn take_front(&mut self, count: usize) -> Lease {
+        let front = match &self.lease {
+            Some(lease) => lease.slice(0, count),
+            None => Lease::copied(self.gathered.get(..count).unwrap_or(&self.gathered)),
+        };
+        self.consume(count);
+        front
+    }
+
+    /// Puts the bytes of `span` into `outbox`: small ones by copy, large ones from where they are.
+    pub fn send(&self, span: Span, outbox: &mut Outbox) {
+        match &self.lease {
+            Some(lease) if span.len() > COPY_UP_TO => outbox.push(lease.slice(span.start as usize, span.end as usize)),
+            _ => outbox.write(|out| out.extend_from_slice(span.of(self.bytes()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_queue_of_bytes(
+            steps in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..30), 0usize..40, any::<bool>()), 0..20),
+        ) {
+            let mut input = Input::default();
+            let mut model = Vec::new();
+            for (bytes, count, gather) in steps {
+                input.add(Lease::copied(&bytes));
+                model.extend(bytes);
+                prop_assert_eq!(input.bytes(), &model[..]);
+                let count = count.min(model.len());
+                if gather {
+                    input.gather();
+                    input.consume(count);
+                } else {
+                    prop_assert_eq!(&*input.take_front(count), &model[..count]);
+                }
+                model.drain(..count);
+                prop_assert_eq!(input.bytes(), &model[..]);
+            }
+        }
+    }
+}

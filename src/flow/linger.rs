@@ -1,0 +1,45 @@
+//! The end of a connection, so that the client sees the last answer whole.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::After;
+use super::client::Client;
+
+/// How long a closing connection waits for the client's end. Closing with unread bytes would send a reset, which may
+/// overtake the answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read and thrown away meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Ends the connection.
+pub(super) async fn end(client: Client, after: After) {
+    match after {
+        After::Gone => {}
+        After::Reset => client.stream.reset(),
+        After::KeepAlive | After::Close | After::Truncated => {
+            let deadline = client.now() + client.listener().timeouts.send_idle;
+            if client.drained(deadline).await && client.stream.shut_down_write().is_ok() {
+                discard(&client).await;
+            }
+        }
+    }
+}
+
+/// Reads until the client's end.
+async fn discard(client: &Client) {
+    client.timer.set(client.now() + LINGER);
+    let mut left = LINGER_BYTES;
+    loop {
+        let read = poll_fn(|cx| match client.stream.poll_read(cx) {
+            Poll::Ready(read) => Poll::Ready(read.ok().flatten()),
+            Poll::Pending => client.timer.poll(cx).map(|()| None),
+        })
+        .await;
+        match read {
+            Some(lease) if lease.len() <= left => left -= lease.len(),
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The life of a request, one file a stage: accept, decode, route, serve, encode, account.
+//!
+//! `docs/life-of-a-request.md` tells it in order.
+
+mod accept;
+mod account;
+mod client;
+mod connection;
+mod decode;
+pub mod encode;
+mod exchange;
+mod forwarded;
+mod input;
+mod linger;
+mod reply;
+mod route;
+mod serve;
+
+pub use accept::accept;
+pub use account::Ledger;
+pub use client::Client;
+pub use exchange::Exchange;
+pub use input::Input;
+pub(crate) use reply::refuse;
+pub use reply::{Reply, reply};
+
+/// What becomes of the client's connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// It ends once everything is sent and the client has seen it.
+    Close,
+    /// The answer broke off: it ends after what was written, so that the client sees the truncation.
+    Truncated,
+    /// The answer broke off and only a reset tells the client so.
+    Reset,
+    /// The client is gone.
+    Gone,
+}

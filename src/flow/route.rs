@@ -1,0 +1,66 @@
+//! Route: one normalization of the path, then the router.
+
+use ringway_proto::http1::{Framing, TargetForm};
+
+use super::client::Client;
+use super::exchange::Exchange;
+use crate::observe::Reason;
+use crate::plan::{self, BodyLimit, MethodSet, Miss, Normalized, Query};
+
+/// Why a request has no route.
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    /// The methods there are, of a 405.
+    pub(super) allow: Option<MethodSet>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, allow: None }
+    }
+}
+
+/// Finds the route and notes it in the exchange.
+pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refusal> {
+    let plan = &client.state.plan;
+    if exchange.head.target.form == TargetForm::Asterisk {
+        return Err(Reason::NoRoute.into());
+    }
+    let mut path = std::mem::take(&mut exchange.path);
+    let normalized = plan::normalize(exchange.head.target.path_of(exchange.head_bytes()), &mut path);
+    exchange.path = path;
+    match normalized {
+        Ok(Normalized::Unchanged | Normalized::Rewritten) => {}
+        Err(_) => {
+            exchange.path.clear();
+            return Err(Reason::PathAmbiguous.into());
+        }
+    }
+    let mut captures = std::mem::take(&mut exchange.captures);
+    let found = plan.router.find(
+        &Query {
+            method: exchange.method(),
+            host: exchange.host(),
+            path: exchange.path(),
+            query: exchange.query(),
+            headers: &*exchange,
+        },
+        &mut captures,
+    );
+    exchange.captures = captures;
+    let id = found.map_err(|miss| match miss {
+        Miss::NotFound => Refusal::from(Reason::NoRoute),
+        Miss::MethodNotAllowed(methods) => Refusal { reason: Reason::MethodNotAllowed, allow: Some(methods) },
+    })?;
+    exchange.route = Some(id);
+    let own = plan.route(id).and_then(|route| route.body);
+    exchange.body_limit = match own {
+        Some(BodyLimit::Bytes(bytes)) => bytes,
+        Some(BodyLimit::Unlimited) => u64::MAX,
+        None => client.listener().limits.body.unwrap_or(u64::MAX),
+    };
+    match exchange.head.framing {
+        Framing::Length(length) if length > exchange.body_limit => Err(Reason::BodyTooLarge.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,84 @@
+//! `upstream = "NAME"`: the request goes to an endpoint and its response comes back, both streamed.
+
+mod progress;
+mod relay;
+mod tunnel;
+
+use ringway_proto::http1::Framing;
+
+use self::relay::{Failure, Relay, Sent};
+use crate::flow::{After, Client, Exchange, refuse};
+use crate::plan::{Route, UpstreamId};
+use crate::upstream::Connection;
+
+/// Proxies one request.
+pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &Route, id: UpstreamId) -> After {
+    let pool = client.state.pools[id.0 as usize].clone();
+    let upstream = pool.upstream();
+    let deadline = client.now() + route.total_timeout.unwrap_or(upstream.timeout.total);
+    let (mut avoid, mut fresh) = (None, false);
+    let mut attempt = 1;
+    loop {
+        let may_retry = attempt < upstream.retry.attempts;
+        let connection = match pool.acquire(&client.timer, deadline, avoid, fresh).await {
+            Ok(connection) => connection,
+            Err((reason, endpoint)) => {
+                // Nothing was sent, so trying elsewhere is always safe.
+                if endpoint.is_some() && may_retry && upstream.retry.on_connect && client.now() < deadline {
+                    (avoid, attempt) = (endpoint, attempt + 1);
+                    client.state.metrics.upstream_retried(pool.index());
+                    continue;
+                }
+                return refuse(client, exchange, reason);
+            }
+        };
+        let endpoint = connection.endpoint();
+        let was_reused = connection.reused;
+        match one_attempt(client, exchange, route, &connection, deadline).await {
+            Ok(Sent::Done { after, reusable }) => {
+                if reusable {
+                    connection.keep();
+                }
+                return after;
+            }
+            Ok(Sent::Upgraded(rest)) => {
+                return tunnel::run(client, connection, rest).await;
+            }
+            Err(failure) => {
+                drop(connection);
+                client.state.metrics.upstream_failed(pool.index(), failure.kind);
+                if failure.started {
+                    return failure.after;
+                }
+                // A reset before the first byte: the endpoint may have acted on what it got, so only a request that
+                // may be done twice, and of which nothing is lost, goes out again. A stale connection does not count
+                // as an attempt of the endpoint's.
+                let again = failure.is_reset && exchange.head.method.is_idempotent() && is_replayable(exchange);
+                if again && (was_reused || (may_retry && upstream.retry.on_reset)) {
+                    if !was_reused {
+                        (avoid, attempt) = (Some(endpoint), attempt + 1);
+                    }
+                    fresh = true;
+                    client.state.metrics.upstream_retried(pool.index());
+                    continue;
+                }
+                return refuse(client, exchange, failure.reason);
+            }
+        }
+    }
+}
+
+/// Whether nothing of the request was consumed that a second try would need.
+fn is_replayable(exchange: &Exchange) -> bool {
+    matches!(exchange.head.framing, Framing::None | Framing::Length(0))
+}
+
+async fn one_attempt(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    route: &Route,
+    connection: &Connection,
+    deadline: ringway_runtime::clock::Instant,
+) -> Result<Sent, Failure> {
+    Relay::new(client, exchange, route, connection, deadline).run().await
+}

@@ -1,0 +1,564 @@
+//! One request and its response between a client and an endpoint: both directions at once, with backpressure.
+//!
+//! Each side is read only while the other side has less than [`HIGH`] bytes to send; a small exchange never waits for
+//! anything but the endpoint's answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Limits, Progress as Decoded, Version};
+use ringway_runtime::buffer::{Lease, Outbox};
+use ringway_runtime::clock::Instant;
+use ringway_runtime::engine::Stream;
+
+use super::progress::{Bound, Progress};
+use crate::flow::encode::{self, Coding};
+use crate::flow::{After, Client, Exchange, Input};
+use crate::observe::{Reason, Timeout, UpstreamFailure};
+use crate::plan::{Route, UpstreamTimeouts};
+use crate::upstream::Connection;
+
+/// Unsent bytes of one side past which the other is not read.
+const HIGH: usize = 64 * 1024;
+/// Unsent bytes at which it is read again.
+const LOW: usize = 32 * 1024;
+
+/// How an attempt ended well.
+pub(super) enum Sent {
+    /// The response went to the client.
+    Done { after: After, reusable: bool },
+    /// The endpoint switched protocols; these bytes came after its head.
+    Upgraded(Input),
+}
+
+/// How an attempt failed.
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) kind: UpstreamFailure,
+    /// The connection ended before the first byte of a response.
+    pub(super) is_reset: bool,
+    /// A part of the response went to the client already, or the client is gone: no other answer is possible.
+    pub(super) started: bool,
+    /// What becomes of the client's connection then.
+    pub(super) after: After,
+}
+
+/// Why the wait for the next event ended with no event.
+#[derive(Clone, Copy)]
+enum Due {
+    Total,
+    FirstByte,
+    UpstreamIdle,
+    ClientBody,
+    ClientBodyRate,
+    ClientSend,
+    ClientSendRate,
+}
+
+enum Event {
+    Client(io::Result<Option<Lease>>),
+    Upstream(io::Result<Option<Lease>>),
+    /// A side that was full has room, or is broken.
+    ClientRoom(bool),
+    UpstreamRoom(bool),
+    Due,
+}
+
+/// The response while its body is under way.
+struct Answer {
+    body: Body,
+    coding: Coding,
+    /// Whether the client finds the end of the body by the end of the connection.
+    until_close: bool,
+    close: bool,
+    reusable: bool,
+}
+
+pub(super) struct Relay<'a> {
+    client: &'a mut Client,
+    exchange: &'a mut Exchange,
+    route: &'a Route,
+    connection: &'a Connection,
+    timeouts: UpstreamTimeouts,
+    deadline: Instant,
+    /// What the endpoint sent and was not dealt with.
+    answer_input: Input,
+    scan: HeadScan,
+    answer: Option<Answer>,
+    body_bytes: u64,
+    /// When the endpoint last did something it was waited for.
+    upstream_moved: Instant,
+    client_reads: Progress,
+    client_takes: Progress,
+    /// What the client had still to take when it was last looked at.
+    untaken: usize,
+    continued: bool,
+    /// The endpoint takes no more of the request body.
+    refused_body: bool,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(
+        client: &'a mut Client,
+        exchange: &'a mut Exchange,
+        route: &'a Route,
+        connection: &'a Connection,
+        deadline: Instant,
+    ) -> Self {
+        let now = client.now();
+        let timeouts = client.state.plan.upstreams[connection.upstream()].timeout;
+        Self {
+            client,
+            exchange,
+            route,
+            connection,
+            timeouts,
+            deadline,
+            answer_input: Input::default(),
+            scan: HeadScan::default(),
+            answer: None,
+            body_bytes: 0,
+            upstream_moved: now,
+            client_reads: Progress::default(),
+            client_takes: Progress::default(),
+            untaken: 0,
+            continued: false,
+            refused_body: false,
+        }
+    }
+
+    fn upstream(&self) -> &'a Stream {
+        self.connection.stream()
+    }
+
+    pub(super) async fn run(mut self) -> Result<Sent, Failure> {
+        let (client, exchange, route) = (&*self.client, &mut *self.exchange, self.route);
+        let metrics = client.state.metrics.clone();
+        self.connection.stream().with_outbox(|outbox| {
+            let before = outbox.len();
+            outbox.write(|out| encode::request_head(out, client, exchange, route));
+            metrics.upstream_sent((outbox.len() - before) as u64);
+        });
+        self.exchange.ledger.sent = self.client.now();
+        loop {
+            self.send_body()?;
+            if let Some(upgraded) = self.receive_head()? {
+                return Ok(upgraded);
+            }
+            if self.send_answer()? {
+                return Ok(self.finish());
+            }
+            let (at, due) = self.next_deadline();
+            self.client.timer.set(at);
+            match self.wait().await {
+                Event::Client(read) => self.client_read(read)?,
+                Event::Upstream(read) => self.upstream_read(read)?,
+                Event::ClientRoom(true) | Event::UpstreamRoom(true) => self.upstream_moved = self.client.now(),
+                Event::ClientRoom(false) => return Err(self.client_gone()),
+                // The endpoint's answer, if there is one, tells more than the failed write.
+                Event::UpstreamRoom(false) => self.refused_body = true,
+                Event::Due => return Err(self.timed_out(due)),
+            }
+        }
+    }
+
+    /// Moves what is there of the request body to the endpoint.
+    fn send_body(&mut self) -> Result<(), Failure> {
+        let upstream = self.connection.stream();
+        let chunked = self.exchange.head.framing == Framing::Chunked;
+        while self.body_goes_on() && !self.client.input.is_empty() && upstream.unsent() <= HIGH {
+            let limits = body_limits(self.client);
+            let event = match self.exchange.body.decode(self.client.input.bytes(), &limits) {
+                Ok(event) => event,
+                Err(error) => return Err(self.bad_body(Reason::Body(error))),
+            };
+            match event.kind {
+                EventKind::Data(span) => {
+                    self.body_bytes += span.len() as u64;
+                    if self.body_bytes > self.exchange.body_limit {
+                        return Err(self.bad_body(Reason::BodyTooLarge));
+                    }
+                    let input = &self.client.input;
+                    upstream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
+                    self.client.state.metrics.upstream_sent(span.len() as u64);
+                }
+                EventKind::Trailers(trailers) => {
+                    let bytes = self.client.input.bytes();
+                    upstream.with_outbox(|outbox| {
+                        outbox.write(|out| {
+                            out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
+                            for (name, value) in trailers.iter(bytes) {
+                                http1::encode::field(out, name, value);
+                            }
+                            out.extend_from_slice(http1::encode::CRLF);
+                        });
+                    });
+                }
+                EventKind::End => {
+                    if chunked {
+                        upstream.with_outbox(|outbox| {
+                            outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
+                        });
+                    }
+                }
+                EventKind::NeedMore => {
+                    self.client.input.consume(event.consumed);
+                    self.client.input.gather();
+                    break;
+                }
+            }
+            self.client.input.consume(event.consumed);
+            self.upstream_moved = self.client.now();
+        }
+        upstream.flush();
+        if self.exchange.head.expect_continue
+            && !self.continued
+            && self.answer.is_none()
+            && !self.exchange.body.is_done()
+            && self.client.input.is_empty()
+        {
+            // The route accepted and the endpoint is reached: the client may send its body.
+            self.continued = true;
+            self.client.stream.with_outbox(|outbox| {
+                outbox.write(|out| {
+                    http1::encode::status_line(out, Version::Http11, 100, None);
+                    out.extend_from_slice(http1::encode::CRLF);
+                });
+            });
+            self.client.stream.flush();
+        }
+        Ok(())
+    }
+
+    /// Decodes response heads as they come. Interim ones go on to the client at once.
+    fn receive_head(&mut self) -> Result<Option<Sent>, Failure> {
+        while self.answer.is_none() && !self.answer_input.is_empty() {
+            let limits = &self.client.listener().limits;
+            let limits = Limits {
+                line: limits.response_head as usize,
+                head: limits.response_head as usize,
+                fields: limits.response_headers as usize,
+                ..body_limits(self.client)
+            };
+            let method = self.exchange.head.method;
+            let decoded = http1::decode_response(
+                self.answer_input.bytes(),
+                &mut self.scan,
+                &limits,
+                method,
+                &mut self.exchange.response,
+            );
+            match decoded {
+                Ok(Decoded::Complete) => {}
+                Ok(Decoded::Partial) => {
+                    self.answer_input.gather();
+                    return Ok(None);
+                }
+                Err(_) => return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol)),
+            }
+            if self.exchange.response.is_interim() {
+                self.forward_interim();
+                continue;
+            }
+            if self.exchange.response.upgrade {
+                return self.upgrade().map(Some);
+            }
+            self.begin_answer();
+        }
+        Ok(None)
+    }
+
+    fn forward_interim(&mut self) {
+        let exchange = &*self.exchange;
+        // A client of HTTP/1.0 knows no interim responses (RFC 9110 section 15.2), and 100 was ours to send.
+        if exchange.head.version == Version::Http11 && exchange.response.status != 100 {
+            let bytes = self.answer_input.bytes();
+            self.client.stream.with_outbox(|outbox| {
+                outbox.write(|out| encode::interim_head(out, exchange, bytes));
+            });
+            self.client.stream.flush();
+        }
+        self.answer_input.consume(self.exchange.response.len);
+    }
+
+    fn upgrade(&mut self) -> Result<Sent, Failure> {
+        // Raw bytes flow only if the client asked for it and has nothing of its request left to send.
+        if !encode::forwards_upgrade(&self.exchange.head, self.exchange.head_bytes()) || !self.exchange.body.is_done() {
+            return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol));
+        }
+        self.write_head(Coding::Identity, false);
+        self.client.stream.flush();
+        Ok(Sent::Upgraded(std::mem::take(&mut self.answer_input)))
+    }
+
+    fn begin_answer(&mut self) {
+        let response = &self.exchange.response;
+        let framing = response.framing;
+        let to_new_client = self.exchange.head.version == Version::Http11;
+        let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let coding = if unbounded && to_new_client { Coding::Chunked } else { Coding::Identity };
+        let until_close = unbounded && !to_new_client;
+        // A request body that has not come whole would be taken for the next request.
+        let unread = !self.exchange.body.is_done();
+        let answer = Answer {
+            body: Body::new(framing),
+            coding,
+            until_close,
+            close: until_close || unread || encode::must_close(self.client, self.exchange),
+            reusable: response.keep_alive && !unread,
+        };
+        self.write_head(coding, answer.close);
+        self.answer = Some(answer);
+    }
+
+    fn write_head(&mut self, coding: Coding, close: bool) {
+        let (client, exchange, route) = (&*self.client, &*self.exchange, self.route);
+        let bytes = self.answer_input.bytes();
+        client.stream.with_outbox(|outbox| {
+            let before = outbox.len();
+            outbox.write(|out| encode::response_head(out, client, exchange, route, bytes, coding, close));
+            client.state.metrics.client_sent((outbox.len() - before) as u64);
+        });
+        self.exchange.ledger.status = self.exchange.response.status;
+        self.answer_input.consume(self.exchange.response.len);
+    }
+
+    /// Moves what is there of the response body to the client. True when that was all.
+    fn send_answer(&mut self) -> Result<bool, Failure> {
+        let Some(answer) = &mut self.answer else { return Ok(false) };
+        let client = &mut *self.client;
+        let limits = body_limits(client);
+        let chunked = answer.coding == Coding::Chunked;
+        let mut failed = false;
+        while !answer.body.is_done() && !self.answer_input.is_empty() && client.stream.unsent() <= HIGH {
+            let Ok(event) = answer.body.decode(self.answer_input.bytes(), &limits) else {
+                failed = true;
+                break;
+            };
+            match event.kind {
+                EventKind::Data(span) => {
+                    let input = &self.answer_input;
+                    client.stream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
+                    client.state.metrics.client_sent(span.len() as u64);
+                }
+                EventKind::Trailers(trailers) if chunked => {
+                    let bytes = self.answer_input.bytes();
+                    client.stream.with_outbox(|outbox| {
+                        outbox.write(|out| {
+                            out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
+                            for (name, value) in trailers.iter(bytes) {
+                                http1::encode::field(out, name, value);
+                            }
+                            out.extend_from_slice(http1::encode::CRLF);
+                        });
+                    });
+                }
+                EventKind::End if chunked => {
+                    client.stream.with_outbox(|outbox| {
+                        outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
+                    });
+                }
+                EventKind::Trailers(_) | EventKind::End => {}
+                EventKind::NeedMore => {
+                    self.answer_input.consume(event.consumed);
+                    self.answer_input.gather();
+                    break;
+                }
+            }
+            self.answer_input.consume(event.consumed);
+        }
+        let done = answer.body.is_done();
+        client.stream.flush();
+        if failed {
+            return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol));
+        }
+        Ok(done)
+    }
+
+    fn finish(self) -> Sent {
+        let Some(answer) = self.answer else { return Sent::Done { after: After::Gone, reusable: false } };
+        let after = if answer.close { After::Close } else { After::KeepAlive };
+        // Bytes after the end of a response belong to no request: such a connection is not used again.
+        Sent::Done { after, reusable: answer.reusable && self.answer_input.is_empty() }
+    }
+
+    /// The next time something must have happened, and what that is.
+    fn next_deadline(&mut self) -> (Instant, Due) {
+        let now = self.client.now();
+        let mut next = (self.deadline, Due::Total);
+        let mut sooner = |at: Instant, due: Due| {
+            if at < next.0 {
+                next = (at, due);
+            }
+        };
+        let upstream_full = self.upstream_is_full();
+        let client_full = self.client_is_full();
+        let body_done = !self.body_goes_on();
+        if body_done && self.answer.is_none() {
+            sooner(self.upstream_moved.max(self.exchange.ledger.sent) + self.timeouts.first_byte, Due::FirstByte);
+        } else if upstream_full || (self.answer.is_some() && !client_full) {
+            sooner(self.upstream_moved + self.timeouts.idle, Due::UpstreamIdle);
+        }
+        let timeouts = &self.client.listener().timeouts;
+        if !body_done && !upstream_full {
+            match self.client_reads.wait(now, timeouts.body_idle, timeouts) {
+                Bound::Idle(at) => sooner(at, Due::ClientBody),
+                Bound::Rate(at) => sooner(at, Due::ClientBodyRate),
+            }
+        } else {
+            self.client_reads.pause(now);
+        }
+        if client_full {
+            let unsent = self.client.stream.unsent();
+            if unsent < self.untaken {
+                self.client_takes.moved((self.untaken - unsent) as u64, now);
+            }
+            self.untaken = unsent;
+            match self.client_takes.wait(now, timeouts.send_idle, timeouts) {
+                Bound::Idle(at) => sooner(at, Due::ClientSend),
+                Bound::Rate(at) => sooner(at, Due::ClientSendRate),
+            }
+        } else {
+            self.client_takes.pause(now);
+        }
+        next
+    }
+
+    /// Whether there is request body still to be read and passed on.
+    fn body_goes_on(&self) -> bool {
+        !self.exchange.body.is_done() && !self.refused_body
+    }
+
+    fn client_is_full(&self) -> bool {
+        self.client.stream.unsent() > HIGH
+    }
+
+    fn upstream_is_full(&self) -> bool {
+        self.body_goes_on() && self.upstream().unsent() > HIGH
+    }
+
+    async fn wait(&self) -> Event {
+        let upstream = self.upstream();
+        let client = &*self.client;
+        let (client_full, upstream_full) = (self.client_is_full(), self.upstream_is_full());
+        // With the body behind, a read tells that the client left; what it sends early waits in the input.
+        let read_client = !upstream_full && (client.input.is_empty() || self.body_goes_on());
+        poll_fn(|cx| {
+            if !client_full && let Poll::Ready(read) = upstream.poll_read(cx) {
+                return Poll::Ready(Event::Upstream(read));
+            }
+            if read_client && let Poll::Ready(read) = client.stream.poll_read(cx) {
+                return Poll::Ready(Event::Client(read));
+            }
+            if client_full && let Poll::Ready(room) = client.stream.poll_unsent_at_most(cx, LOW) {
+                return Poll::Ready(Event::ClientRoom(room.is_ok()));
+            }
+            if upstream_full && let Poll::Ready(room) = upstream.poll_unsent_at_most(cx, LOW) {
+                return Poll::Ready(Event::UpstreamRoom(room.is_ok()));
+            }
+            client.timer.poll(cx).map(|()| Event::Due)
+        })
+        .await
+    }
+
+    fn client_read(&mut self, read: io::Result<Option<Lease>>) -> Result<(), Failure> {
+        let Ok(Some(lease)) = read else { return Err(self.client_gone()) };
+        self.client.state.metrics.client_received(lease.len() as u64);
+        self.client_reads.moved(lease.len() as u64, self.client.now());
+        self.client.input.add(lease);
+        Ok(())
+    }
+
+    fn upstream_read(&mut self, read: io::Result<Option<Lease>>) -> Result<(), Failure> {
+        match read {
+            Ok(Some(lease)) => {
+                self.upstream_moved = self.client.now();
+                if self.exchange.ledger.first_byte == Instant::default() {
+                    self.exchange.ledger.first_byte = self.upstream_moved;
+                }
+                self.client.state.metrics.upstream_received(lease.len() as u64);
+                self.answer_input.add(lease);
+                Ok(())
+            }
+            Ok(None) => self.upstream_ended(),
+            Err(_) => Err(self.upstream_broke()),
+        }
+    }
+
+    /// The endpoint sends no more: the end of a body that ends so, and a failure otherwise.
+    fn upstream_ended(&mut self) -> Result<(), Failure> {
+        let Some(answer) = &mut self.answer else { return Err(self.upstream_broke()) };
+        if answer.body.finish().is_err() {
+            return Err(self.upstream_broke());
+        }
+        answer.reusable = false;
+        if answer.coding == Coding::Chunked {
+            self.client.stream.with_outbox(|outbox| {
+                outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
+            });
+        }
+        Ok(())
+    }
+
+    fn upstream_broke(&mut self) -> Failure {
+        if self.answer.is_some() {
+            return self.failed(Reason::UpstreamReset, UpstreamFailure::Truncated);
+        }
+        let is_reset = self.exchange.ledger.first_byte == Instant::default();
+        Failure { is_reset, ..self.failed(Reason::UpstreamReset, UpstreamFailure::Reset) }
+    }
+
+    fn bad_body(&mut self, reason: Reason) -> Failure {
+        self.failed(reason, UpstreamFailure::Reset)
+    }
+
+    fn client_gone(&mut self) -> Failure {
+        Failure { started: true, after: After::Gone, ..self.failed(Reason::Internal, UpstreamFailure::Reset) }
+    }
+
+    fn failed(&mut self, reason: Reason, kind: UpstreamFailure) -> Failure {
+        let after = match &self.answer {
+            // A body that ends with the connection looks whole unless the connection ends in a reset.
+            Some(answer) if answer.until_close => After::Reset,
+            _ => After::Truncated,
+        };
+        Failure { reason, kind, is_reset: false, started: self.answer.is_some(), after }
+    }
+
+    fn timed_out(&mut self, due: Due) -> Failure {
+        let (timeout, reason) = match due {
+            Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
+            Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
+            Due::UpstreamIdle => (Timeout::Idle, Reason::UpstreamTimeoutIdle),
+            Due::ClientBody => (Timeout::Body, Reason::BodyTimeout),
+            Due::ClientBodyRate => (Timeout::Rate, Reason::RateTooSlow),
+            Due::ClientSend => (Timeout::Send, Reason::BodyTimeout),
+            Due::ClientSendRate => (Timeout::Rate, Reason::RateTooSlow),
+        };
+        self.client.state.metrics.timed_out(timeout);
+        let failure = self.failed(reason, UpstreamFailure::Timeout);
+        match due {
+            // It takes nothing, so nothing more can be said to it.
+            Due::ClientSend | Due::ClientSendRate => Failure { after: After::Reset, ..failure },
+            _ => failure,
+        }
+    }
+}
+
+/// The codec's limits for bodies of this client.
+fn body_limits(client: &Client) -> Limits {
+    let limits = &client.listener().limits;
+    Limits { chunk_line: limits.chunk_line as usize, trailers: limits.trailers as usize, ..Limits::default() }
+}
+
+/// Puts body bytes into an outbox, in a chunk of their own where the receiver is sent chunks.
+fn send_data(outbox: &mut Outbox, input: &Input, span: http1::Span, chunked: bool) {
+    if chunked {
+        outbox.write(|out| http1::encode::chunk_head(out, span.len()));
+    }
+    input.send(span, outbox);
+    if chunked {
+        outbox.write(|out| out.extend_from_slice(http1::encode::CRLF));
+    }
+}

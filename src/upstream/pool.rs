@@ -1,0 +1,332 @@
+//! The connections one core keeps to one upstream.
+//!
+//! A connection is idle in the pool or held by one request. `max_connections` bounds both together; requests past it
+//! wait in line, first come first served, each with a deadline.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use ringway_runtime::clock::Instant;
+use ringway_runtime::engine::{Engine, Stream, Timer};
+
+use super::RoundRobin;
+use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure};
+use crate::plan::{Plan, Upstream};
+
+/// One core's connections to one upstream.
+pub struct Pool {
+    engine: Engine,
+    plan: Arc<Plan>,
+    index: usize,
+    metrics: Rc<Metrics>,
+    balance: RoundRobin,
+    /// Idle connections by endpoint, the one used last at the back.
+    idle: RefCell<Box<[VecDeque<Idle>]>>,
+    idle_count: Cell<u32>,
+    /// Idle, busy and connecting.
+    open: Cell<u32>,
+    waiting: RefCell<VecDeque<Rc<Place>>>,
+}
+
+struct Idle {
+    stream: Stream,
+    since: Instant,
+    opened: Instant,
+}
+
+/// A place in the line.
+#[derive(Default)]
+struct Place {
+    called: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A connection one request holds. Dropping it closes it; [`Connection::keep`] gives it back.
+pub struct Connection {
+    stream: Stream,
+    slot: Slot,
+    opened: Instant,
+    endpoint: usize,
+    /// Whether it served another request before this one.
+    pub reused: bool,
+}
+
+/// One of the `max_connections`.
+struct Slot {
+    pool: Rc<Pool>,
+    connected: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool.open.set(self.pool.open.get() - 1);
+        if self.connected {
+            self.pool.metrics.upstream_closed(self.pool.index);
+        }
+        self.pool.call_next();
+    }
+}
+
+impl Pool {
+    /// The pool of the upstream at `index` of the plan.
+    pub fn new(engine: &Engine, plan: &Arc<Plan>, index: usize, metrics: &Rc<Metrics>) -> Rc<Self> {
+        let endpoints = &plan.upstreams[index].endpoints;
+        Rc::new(Self {
+            engine: engine.clone(),
+            plan: plan.clone(),
+            index,
+            metrics: metrics.clone(),
+            balance: RoundRobin::new(endpoints.iter().map(|endpoint| endpoint.weight)),
+            idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
+            idle_count: Cell::new(0),
+            open: Cell::new(0),
+            waiting: RefCell::default(),
+        })
+    }
+
+    /// The upstream in the plan.
+    pub fn upstream(&self) -> &Upstream {
+        &self.plan.upstreams[self.index]
+    }
+
+    /// The upstream's index in the plan.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// A connection to some endpoint: an idle one, else a new one, else one that another request gives up in time.
+    /// Endpoint `avoid` just failed and is passed over where there is another. `fresh` asks for a new one.
+    /// `deadline` bounds all of it beside the pool's own bounds. An error is `(reason, endpoint)`.
+    pub async fn acquire(
+        self: &Rc<Self>,
+        timer: &Timer,
+        deadline: Instant,
+        avoid: Option<usize>,
+        fresh: bool,
+    ) -> Result<Connection, (Reason, Option<usize>)> {
+        let endpoint = self.balance.pick(avoid);
+        let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
+        let mut was_called = false;
+        loop {
+            if !fresh && let Some(connection) = self.take_idle(endpoint) {
+                return Ok(connection);
+            }
+            // An idle connection to another endpoint makes room.
+            if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
+                return self.connect(endpoint, timer, deadline).await.map_err(|reason| (reason, Some(endpoint)));
+            }
+            self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
+            // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
+            was_called = true;
+        }
+    }
+
+    /// An idle connection to `endpoint` that is still good.
+    fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let line = idle.get_mut(endpoint)?;
+        let mut dead = Vec::new();
+        let found = loop {
+            let Some(idle) = line.pop_back() else { break None };
+            self.idle_count.set(self.idle_count.get() - 1);
+            // Closed by the endpoint, or unasked bytes: the next request must not see it.
+            if idle.stream.is_quiet() {
+                break Some(idle);
+            }
+            dead.push(idle);
+        };
+        drop(idle);
+        for idle in dead {
+            self.close(idle);
+        }
+        let idle = found?;
+        self.metrics.upstream_reused(self.index);
+        Some(Connection {
+            stream: idle.stream,
+            slot: Slot { pool: self.clone(), connected: true },
+            opened: idle.opened,
+            endpoint,
+            reused: true,
+        })
+    }
+
+    /// Ends an idle connection and frees its place.
+    fn close(self: &Rc<Self>, idle: Idle) {
+        drop(idle);
+        drop(Slot { pool: self.clone(), connected: true });
+    }
+
+    /// Closes the connection that has been idle longest, for a request that needs its place. The place is not called
+    /// out to the line: it is the caller's.
+    fn close_one_idle(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let Some(line) = idle
+            .iter_mut()
+            .filter(|line| !line.is_empty())
+            .min_by_key(|line| line.front().map_or(Instant::default(), |idle| idle.since))
+        else {
+            return false;
+        };
+        let oldest = line.pop_front();
+        drop(idle);
+        if oldest.is_some() {
+            self.idle_count.set(self.idle_count.get() - 1);
+            self.open.set(self.open.get() - 1);
+            self.metrics.upstream_closed(self.index);
+        }
+        oldest.is_some()
+    }
+
+    async fn connect(self: &Rc<Self>, endpoint: usize, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
+        let upstream = self.upstream();
+        let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
+        self.open.set(self.open.get() + 1);
+        let mut slot = Slot { pool: self.clone(), connected: false };
+        let start = self.engine.now();
+        let own = start + upstream.timeout.connect;
+        timer.set(own.min(deadline));
+        let mut connecting = pin!(self.engine.connect(target.address));
+        let outcome = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => timer.poll(cx).map(|()| None),
+        })
+        .await;
+        match outcome {
+            Some(Ok(stream)) => {
+                slot.connected = true;
+                let now = self.engine.now();
+                self.metrics.upstream_connected(self.index, now.nanos_since(start));
+                Ok(Connection { stream, slot, opened: now, endpoint, reused: false })
+            }
+            Some(Err(_)) => {
+                self.metrics.upstream_failed(self.index, UpstreamFailure::Connect);
+                Err(Reason::UpstreamConnectFailed)
+            }
+            None => {
+                self.metrics.upstream_failed(self.index, UpstreamFailure::Timeout);
+                if own <= deadline {
+                    self.metrics.timed_out(Timeout::Connect);
+                    Err(Reason::UpstreamTimeoutConnect)
+                } else {
+                    self.metrics.timed_out(Timeout::Total);
+                    Err(Reason::UpstreamTimeoutTotal)
+                }
+            }
+        }
+    }
+
+    async fn wait_in_line(&self, timer: &Timer, give_up: Instant, at_head: bool) -> Result<(), Reason> {
+        let place = InLine { pool: self, place: Rc::default() };
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            if at_head {
+                waiting.push_front(place.place.clone());
+            } else if waiting.len() >= self.upstream().pool.max_waiting as usize {
+                return Err(Reason::PoolExhausted);
+            } else {
+                waiting.push_back(place.place.clone());
+                self.metrics.pool_waited(self.index);
+            }
+        }
+        timer.set(give_up);
+        poll_fn(|cx| {
+            // Taking the call leaves nothing to pass on when the place is dropped.
+            if place.place.called.take() {
+                return Poll::Ready(Ok(()));
+            }
+            if timer.poll(cx).is_ready() {
+                self.metrics.timed_out(Timeout::Pool);
+                return Poll::Ready(Err(Reason::PoolTimeout));
+            }
+            *place.place.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// A place came free: whoever waits longest may have it.
+    fn call_next(&self) {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some(place) = next {
+            place.called.set(true);
+            let waker = place.waker.borrow_mut().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Closes what has been idle for too long, and what its endpoint closed.
+    pub fn sweep(self: &Rc<Self>) {
+        let now = self.engine.now();
+        let limit = self.upstream().pool.idle;
+        let lines = self.idle.borrow().len();
+        for endpoint in 0..lines {
+            loop {
+                let mut idle = self.idle.borrow_mut();
+                let Some(line) = idle.get_mut(endpoint) else { break };
+                let stale = line.iter().position(|idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
+                let Some(stale) = stale.and_then(|at| line.remove(at)) else { break };
+                drop(idle);
+                self.idle_count.set(self.idle_count.get() - 1);
+                self.close(stale);
+            }
+        }
+    }
+}
+
+/// Leaves the line when its request goes away; a call it did not answer goes to the next.
+struct InLine<'a> {
+    pool: &'a Pool,
+    place: Rc<Place>,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.pool.waiting.borrow_mut().retain(|place| !Rc::ptr_eq(place, &self.place));
+        if self.place.called.get() {
+            self.pool.call_next();
+        }
+    }
+}
+
+impl Connection {
+    /// The stream to the endpoint.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The index of its upstream in the plan.
+    pub fn upstream(&self) -> usize {
+        self.slot.pool.index
+    }
+
+    /// The endpoint's index in the upstream.
+    pub fn endpoint(&self) -> usize {
+        self.endpoint
+    }
+
+    /// Gives the connection back for the next request. It must be at the end of an exchange.
+    pub fn keep(self) {
+        let Self { stream, mut slot, opened, endpoint, .. } = self;
+        let pool = slot.pool.clone();
+        let limits = &pool.upstream().pool;
+        let now = pool.engine.now();
+        if now.since(opened) >= limits.lifetime || pool.idle_count.get() >= limits.max_idle || !stream.is_quiet() {
+            return;
+        }
+        stream.watch();
+        if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
+            line.push_back(Idle { stream, since: now, opened });
+            pool.idle_count.set(pool.idle_count.get() + 1);
+            // The place stays taken, by an idle connection now.
+            pool.open.set(pool.open.get() + 1);
+            slot.connected = false;
+        }
+    }
+}
