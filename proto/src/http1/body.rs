@@ -254,7 +254,11 @@ impl Body {
             let Some(window) = self.scan.window(section, limits.line, limits.trailers) else {
                 return Ok(need_more);
             };
-            match field_line(window.bytes)? {
+            let line = field_line(window.bytes).map_err(|error| match error {
+                FieldError::ObsFold if self.trailers == 0 => FieldError::SpaceBeforeFirstField,
+                error => error,
+            })?;
+            match line {
                 FieldLine::Field { len, .. } => {
                     self.trailers += 1;
                     if self.trailers > limits.fields {

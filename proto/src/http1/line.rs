@@ -40,9 +40,9 @@ fn unusual(word: u64) -> u64 {
     // Without high bits no sum of a byte and at most 0x7f carries into the next.
     let low = word & !HIGHS;
     let lower = low | (ONES * 0x20);
-    let from_a = lower + ONES * (0x80 - b'a' as u64);
-    let after_z = lower + ONES * (0x7f - b'z' as u64);
-    let not_dash = (low ^ (ONES * b'-' as u64)) + ONES * 0x7f;
+    let from_a = lower + ONES * u64::from(0x80 - b'a');
+    let after_z = lower + ONES * u64::from(0x7f - b'z');
+    let not_dash = (low ^ (ONES * u64::from(b'-'))) + ONES * 0x7f;
     ((!from_a | after_z) & not_dash | word) & HIGHS
 }
 
@@ -75,7 +75,7 @@ fn text_len_from<const MIN: u8, const ASCII: bool>(bytes: &[u8]) -> usize {
         let word = u64::from_le_bytes(*word);
         // Bytes with a high bit aside, no sum carries into the next byte, so every mark is right.
         let low = word & !HIGHS;
-        let low_marks = !(low + ONES * (0x80 - MIN as u64)) | (low + ONES);
+        let low_marks = !(low + ONES * u64::from(0x80 - MIN)) | (low + ONES);
         let marks = HIGHS & if ASCII { low_marks | word } else { low_marks & !word };
         if marks != 0 {
             return index * 8 + marks.trailing_zeros() as usize / 8;
