@@ -68,3 +68,47 @@ impl HeadScan {
         self.searched = self.at;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, Progress, RequestHead, decode_request};
+    use super::*;
+
+    #[test]
+    fn a_line_without_its_end_is_not_offered_again() {
+        let input = b"0123456789\nabc";
+        let mut scan = HeadScan::default();
+        assert_eq!(scan.window(&input[..1], 100, 100).map(|window| window.bytes.len()), Some(1));
+        scan.partial(1);
+        for end in 1..11 {
+            assert!(scan.window(&input[..end], 100, 100).is_none());
+            assert_eq!(scan.searched, end);
+        }
+        assert_eq!(scan.window(input, 100, 100).map(|window| window.bytes.len()), Some(input.len()));
+        scan.advance(11);
+        assert_eq!(scan.window(input, 100, 100).map(|window| window.bytes), Some(&b"abc"[..]));
+    }
+
+    #[test]
+    fn a_line_that_reached_its_limit_is_offered_at_once() {
+        let mut scan = HeadScan::default();
+        scan.partial(1);
+        assert_eq!(scan.window(b"0123456789", 8, 100).map(|window| window.cut), Some(Cut::Line));
+        assert_eq!(scan.window(b"0123456789", 100, 10).map(|window| window.cut), Some(Cut::Section));
+        assert_eq!(scan.window(b"0123456789", 8, 10).map(|window| window.cut), Some(Cut::Line));
+    }
+
+    #[test]
+    fn whole_lines_are_left_behind_as_bytes_arrive_one_by_one() {
+        let input = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\n\r\n";
+        let (mut scan, mut head) = (HeadScan::default(), RequestHead::default());
+        for end in 1..input.len() {
+            let progress = decode_request(&input[..end], &mut scan, &Limits::default(), &mut head);
+            assert_eq!(progress, Ok(Progress::Partial));
+            let line = input[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            assert_eq!((scan.at, scan.searched), (line, end));
+        }
+        let progress = decode_request(input, &mut scan, &Limits::default(), &mut head);
+        assert_eq!((progress, scan), (Ok(Progress::Complete), HeadScan::default()));
+    }
+}

@@ -359,3 +359,16 @@ fn a_head_is_reused_without_traces_of_the_last() {
     assert_eq!(decode_request(second, &mut scan, &limits, &mut head), Ok(Progress::Complete));
     assert_eq!(format!("{head:?}"), format!("{:?}", request(second).unwrap()));
 }
+
+#[test]
+fn the_field_list_is_not_allocated_again() {
+    let limits = Limits::default();
+    let (mut scan, mut head) = (HeadScan::default(), RequestHead::default());
+    let large = request_with("A: b\r\nC: d\r\nE: f\r\nG: h");
+    assert_eq!(decode_request(&large, &mut scan, &limits, &mut head), Ok(Progress::Complete));
+    let (place, capacity) = (head.fields.as_ptr(), head.fields.capacity());
+    for _ in 0..10 {
+        assert_eq!(decode_request(&large, &mut scan, &limits, &mut head), Ok(Progress::Complete));
+        assert_eq!((head.fields.as_ptr(), head.fields.capacity()), (place, capacity));
+    }
+}
