@@ -149,6 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn only_fields_of_one_connection_are_connection_specific() {
+        let specific: Vec<&str> =
+            Known::ALL.iter().filter(|known| known.is_connection_specific()).map(|known| known.name()).collect();
+        let expected = [
+            "transfer-encoding",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "upgrade",
+            "http2-settings",
+            "te",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-authorization",
+        ];
+        assert_eq!(specific, expected);
+    }
+
+    #[test]
     fn names_off_by_one_byte_are_unknown() {
         for &known in Known::ALL {
             for at in 0..known.name().len() {

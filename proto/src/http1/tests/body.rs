@@ -103,7 +103,7 @@ fn refused() -> Vec<(Vec<u8>, BodyError)> {
         (b"0\r\n A: b\r\n", E::Trailer(FieldError::SpaceBeforeFirstField)),
     ];
     let mut rows: Vec<(Vec<u8>, E)> = rows.iter().map(|(input, error)| (input.to_vec(), *error)).collect();
-    rows.push((format!("1;{}", "x".repeat(limits.chunk_line)).into_bytes(), E::ChunkLineTooLong));
+    rows.push((format!("1;{}\r\n", "x".repeat(limits.chunk_line - 1)).into_bytes(), E::ChunkLineTooLong));
     let chunk = format!("1;{}\r\nx\r\n", "x".repeat(200));
     rows.push((chunk.repeat(50).into_bytes(), E::ChunkExtensionsTooLarge));
     rows.push((format!("0\r\n{}", "A: b\r\n".repeat(limits.fields + 1)).into_bytes(), E::Trailer(FieldError::TooMany)));
@@ -129,6 +129,19 @@ fn every_refusal_has_a_row() {
         let elsewhere = matches!(error, E::Truncated | E::Trailer(FieldError::LineTooLong));
         assert!(elsewhere || tested.contains(&error), "no input provokes {}", error.code());
     }
+}
+
+#[test]
+fn limits_may_be_reached() {
+    let limits = Limits::default();
+    let line = format!("0;{}\r\n\r\n", "x".repeat(limits.chunk_line - 2));
+    assert!(chunked(line.as_bytes()).unwrap().is_some());
+    let trailers = format!("0\r\n{}\r\n", "A: b\r\n".repeat(limits.fields));
+    assert!(chunked(trailers.as_bytes()).unwrap().is_some());
+    let section = format!("A: {}\r\n\r\n", "x".repeat(limits.trailers - 7));
+    assert_eq!(section.len(), limits.trailers);
+    assert!(chunked(format!("0\r\n{section}").as_bytes()).unwrap().is_some());
+    assert_eq!(chunked(format!("0\r\nx{section}").as_bytes()), Err(E::TrailersTooLarge));
 }
 
 #[test]
