@@ -49,21 +49,19 @@ fn unusual(word: u64) -> u64 {
 /// Bytes of `bytes` before the first that is not a token's.
 #[inline]
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let unusual = unusual(u64::from_le_bytes(*word));
-        if unusual == 0 {
-            at += 8;
-            continue;
-        }
-        at += unusual.trailing_zeros() as usize / 8;
-        match bytes.get(at) {
-            Some(&byte) if is_token_byte(byte) => at += 1,
-            _ => return at,
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let mut marks = unusual(word);
+        while marks != 0 {
+            let bit = marks.trailing_zeros() & !7;
+            if !is_token_byte((word >> bit) as u8) {
+                return index * 8 + bit as usize / 8;
+            }
+            marks &= marks - 1;
         }
     }
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(tail.len())
+    words.len() * 8 + tail.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(tail.len())
 }
 
 /// Bytes of `bytes` before the first that is below `min` (at most 128) or 0x7f, or above if `ascii`. Eight are looked
