@@ -145,7 +145,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The path to route by: an absolute form without one means `/` (RFC 9110 section 4.2.3).
+    /// The path to route by: an absolute form without one means `/` (RFC 9110 section 4.2.3). OPTIONS is the
+    /// exception, where it means `*` (RFC 9112 section 3.2.4): look at [`Target::path`] before sending that on.
     pub fn path_of<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         if self.form == TargetForm::Absolute && self.path.is_empty() { b"/" } else { self.path.of(input) }
     }

@@ -16,7 +16,7 @@ const METHOD_MAX: usize = 32;
 ///
 /// While it answers [`Progress::Partial`], call it again with the same bytes and more, the same `scan` and the same
 /// `head`. One empty line before the request line is skipped (RFC 9112 section 2.2) and counted in
-/// [`RequestHead::len`]. A line that is malformed is refused when it is whole, not only when the head is.
+/// [`RequestHead::len`]. What is malformed is refused by the end of its line, not only by the end of the head.
 ///
 /// After an error, or to start over, [`HeadScan::reset`] the scan.
 pub fn decode_request(
