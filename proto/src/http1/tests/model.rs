@@ -130,8 +130,6 @@ fn chunks() -> impl Strategy<Value = Vec<Chunk>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn a_request_reads_as_it_was_made(made in any_request()) {
         let mut input = made.bytes();
