@@ -518,4 +518,17 @@ mod tests {
             assert_eq!(metric.unit == Unit::Bytes, name.ends_with("_bytes_total"), "{name}");
         }
     }
+
+    #[test]
+    fn every_metric_and_label_is_documented() {
+        let page = include_str!("../../docs/metrics-files.md");
+        for metric in read(&metrics()).metrics {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", metric.name)));
+            let row = row.unwrap_or_else(|| panic!("{} has no row", metric.name));
+            for (label, value) in metric.labels {
+                assert!(row.contains(&format!("`{label}`")), "{}: label {label}", metric.name);
+                assert!(label != "kind" || row.contains(&format!("`{value}`")), "{}: kind {value}", metric.name);
+            }
+        }
+    }
 }
