@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::ring::{self, Probe};
+use ringway_runtime::engine::{self, Probe};
 
 use super::Finding;
 
@@ -27,7 +27,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn this() -> Machine {
-        Machine { root: PathBuf::from("/"), probe: ring::probe }
+        Machine { root: PathBuf::from("/"), probe: engine::probe }
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {

@@ -1,7 +1,6 @@
 //! `ringway doctor`: what this machine has and lacks, and how to mend it.
 
 mod checks;
-mod ring;
 
 use std::io::{self, Write};
 
