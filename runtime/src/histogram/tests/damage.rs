@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::super::reader::parse;
-use super::super::{LAYOUT_VERSION, Problem, Reader, Writer, read_dir};
+use super::super::layout::{self, Header};
+use super::super::reader::{parse, process_start_ticks};
+use super::super::{LAYOUT_VERSION, Problem, Reader, State, Writer, read_dir};
 use super::{START, small};
 
 fn image() -> Vec<u8> {
@@ -71,6 +72,22 @@ fn a_directory_a_pipe_and_a_missing_file_are_refused_and_named() {
     // SAFETY: mkfifo reads a C string that lives until it returns.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     assert_eq!(open(&pipe), format!("{}: not a regular file", pipe.display()));
+}
+
+#[test]
+fn a_writer_that_is_gone_without_a_word_has_died() {
+    let schema = small().schema;
+    let state = |pid, process_start_ticks| {
+        let header = Header { core: 1, pid, process_start_ticks, wall_ns: 2, mono_ns: 3 };
+        let mut image = words(&layout::encode(&header, &schema.entries, schema.words));
+        image.resize(schema.file_bytes() / 8, 0);
+        parse(&image).expect("a sound image").cores[0].state
+    };
+    let us = std::process::id();
+    let start = process_start_ticks(us).expect("we run");
+    assert_eq!(state(us, start), State::Running);
+    assert_eq!(state(us, start + 1), State::Died, "another process has the pid now");
+    assert_eq!(state(u32::MAX, start), State::Died);
 }
 
 #[test]

@@ -244,3 +244,45 @@ fn a_reader_never_sees_half_a_word_nor_a_count_outside_its_bounds() {
         assert_eq!(found.cores[0].state, State::Closed);
     });
 }
+
+#[test]
+fn a_writer_killed_at_any_instruction_loses_at_most_the_record_it_was_making() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut builder = SchemaBuilder::new();
+    let begun = builder.counter("begun_total", Unit::None, &[]);
+    let duration = builder.histogram("time_seconds", Unit::Seconds, Shape::FINE, &[]);
+    let done = builder.counter("done_total", Unit::None, &[]);
+    let writer = Writer::create(dir.path(), &START, &builder.build().expect("a schema")).expect("a file");
+    let reader = Reader::open(&dir.path().join("core-3.metrics")).expect("a readable file");
+    let numbers = || {
+        let found = reader.snapshot().expect("a snapshot");
+        let counter = |name| found.counter(name, &[]).expect("a counter");
+        let count = found.histogram("time_seconds", &[]).expect("a histogram").count();
+        (counter("begun_total"), count, counter("done_total"))
+    };
+    // SAFETY: the child only stores to the mapping that it shares with us, which neither allocates nor locks.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: prctl with these arguments reads no memory. Should a check fail, the child goes with our thread.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        for value in 0_u64.. {
+            writer.counter(begun).add(1);
+            writer.record(duration, value % 10_000_000);
+            writer.counter(done).add(1);
+        }
+    }
+    assert!(child > 0, "no child");
+    while numbers().2 < 100_000 {
+        std::thread::yield_now();
+    }
+    let mut status = 0;
+    // SAFETY: the child is ours and not yet waited for; status is a valid place for the answer.
+    let ended = unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, &raw mut status, 0)
+    };
+    assert_eq!((ended, libc::WTERMSIG(status)), (child, libc::SIGKILL));
+    let (begun, count, done) = numbers();
+    assert!(done <= count && count <= begun && begun - done <= 1, "{begun} begun, {count} counted, {done} done");
+    assert_eq!(numbers(), (begun, count, done), "nobody writes any more");
+}
