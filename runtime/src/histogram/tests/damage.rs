@@ -18,6 +18,19 @@ fn words(bytes: &[u8]) -> Vec<u64> {
     bytes.as_chunks::<8>().0.iter().map(|&word| u64::from_le_bytes(word)).collect()
 }
 
+fn schema_bytes(image: &[u8]) -> usize {
+    u64::from_le_bytes(image[32..40].try_into().expect("eight bytes")) as usize
+}
+
+/// As somebody would who forges a file.
+fn make_checksum_right(image: &mut [u8]) {
+    let schema_end = schema_bytes(image).saturating_add(128).min(image.len());
+    let covered = image[..96].iter().chain(&image[128..schema_end]);
+    let sum =
+        covered.fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    image[96..104].copy_from_slice(&sum.to_le_bytes());
+}
+
 /// What a reader says of a file with these bytes.
 fn told(bytes: &[u8]) -> String {
     let dir = tempfile::tempdir().expect("a directory");
@@ -52,11 +65,51 @@ fn a_later_layout_is_refused_by_its_number() {
 #[test]
 fn a_flipped_bit_in_header_or_schema_is_found() {
     let image = image();
-    let schema_end = 128 + u64::from_le_bytes(image[32..40].try_into().expect("eight bytes")) as usize;
+    let schema_end = 128 + schema_bytes(&image);
     for at in (0..104).chain(128..schema_end) {
         let mut damaged = words(&image);
         damaged[at / 8] ^= 1 << (at % 8 * 8 + 3);
         assert!(parse(&damaged).is_err(), "byte {at} can change unseen");
+    }
+}
+
+#[test]
+fn a_forged_file_with_a_right_checksum_is_refused_for_what_it_says() {
+    const NO_SENSE: &str = "a metric in the schema makes no sense";
+    let image = image();
+    // Entries: a counter with one label, a gauge, a histogram.
+    let first = 128;
+    let second = first + u32::from_le_bytes(image[first..first + 4].try_into().expect("four bytes")) as usize;
+    let third = second + u32::from_le_bytes(image[second..second + 4].try_into().expect("four bytes")) as usize;
+    let file_bytes = image.len().to_le_bytes();
+    let first_offset = &image[first + 8..first + 16];
+    let cases: [(usize, &[u8], &str); 13] = [
+        (first + 4, &[9], NO_SENSE),
+        (first + 5, &[9], NO_SENSE),
+        (third + 6, &[0], NO_SENSE),
+        (third + 7, &[64], NO_SENSE),
+        (first + 8, &file_bytes, NO_SENSE),
+        (first + 8, &[0; 8], NO_SENSE),
+        (first + 16, &[16], NO_SENSE),
+        (first + 26, &[9], NO_SENSE),
+        (first + 36, b"\n", NO_SENSE),
+        (second - 8, b"\x1b", NO_SENSE),
+        (second + 8, first_offset, "two metrics share a place"),
+        (56, &[4], "the schema is longer than its metrics"),
+        (56, &[6], "an entry runs past its end"),
+    ];
+    for (at, bytes, expected) in cases {
+        let mut forged = image.clone();
+        forged[at..at + bytes.len()].copy_from_slice(bytes);
+        make_checksum_right(&mut forged);
+        let problem = parse(&words(&forged)).expect_err("a refusal").to_string();
+        assert_eq!(problem, format!("the file is corrupt: {expected}"), "{at}: {bytes:?}");
+    }
+    for at in [12, 16, 24, 40, 48] {
+        let mut forged = image.clone();
+        forged[at] ^= 8;
+        let problem = parse(&words(&forged)).expect_err("a refusal");
+        assert!(matches!(problem, Problem::Corrupt(_) | Problem::Truncated), "{at}: {problem}");
     }
 }
 
@@ -118,7 +171,7 @@ proptest! {
         deep in prop::collection::vec((0_usize..400, any::<u8>()), 0..3),
     ) {
         let mut image = image();
-        let schema_bytes = u64::from_le_bytes(image[32..40].try_into().expect("eight bytes")) as usize;
+        let schema_bytes = schema_bytes(&image);
         for (at, byte) in forged {
             // The magic and the version would end the reading at once.
             if at >= 12 && deep.is_empty() {
@@ -128,11 +181,7 @@ proptest! {
         for (at, byte) in deep {
             image[128 + at % schema_bytes] = byte;
         }
-        let covered = image[..96].iter().chain(&image[128..128 + schema_bytes]);
-        let sum = covered.fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        image[96..104].copy_from_slice(&sum.to_le_bytes());
+        make_checksum_right(&mut image);
         if let Ok(found) = parse(&words(&image)) {
             prop_assert!(found.metrics.len() <= 5);
         }

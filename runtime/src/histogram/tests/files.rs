@@ -134,6 +134,30 @@ fn more_than_the_disk_has_is_an_error() {
     assert!(error.raw_os_error().is_some_and(|error| expected.contains(&error)), "{error}");
 }
 
+#[test]
+fn more_than_the_limit_on_file_sizes_is_an_error_and_no_signal() {
+    let file = tempfile::tempfile().expect("a file");
+    // SAFETY: the child makes system calls alone, on its own copy of the process, and leaves without unwinding.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let limit = libc::rlimit { rlim_cur: 4096, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: limit is readable; SIG_DFL is a valid disposition, and what SIGXFSZ does then is the point.
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+            libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
+        }
+        let fits = allocate(&file, 4096).is_ok();
+        let refused = allocate(&file, 8192).is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG));
+        // SAFETY: _exit runs nothing of the parent's.
+        unsafe { libc::_exit(if fits && refused { 7 } else { 8 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the child is ours and not yet waited for; status is a valid place for the answer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "killed by signal {}", libc::WTERMSIG(status));
+    assert_eq!(libc::WEXITSTATUS(status), 7);
+}
+
 /// Mounts a file system of `bytes` on `at` for this thread alone. False where the user may not.
 fn mount_small(at: &Path, bytes: usize) -> bool {
     use std::ffi::CString;
