@@ -18,6 +18,9 @@ pub(super) struct Args {
     /// Print JSON, with times in seconds
     #[arg(long)]
     json: bool,
+    /// Show what is still zero, too; JSON always does
+    #[arg(long)]
+    all: bool,
 }
 
 /// Prints what can be read and names what cannot. Wrong input is an exit of 1 even where some files were read.
@@ -50,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
     if args.json {
         writeln!(out, "{:#}", to_json(&found))?;
     } else {
-        write!(out, "{}", to_text(&found))?;
+        write!(out, "{}", to_text(&found, args.all))?;
     }
     Ok(exit)
 }
@@ -90,7 +93,7 @@ fn state_name(state: State) -> &'static str {
     }
 }
 
-fn to_text(found: &Snapshot) -> String {
+fn to_text(found: &Snapshot, all: bool) -> String {
     let mut text = String::new();
     if let Some(first) = found.cores.first() {
         let cores: Vec<String> = found.cores.iter().map(|process| process.core.to_string()).collect();
@@ -102,8 +105,10 @@ fn to_text(found: &Snapshot) -> String {
         head.extend(QUANTILES.iter().map(|(name, _)| (*name).to_owned()).chain(["max".to_owned()]));
     }
     let mut numbers = vec![vec!["counter or gauge".to_owned(), "value".to_owned()]];
+    let mut hidden = 0;
     for metric in &found.metrics {
         match &metric.value {
+            value if !all && is_zero(value) => hidden += 1,
             Value::Histogram(values) => histograms.push(histogram_row(metric, values)),
             Value::Counter(value) => numbers.push(vec![full_name(metric), value.to_string()]),
             Value::Gauge(value) => numbers.push(vec![full_name(metric), value.to_string()]),
@@ -112,7 +117,18 @@ fn to_text(found: &Snapshot) -> String {
     push_table(&mut text, &histograms);
     text.push('\n');
     push_table(&mut text, &numbers);
+    if hidden > 0 {
+        let _ = writeln!(text, "\n{hidden} more are zero (--all shows them)");
+    }
     text
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Counter(value) => *value == 0,
+        Value::Gauge(value) => *value == 0,
+        Value::Histogram(values) => values.count() == 0,
+    }
 }
 
 /// A run is dead as soon as one of its cores is.
@@ -241,7 +257,7 @@ mod tests {
 
     fn hdr(dir: &Path, json: bool) -> (Exit, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let args = Args { dir: dir.to_owned(), json };
+        let args = Args { dir: dir.to_owned(), json, all: false };
         let exit = run(&args, &mut out, &mut err).expect("vectors take all");
         (exit, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
     }
@@ -262,6 +278,22 @@ mod tests {
              open                             -2\n"
         );
         assert_eq!((exit, out, err), (Exit::Done, expected, String::new()));
+    }
+
+    #[test]
+    fn what_is_zero_is_shown_only_when_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let snapshot = write_core(dir.path(), 0, &[]).snapshot().expect("a snapshot");
+        let brief = to_text(&snapshot, false);
+        assert!(
+            !brief.contains("duration_seconds") && brief.ends_with("\n2 more are zero (--all shows them)\n"),
+            "{brief}"
+        );
+        let full = to_text(&snapshot, true);
+        assert!(
+            full.contains("duration_seconds") && full.contains("requests_total") && !full.contains("more"),
+            "{full}"
+        );
     }
 
     #[test]
