@@ -59,7 +59,7 @@ impl Headers for NoHeaders {
 }
 
 /// The parts of a path that the captures of its route matched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Captures {
     spans: [(u32, u32); MAX_CAPTURES],
     len: u32,
@@ -93,6 +93,14 @@ impl Captures {
         self.len = self.len.saturating_sub(1);
     }
 }
+
+impl PartialEq for Captures {
+    fn eq(&self, other: &Self) -> bool {
+        self.spans.get(..self.len as usize) == other.spans.get(..other.len as usize)
+    }
+}
+
+impl Eq for Captures {}
 
 /// Why no route was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +346,7 @@ impl Router {
         visit: &mut impl FnMut(&[Candidate], &Captures) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         self.each_host(query.host, |root| {
-            *captures = Captures::default();
+            captures.len = 0;
             self.trie.walk(root, query.path, 0, captures, visit)
         })
     }
