@@ -9,6 +9,7 @@ mod reader;
 mod report;
 mod route;
 mod service;
+mod syntax;
 mod timeouts;
 mod upstream;
 mod values;
@@ -122,13 +123,7 @@ pub fn compile(file: &str, text: &str, epoch: u64, resolve: Resolve<'_>) -> Resu
 
 /// Reads all sections; nothing when the text is no TOML.
 fn read(text: &str, diags: &Diagnostics) -> Option<Config> {
-    let document = match toml_edit::Document::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            diags.push(Diagnostic::error(error.span().unwrap_or(0..0), error.message().to_owned()));
-            return None;
-        }
-    };
+    let document = syntax::parse(text, diags)?;
     let root = Fields::new(document.as_table(), "", 0..0, &ROOT, diags);
     let mut config = Config::default();
     if let Some(fields) = root.table("cores", &cores::SECTION) {
