@@ -7,7 +7,6 @@ use crate::plan::{BusyPoll, Cores, DataCores, Engine, Placement};
 use toml_edit::Value;
 
 pub(super) const SECTION: Section = Section {
-    title: "[cores]",
     keys: &[
         key("data", "count, CPU list or \"all\"", Is("\"all\"")),
         key("control", "CPU number", Words("not pinned")),

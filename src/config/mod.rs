@@ -33,7 +33,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 const ROOT: Section = Section {
-    title: "The file",
     keys: &[
         key("cores", "table", Words("as its keys say")),
         key("limits", "table", Words("as its keys say")),

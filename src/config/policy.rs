@@ -10,7 +10,6 @@ const TYPE: Key = key("type", "\"headers\" or \"rewrite\"", Required);
 
 /// For a table whose type is not known.
 pub(super) const ANY: Section = Section {
-    title: "[policy.NAME]",
     keys: &[
         TYPE,
         key("request", "table", Words("no edits")),
@@ -21,13 +20,10 @@ pub(super) const ANY: Section = Section {
     ],
 };
 
-pub(super) const HEADERS: Section = Section {
-    title: "[policy.NAME] of type headers",
-    keys: &[TYPE, key("request", "table", Words("no edits")), key("response", "table", Words("no edits"))],
-};
+pub(super) const HEADERS: Section =
+    Section { keys: &[TYPE, key("request", "table", Words("no edits")), key("response", "table", Words("no edits"))] };
 
 pub(super) const EDITS: Section = Section {
-    title: "[policy.NAME.request] and [policy.NAME.response]",
     keys: &[
         key("set", "table of templates", Is("{}")),
         key("add", "table of templates or lists of them", Is("{}")),
@@ -37,7 +33,6 @@ pub(super) const EDITS: Section = Section {
 };
 
 pub(super) const REWRITE: Section = Section {
-    title: "[policy.NAME] of type rewrite",
     keys: &[
         TYPE,
         key("strip_prefix", "path", Words("nothing is stripped")),

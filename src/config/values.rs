@@ -41,7 +41,8 @@ pub(crate) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&V
         let known = || words.iter().map(|(word, _)| *word);
         words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
             let list = known().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-            let problem = Problem::new(format!("\"{word}\" is unknown; one of {list} is wanted"));
+            let wanted = if words.len() == 1 { format!("{list} is") } else { format!("one of {list} is") };
+            let problem = Problem::new(format!("\"{word}\" is unknown; {wanted} wanted"));
             match nearest(word, known()) {
                 Some(near) => problem.with_help(format!("did you mean \"{near}\"?")),
                 None => problem,
@@ -69,7 +70,7 @@ const DURATION_UNITS: [(&str, u64); 7] = [
 ];
 
 /// The longest duration, so that deadlines never overflow.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// A time longer than none, such as `"50us"` or `"5s"`.
 pub(crate) fn duration(value: &Value) -> Read<Duration> {

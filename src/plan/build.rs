@@ -10,6 +10,7 @@ use crate::config::{
 };
 use crate::policy::{HeaderEdits, Headers, Policy, Rewrite};
 use crate::service::{Redirect, Respond};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         policies: by_name(config.policies.iter().map(|policy| &policy.name)),
         services: by_name(config.services.iter().map(|service| &service.name)),
         used: HashSet::new(),
+        meant: RefCell::default(),
         responses: HashMap::new(),
     };
     refuse_shared_names(&config.routes, diags);
@@ -35,7 +37,9 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         config.routes.iter().zip(&routes).filter(|(_, route)| route.is_some()).map(|(section, _)| section).collect();
     let (routes, conditions): (Vec<Route>, Vec<Conditions>) = routes.into_iter().flatten().unzip();
     let router = Router::build(conditions).map_err(|conflicts| {
-        conflicts.iter().for_each(|conflict| report(conflict, &sections, diags));
+        for conflict in &conflicts {
+            report(conflict, &sections, diags);
+        }
     });
     Some(Plan {
         epoch,
@@ -149,6 +153,8 @@ struct Builder<'c> {
     services: HashMap<&'c str, usize>,
     /// Where the names that routes used were written.
     used: HashSet<usize>,
+    /// The kinds and names that mistyped ones were nearest to.
+    meant: RefCell<HashSet<(String, String)>>,
     /// One response for each service, shared by its routes.
     responses: HashMap<usize, Arc<Respond>>,
 }
@@ -292,16 +298,20 @@ impl<'c> Builder<'c> {
         None
     }
 
+    /// The index of a name. Where there is none, the nearest counts as meant, so that it is not called unused as well.
     fn look_up(&self, names: &HashMap<&str, usize>, kind: &str, name: &Spanned<String>) -> Option<usize> {
         let found = names.get(name.value.as_str()).copied();
         if found.is_none() {
             let message = format!("there is no {kind} \"{}\"", name.value);
-            let help = match nearest(&name.value, names.keys().copied()) {
-                Some(near) => format!("did you mean \"{near}\"?"),
+            let mut known: Vec<&str> = names.keys().copied().collect();
+            known.sort_unstable();
+            let help = match nearest(&name.value, known.iter().copied()) {
+                Some(near) => {
+                    self.meant.borrow_mut().insert((kind.to_owned(), near.to_owned()));
+                    format!("did you mean \"{near}\"?")
+                }
                 None if names.is_empty() => format!("write a [{kind}.{}]", name.value),
                 None => {
-                    let mut known: Vec<&str> = names.keys().copied().collect();
-                    known.sort_unstable();
                     known.truncate(20);
                     format!("known: {}", known.join(", "))
                 }
@@ -316,7 +326,8 @@ impl<'c> Builder<'c> {
         let policies = self.config.policies.iter().map(|section| ("policy", &section.name));
         let services = self.config.services.iter().map(|section| ("service", &section.name));
         for (kind, name) in upstreams.chain(policies).chain(services) {
-            if !self.used.contains(&name.span.start) {
+            let meant = self.meant.borrow().contains(&(kind.to_owned(), name.value.clone()));
+            if !meant && !self.used.contains(&name.span.start) {
                 let message = format!("no route uses the {kind} \"{}\"", name.value);
                 self.diags.push(Diagnostic::warning(name.span.clone(), message));
             }

@@ -404,7 +404,7 @@ fn specs() -> impl Strategy<Value = Vec<Spec>> {
             "{}" => format!("/{{p{index}}}"),
             other => format!("/{other}"),
         };
-        let path: String = segments.into_iter().enumerate().map(name).collect::<String>() + &end;
+        let path = segments.into_iter().enumerate().map(name).collect::<Vec<_>>().concat() + &end;
         if path.is_empty() { "/".to_owned() } else { path }
     });
     let methods = proptest::sample::subsequence(vec!["GET", "HEAD", "POST", "PURGE"], 0..3);
@@ -430,7 +430,7 @@ fn specs() -> impl Strategy<Value = Vec<Spec>> {
 fn asked() -> impl Strategy<Value = Asked> {
     let host = prop_oneof![Just("a.x"), Just("b.a.x"), Just("x"), Just("q.b.a.x"), Just("c"), Just("d")];
     let path = (proptest::collection::vec("(a|a|b|ab)", 0..4), any::<bool>()).prop_map(|(segments, slash)| {
-        let path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+        let path = segments.iter().fold(String::new(), |path, segment| path + "/" + segment);
         if slash || path.is_empty() { path + "/" } else { path }
     });
     let method = prop_oneof![Just("GET"), Just("HEAD"), Just("POST"), Just("PURGE"), Just("BREW")];
