@@ -61,3 +61,55 @@ fn count(number: usize, what: &str) -> String {
 fn warnings(number: usize) -> String {
     if number == 0 { String::new() } else { format!(", {}", count(number, "warning")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    /// What a shell would show: exit code, standard output, standard error.
+    fn checked(file: &Path) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = run(&Args { file: file.to_owned() }, &mut out, &mut err).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        format!("exit {}\n{}{}", exit as u8, text(out), text(err))
+    }
+
+    /// Each `tests/check/NAME.toml` has beside it, in `NAME.txt`, what `check` says of it. With `RINGWAY_BLESS=1` the
+    /// files are written anew, to be read before they are committed.
+    #[test]
+    fn each_bad_config_gets_its_errors() {
+        let mut seen = 0;
+        for entry in fs::read_dir("tests/check").unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            seen += 1;
+            let said = checked(&file);
+            let golden = file.with_extension("txt");
+            if std::env::var_os("RINGWAY_BLESS").is_some() {
+                fs::write(&golden, &said).unwrap();
+            }
+            let wanted = fs::read_to_string(&golden).unwrap_or_default();
+            assert!(said == wanted, "{} differs; it says now:\n{said}", golden.display());
+        }
+        assert!(seen >= 18, "{seen} configs found");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_wrong_input() {
+        let said = checked(Path::new("tests/check/absent.toml"));
+        assert!(said.starts_with("exit 1\ntests/check/absent.toml: error: cannot be read: "), "{said}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_wrong_input() {
+        let file = std::env::temp_dir().join(format!("ringway-check-{}.toml", std::process::id()));
+        fs::write(&file, b"a = 1\n\xff").unwrap();
+        let said = checked(&file);
+        fs::remove_file(&file).unwrap();
+        assert!(said.starts_with("exit 1\n") && said.contains("byte 7 is not UTF-8"), "{said}");
+    }
+}

@@ -120,7 +120,11 @@ impl<'a> Fields<'a> {
     }
 
     fn place(&self) -> String {
-        if self.path.is_empty() { "the config".to_owned() } else { format!("[{}]", self.path) }
+        match self.path.as_str() {
+            "" => "the config".to_owned(),
+            "route" => "[[route]]".to_owned(),
+            path => format!("[{path}]"),
+        }
     }
 
     /// The full name of a key, for messages.

@@ -105,8 +105,8 @@ pub(super) fn read(fields: &Fields<'_>) -> RouteSection {
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {
-    let upstream = fields.get("upstream", name);
-    let service = fields.get("service", name);
+    let upstream = fields.get("upstream", string);
+    let service = fields.get("service", string);
     match (fields.has("upstream"), fields.has("service")) {
         (false, false) => {
             let message = "this route has neither `upstream` nor `service`";

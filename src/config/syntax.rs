@@ -115,7 +115,10 @@ impl Keys {
                 // A header and a key of one path are two tables of one name, told apart here: `[a.b]` after `[a]` with
                 // a `b.c = 1` is for the parser of documents.
                 let path = self.table.iter().cloned().chain(["[]".to_owned()]).collect();
-                self.note(path, &header);
+                if self.note(path, &header) {
+                    // Its keys are not those of the first: one complaint is enough.
+                    self.table.push(format!("[again {}]", self.doubles.len()));
+                }
             }
             EventKind::ArrayTableClose => {
                 let parts = std::mem::take(&mut self.parts);
@@ -144,12 +147,16 @@ impl Keys {
         path
     }
 
-    fn note(&mut self, path: Vec<String>, name: &[String]) {
-        if let Some(first) = self.values.get(&path) {
-            self.doubles.push((first.clone(), self.place.clone(), name.join(".")));
-        } else {
-            self.values.insert(path, self.place.clone());
+    /// Remembers where a path stands. Whether it was there before.
+    fn note(&mut self, path: Vec<String>, name: &[String]) -> bool {
+        let first = self.values.get(&path).cloned();
+        match &first {
+            Some(first) => self.doubles.push((first.clone(), self.place.clone(), name.join("."))),
+            None => {
+                self.values.insert(path, self.place.clone());
+            }
         }
+        first.is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::nearest::nearest;
 use super::reader::{Problem, Read, article};
 use ipnet::IpNet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -215,6 +216,13 @@ pub struct HostPort {
     pub host: String,
     /// From 1.
     pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 /// `host:port`, `1.2.3.4:port` or `[v6]:port`.

@@ -100,13 +100,19 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
     for endpoint in &section.endpoints {
         for address in addresses(endpoint, resolve, diags) {
             if let Some(other) = first.insert(address, endpoint) {
-                let message = format!("upstream.{}: {address} is an endpoint twice", section.name.value);
+                let (at, other_at) = (&endpoint.address.value, &other.address.value);
+                let what = if at.host.eq_ignore_ascii_case(&other_at.host) {
+                    format!("{at} is an endpoint twice")
+                } else {
+                    format!("{at} and {other_at} are both {address}")
+                };
+                let message = format!("upstream.{}: {what}", section.name.value);
                 let diagnostic = Diagnostic::error(endpoint.address.span.clone(), message);
                 let help = "give one of them a weight instead";
                 diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
             }
-            let name = format!("{}:{}", endpoint.address.value.host, endpoint.address.value.port);
-            endpoints.push(Endpoint { name: name.into(), address, weight: endpoint.weight });
+            let name = endpoint.address.value.to_string().into();
+            endpoints.push(Endpoint { name, address, weight: endpoint.weight });
         }
     }
     Upstream {
@@ -275,26 +281,24 @@ impl<'c> Builder<'c> {
         names: Option<&[String]>,
         scope: Scope,
     ) -> Option<Template> {
-        let error = match Template::compile(&text.value, names?, scope) {
+        let errors = match Template::compile(&text.value, names?, scope) {
             Ok(template) => return Some(template),
-            Err(error) => error,
+            Err(errors) => errors,
         };
-        let (part, help) = match &error {
-            TemplateError::Unknown { at, name, known } => {
-                let help = match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => format!("did you mean `{{{near}}}`?"),
-                    None => format!("known here: {}", known.join(", ")),
-                };
-                (*at..*at + name.len() + 2, help)
+        for error in &errors {
+            // The others were complained about where the template was read.
+            let TemplateError::Unknown { at, name, known } = error else { continue };
+            let help = match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{{{near}}}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let place = text.part(*at..*at + name.len() + 2);
+            let mut diagnostic = Diagnostic::error(place, error.to_string()).help(help);
+            if let Some(path) = &route.path {
+                diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
             }
-            // Complained about where the template was read.
-            _ => return None,
-        };
-        let mut diagnostic = Diagnostic::error(text.part(part), error.to_string()).help(help);
-        if let Some(path) = &route.path {
-            diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
+            self.diags.push(diagnostic);
         }
-        self.diags.push(diagnostic);
         None
     }
 
