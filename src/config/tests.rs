@@ -387,3 +387,24 @@ fn any_words_of_a_config_are_answered() {
         }
     });
 }
+
+#[test]
+fn the_page_of_limits_has_every_bound_with_its_default() {
+    const LIMITS: &str = include_str!("../../docs/limits.md");
+    let of = |prefix: &'static str, section: &'static Section| section.keys.iter().map(move |key| (prefix, key));
+    let all = of("limits", &limits::SECTION)
+        .chain(of("timeouts", &timeouts::SECTION))
+        .chain(of("upstream.NAME.timeout", &upstream::TIMEOUT))
+        .chain(of("upstream.NAME.pool", &upstream::POOL))
+        .chain(of("upstream.NAME.retry", &upstream::RETRY).filter(|(_, key)| key.name == "attempts"))
+        .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
+        .chain(
+            of("cores", &cores::SECTION)
+                .filter(|(_, key)| ["buffers", "buffer_size", "drain_timeout"].contains(&key.name)),
+        );
+    for (prefix, key) in all {
+        let Otherwise::Is(default) = key.otherwise else { panic!("{} has no default", key.name) };
+        let cells = format!("| {} | `{prefix}.{}`", default.trim_matches('"'), key.name);
+        assert!(LIMITS.contains(&cells), "docs/limits.md has no row with {cells}");
+    }
+}

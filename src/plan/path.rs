@@ -40,6 +40,23 @@ pub enum PathError {
 }
 
 impl PathError {
+    /// Every reason once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [
+            Self::NotAbsolute,
+            Self::Character,
+            Self::Percent,
+            Self::Backslash,
+            Self::EncodedSlash,
+            Self::EncodedControl,
+            Self::DoubleEncoded,
+            Self::EmptySegment,
+            Self::AboveRoot,
+            Self::DotParameters,
+        ]
+        .into_iter()
+    }
+
     /// The stable reason code.
     pub fn code(self) -> &'static str {
         match self {
@@ -327,22 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_distinct() {
-        use PathError::*;
-        let all = [
-            NotAbsolute,
-            Character,
-            Percent,
-            Backslash,
-            EncodedSlash,
-            EncodedControl,
-            DoubleEncoded,
-            EmptySegment,
-            AboveRoot,
-            DotParameters,
-        ];
-        let codes: std::collections::BTreeSet<_> = all.iter().map(|error| error.code()).collect();
-        assert_eq!(codes.len(), all.len());
+    fn codes_are_distinct_and_documented() {
+        const DOCS: &str = include_str!("../../docs/config.md");
+        let codes: std::collections::BTreeSet<_> = PathError::all().map(PathError::code).collect();
+        assert_eq!(codes.len(), PathError::all().count());
+        for code in codes {
+            assert!(DOCS.contains(&format!("| `{code}` |")), "{code}");
+        }
     }
 
     /// What a path means, step by step: split, decode each segment, walk. Slow and plain.

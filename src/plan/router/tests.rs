@@ -445,7 +445,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn the_router_agrees_with_a_look_at_every_route(specs in specs(), all in proptest::collection::vec(asked(), 1..16)) {
