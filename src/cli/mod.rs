@@ -1,5 +1,6 @@
 //! The subcommands of `ringway`, one file each.
 
+mod check;
 mod doctor;
 mod hdr;
 mod run;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Run the gateway that FILE describes, until SIGTERM
     Run(run::Args),
+    /// Check a config: exit 0, or 1 with every error at once
+    Check(check::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
     let mut err = io::stderr().lock();
     let exit = match cli.command {
         Command::Run(args) => run::run(&args, &mut out, &mut err),
+        Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Version => version::run(&mut out),

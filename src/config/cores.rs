@@ -7,7 +7,6 @@ use crate::plan::{BusyPoll, Cores, DataCores, Engine, Placement};
 use toml_edit::Value;
 
 pub(super) const SECTION: Section = Section {
-    title: "[cores]",
     keys: &[
         key("data", "count, CPU list or \"all\"", Is("\"all\"")),
         key("control", "CPU number", Words("not pinned")),
@@ -51,7 +50,9 @@ fn busy_poll(value: &Value) -> Read<BusyPoll> {
     match value.as_str() {
         Some("off") => Ok(BusyPoll::Off),
         Some("always") => Ok(BusyPoll::Always),
-        _ => duration(value).map(BusyPoll::For),
+        _ => duration(value)
+            .map(BusyPoll::For)
+            .map_err(|problem| problem.with_help("a duration such as \"50us\", \"off\" or \"always\"")),
     }
 }
 

@@ -16,7 +16,6 @@ const RESPONSE_HEADERS: Key = key("response_headers", "number", Is("100"));
 const KEEP_ALIVE_REQUESTS: Key = key("keep_alive_requests", "number", Is("1000000"));
 
 pub(super) const SECTION: Section = Section {
-    title: "[limits]",
     keys: &[
         REQUEST_LINE,
         HEAD,
@@ -32,7 +31,6 @@ pub(super) const SECTION: Section = Section {
 };
 
 pub(super) const OF_LISTENER: Section = Section {
-    title: "[listener.NAME.limits]",
     keys: &[
         REQUEST_LINE,
         HEAD,

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use toml_edit::Value;
 
 pub(super) const SECTION: Section = Section {
-    title: "[listener.NAME]",
     keys: &[
         key("address", "address and port, or a list", Required),
         key("backlog", "number", Is("4096")),

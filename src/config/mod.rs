@@ -9,6 +9,7 @@ mod reader;
 mod report;
 mod route;
 mod service;
+mod syntax;
 mod timeouts;
 mod upstream;
 mod values;
@@ -32,7 +33,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 const ROOT: Section = Section {
-    title: "The file",
     keys: &[
         key("cores", "table", Words("as its keys say")),
         key("limits", "table", Words("as its keys say")),
@@ -122,13 +122,7 @@ pub fn compile(file: &str, text: &str, epoch: u64, resolve: Resolve<'_>) -> Resu
 
 /// Reads all sections; nothing when the text is no TOML.
 fn read(text: &str, diags: &Diagnostics) -> Option<Config> {
-    let document = match toml_edit::Document::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            diags.push(Diagnostic::error(error.span().unwrap_or(0..0), error.message().to_owned()));
-            return None;
-        }
-    };
+    let document = syntax::parse(text, diags)?;
     let root = Fields::new(document.as_table(), "", 0..0, &ROOT, diags);
     let mut config = Config::default();
     if let Some(fields) = root.table("cores", &cores::SECTION) {
@@ -172,33 +166,4 @@ fn checked(name: Spanned<String>, diags: &Diagnostics) -> Spanned<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{Action, Captures, NoHeaders, Query, UpstreamId};
-
-    #[test]
-    fn a_simple_proxy_becomes_a_plan() {
-        let text = r#"
-            [listener.web]
-            address = "127.0.0.1:8080"
-
-            [upstream.users]
-            endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
-
-            [[route]]
-            name = "users"
-            path = "/users/{id}"
-            upstream = "users"
-        "#;
-        let resolve = &mut |_: &str, _: u16| Err("no names here".to_owned());
-        let (plan, report) = compile("ringway.toml", text, 1, resolve).unwrap_or_else(|report| panic!("{report}"));
-        assert_eq!(report.diagnostics(), []);
-        let query = Query { method: b"GET", host: b"example.com", path: b"/users/7", query: None, headers: &NoHeaders };
-        let mut captures = Captures::default();
-        let route = plan.router.find(&query, &mut captures).unwrap();
-        assert_eq!(captures.get(0), Some(7..8));
-        assert!(matches!(plan.route(route).unwrap().action, Action::Proxy(UpstreamId(0))));
-        let weights: Vec<u32> = plan.upstreams[0].endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        assert_eq!(weights, [1, 2]);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Key, Problem, Read, Section, Spanned, key};
+use super::report::Diagnostic;
 use super::values::{is_token, one_of, string};
 use crate::plan::{Scope, Template, TemplateError};
 use toml_edit::{Item, TableLike};
@@ -10,7 +11,6 @@ const TYPE: Key = key("type", "\"headers\" or \"rewrite\"", Required);
 
 /// For a table whose type is not known.
 pub(super) const ANY: Section = Section {
-    title: "[policy.NAME]",
     keys: &[
         TYPE,
         key("request", "table", Words("no edits")),
@@ -21,13 +21,10 @@ pub(super) const ANY: Section = Section {
     ],
 };
 
-pub(super) const HEADERS: Section = Section {
-    title: "[policy.NAME] of type headers",
-    keys: &[TYPE, key("request", "table", Words("no edits")), key("response", "table", Words("no edits"))],
-};
+pub(super) const HEADERS: Section =
+    Section { keys: &[TYPE, key("request", "table", Words("no edits")), key("response", "table", Words("no edits"))] };
 
 pub(super) const EDITS: Section = Section {
-    title: "[policy.NAME.request] and [policy.NAME.response]",
     keys: &[
         key("set", "table of templates", Is("{}")),
         key("add", "table of templates or lists of them", Is("{}")),
@@ -37,7 +34,6 @@ pub(super) const EDITS: Section = Section {
 };
 
 pub(super) const REWRITE: Section = Section {
-    title: "[policy.NAME] of type rewrite",
     keys: &[
         TYPE,
         key("strip_prefix", "path", Words("nothing is stripped")),
@@ -109,10 +105,13 @@ pub(super) fn read(name: Spanned<String>, table: &dyn TableLike, from: &Fields<'
         Some(Kind::Rewrite) => Some(rewrite(&of(&REWRITE))),
         None => {
             let kinds = one_of(&[("headers", Kind::Headers), ("rewrite", Kind::Rewrite)]);
-            of(&ANY).required("type", |value| match value.as_str() {
-                Some("rate-limit") => Err(Problem::new("\"rate-limit\" is not supported in this release")),
-                _ => kinds(value),
-            });
+            if table.get("type").and_then(Item::as_str) == Some("rate-limit") {
+                let message = format!("{path}: the type \"rate-limit\" is not supported in this release");
+                let span = table.get("type").and_then(Item::span).unwrap_or(name.span.clone());
+                from.diags.push(Diagnostic::error(span, message));
+            } else {
+                of(&ANY).required("type", kinds);
+            }
             None
         }
     };
@@ -156,8 +155,7 @@ fn edits(fields: &Fields<'_>) -> EditsSection {
         Ok(lower) => {
             if let Some((_, first)) = seen.iter().find(|(known, _)| *known == lower).filter(|_| key != "add") {
                 let problem = format!("`{}` is edited twice; which comes first would not be clear", name.value);
-                let diagnostic =
-                    super::Diagnostic::error(name.span.clone(), format!("{}: {problem}", fields.path_of(key)));
+                let diagnostic = Diagnostic::error(name.span.clone(), format!("{}: {problem}", fields.path_of(key)));
                 fields.diags.push(diagnostic.also(first.span.clone(), "here too"));
             } else if key != "add" {
                 seen.push((lower.clone(), name.clone()));
@@ -220,11 +218,12 @@ fn templates(fields: &Fields<'_>, key: &str, item: &Item, many: bool) -> Vec<Spa
 /// Complains about what is wrong with a template whatever the captures of the route are; the names in it are checked
 /// where the route is known.
 pub(super) fn check_template(fields: &Fields<'_>, key: &str, text: &Spanned<String>) {
-    if let Err(
-        error @ (TemplateError::Unclosed { at } | TemplateError::Unopened { at } | TemplateError::Character { at }),
-    ) = Template::compile(&text.value, &[""; 0], Scope::Any)
-    {
-        fields.complain(key, text.part(at..at + 1), Problem::new(error.to_string()));
+    let errors = Template::compile(&text.value, &[""; 0], Scope::Any).err().unwrap_or_default();
+    for error in errors {
+        if let TemplateError::Unclosed { at } | TemplateError::Unopened { at } | TemplateError::Character { at } = error
+        {
+            fields.complain(key, text.part(at..at + 1), Problem::new(error.to_string()));
+        }
     }
 }
 
@@ -251,12 +250,12 @@ fn rewrite(fields: &Fields<'_>) -> PolicyKind {
         fields.complain("path", path.span.clone(), Problem::new("a path begins with `/`"));
     }
     if let (true, Some(path)) = (fields.has("strip_prefix"), &path) {
-        let diagnostic = super::Diagnostic::error(path.span.clone(), "a rewrite has either `strip_prefix` or `path`");
+        let diagnostic = Diagnostic::error(path.span.clone(), "a rewrite has either `strip_prefix` or `path`");
         fields.diags.push(diagnostic.also(fields.key_span("strip_prefix"), "and this"));
     }
     let keys = ["strip_prefix", "path", "query"];
     if !keys.iter().any(|key| fields.has(key)) {
-        let diagnostic = super::Diagnostic::error(fields.span.clone(), "this rewrite changes nothing");
+        let diagnostic = Diagnostic::error(fields.span.clone(), "this rewrite changes nothing");
         fields.diags.push(diagnostic.help("give it `strip_prefix`, `path` or `query`"));
     }
     PolicyKind::Rewrite { strip_prefix, path, query }

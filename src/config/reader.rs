@@ -51,9 +51,6 @@ pub(crate) const fn key(name: &'static str, kind: &'static str, otherwise: Other
 /// The keys of one kind of table.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// Its heading in `docs/config.md`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the test of the docs asks"))]
-    pub(crate) title: &'static str,
     pub(crate) keys: &'static [Key],
 }
 
@@ -123,7 +120,11 @@ impl<'a> Fields<'a> {
     }
 
     fn place(&self) -> String {
-        if self.path.is_empty() { "the config".to_owned() } else { format!("[{}]", self.path) }
+        match self.path.as_str() {
+            "" => "the config".to_owned(),
+            "route" => "[[route]]".to_owned(),
+            path => format!("[{path}]"),
+        }
     }
 
     /// The full name of a key, for messages.
@@ -183,7 +184,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn must_have(&self, key: &str) {
         if !self.has(key) {
             let message = format!("{}: the key `{key}` is missing", self.place());
-            self.diags.push(Diagnostic::error(self.span.clone(), message));
+            let kind = self.section.keys.iter().find(|known| known.name == key).map(|known| known.kind);
+            let help = kind.map(|kind| format!("it takes: {kind}"));
+            self.diags.push(Diagnostic::error(self.span.clone(), message).maybe_help(help));
         }
     }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use toml_edit::{Item, Value};
 
 pub(super) const SECTION: Section = Section {
-    title: "[[route]]",
     keys: &[
         key("name", "name", Required),
         key("hosts", "list of hosts", Words("any host")),
@@ -26,11 +25,9 @@ pub(super) const SECTION: Section = Section {
     ],
 };
 
-pub(super) const TIMEOUT: Section =
-    Section { title: "[route.timeout]", keys: &[key("total", "duration", Words("that of the upstream"))] };
+pub(super) const TIMEOUT: Section = Section { keys: &[key("total", "duration", Words("that of the upstream"))] };
 
-pub(super) const TEST: Section =
-    Section { title: "tests of headers and query", keys: &[key("prefix", "string", Required)] };
+pub(super) const TEST: Section = Section { keys: &[key("prefix", "string", Required)] };
 
 /// A route, as the config has it.
 #[derive(Clone, Debug)]
@@ -108,8 +105,8 @@ pub(super) fn read(fields: &Fields<'_>) -> RouteSection {
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {
-    let upstream = fields.get("upstream", name);
-    let service = fields.get("service", name);
+    let upstream = fields.get("upstream", string);
+    let service = fields.get("service", string);
     match (fields.has("upstream"), fields.has("service")) {
         (false, false) => {
             let message = "this route has neither `upstream` nor `service`";

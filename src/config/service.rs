@@ -10,7 +10,6 @@ const TYPE: Key = key("type", "\"redirect\" or \"respond\"", Required);
 
 /// For a table whose type is not known.
 pub(super) const ANY: Section = Section {
-    title: "[service.NAME]",
     keys: &[
         TYPE,
         key("status", "number", Words("as the type says")),
@@ -22,12 +21,10 @@ pub(super) const ANY: Section = Section {
 };
 
 pub(super) const REDIRECT: Section = Section {
-    title: "[service.NAME] of type redirect",
     keys: &[TYPE, key("status", "301, 302, 303, 307 or 308", Is("308")), key("location", "template", Required)],
 };
 
 pub(super) const RESPOND: Section = Section {
-    title: "[service.NAME] of type respond",
     keys: &[
         TYPE,
         key("status", "number", Is("200")),

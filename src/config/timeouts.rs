@@ -15,9 +15,9 @@ const KEYS: &[Key] = &[
     key("min_rate_grace", "duration", Is("\"5s\"")),
 ];
 
-pub(super) const SECTION: Section = Section { title: "[timeouts]", keys: KEYS };
+pub(super) const SECTION: Section = Section { keys: KEYS };
 
-pub(super) const OF_LISTENER: Section = Section { title: "[listener.NAME.timeouts]", keys: KEYS };
+pub(super) const OF_LISTENER: Section = Section { keys: KEYS };
 
 /// What is not given stays as in `base`.
 pub(super) fn read(fields: &Fields<'_>, base: &Timeouts) -> Timeouts {

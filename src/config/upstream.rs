@@ -1,13 +1,12 @@
 //! `[upstream.NAME]`.
 
 use super::reader::Otherwise::{Is, Later, Required, Words};
-use super::reader::{Fields, Section, Spanned, key};
+use super::reader::{Fields, Problem, Section, Spanned, key};
 use super::values::{HostPort, duration, host_port, integer, one_of};
 use crate::plan::{Balance, Pool, Retry, UpstreamTimeouts};
 use toml_edit::Value;
 
 pub(super) const SECTION: Section = Section {
-    title: "[upstream.NAME]",
     keys: &[
         key("endpoints", "list of addresses or tables", Required),
         key("balance", "\"round-robin\"", Is("\"round-robin\"")),
@@ -20,13 +19,10 @@ pub(super) const SECTION: Section = Section {
     ],
 };
 
-pub(super) const ENDPOINT: Section = Section {
-    title: "[upstream.NAME] endpoints",
-    keys: &[key("address", "address and port", Required), key("weight", "number", Is("1"))],
-};
+pub(super) const ENDPOINT: Section =
+    Section { keys: &[key("address", "address and port", Required), key("weight", "number", Is("1"))] };
 
 pub(super) const RETRY: Section = Section {
-    title: "[upstream.NAME.retry]",
     keys: &[
         key("attempts", "number", Is("2")),
         key("on", "list of \"connect\", \"reset\"", Is("[\"connect\", \"reset\"]")),
@@ -36,7 +32,6 @@ pub(super) const RETRY: Section = Section {
 };
 
 pub(super) const TIMEOUT: Section = Section {
-    title: "[upstream.NAME.timeout]",
     keys: &[
         key("connect", "duration", Is("\"1s\"")),
         key("first_byte", "duration", Is("\"30s\"")),
@@ -46,7 +41,6 @@ pub(super) const TIMEOUT: Section = Section {
 };
 
 pub(super) const POOL: Section = Section {
-    title: "[upstream.NAME.pool]",
     keys: &[
         key("max_idle", "number", Is("64")),
         key("idle", "duration", Is("\"60s\"")),
@@ -144,7 +138,12 @@ fn retry(fields: &Fields<'_>) -> Retry {
     }
     let mut retry = Retry::default();
     fields.set("attempts", &mut retry.attempts, integer(1..=10));
-    if let Some(on) = fields.list("on", one_of(&[("connect", On::Connect), ("reset", On::Reset)])) {
+    let known = one_of(&[("connect", On::Connect), ("reset", On::Reset)]);
+    let read = |value: &Value| match value.as_str() {
+        Some("5xx") => Err(Problem::new("\"5xx\" is not supported in this release")),
+        _ => known(value),
+    };
+    if let Some(on) = fields.list("on", read) {
         retry.on_connect = on.iter().any(|on| on.value == On::Connect);
         retry.on_reset = on.iter().any(|on| on.value == On::Reset);
     }

@@ -3,6 +3,7 @@
 use super::nearest::nearest;
 use super::reader::{Problem, Read, article};
 use ipnet::IpNet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -41,7 +42,8 @@ pub(crate) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&V
         let known = || words.iter().map(|(word, _)| *word);
         words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
             let list = known().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-            let problem = Problem::new(format!("\"{word}\" is unknown; one of {list} is wanted"));
+            let wanted = if words.len() == 1 { format!("{list} is") } else { format!("one of {list} is") };
+            let problem = Problem::new(format!("\"{word}\" is unknown; {wanted} wanted"));
             match nearest(word, known()) {
                 Some(near) => problem.with_help(format!("did you mean \"{near}\"?")),
                 None => problem,
@@ -69,7 +71,7 @@ const DURATION_UNITS: [(&str, u64); 7] = [
 ];
 
 /// The longest duration, so that deadlines never overflow.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// A time longer than none, such as `"50us"` or `"5s"`.
 pub(crate) fn duration(value: &Value) -> Read<Duration> {
@@ -214,6 +216,13 @@ pub struct HostPort {
     pub host: String,
     /// From 1.
     pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 /// `host:port`, `1.2.3.4:port` or `[v6]:port`.

@@ -10,6 +10,7 @@ use crate::config::{
 };
 use crate::policy::{HeaderEdits, Headers, Policy, Rewrite};
 use crate::service::{Redirect, Respond};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         policies: by_name(config.policies.iter().map(|policy| &policy.name)),
         services: by_name(config.services.iter().map(|service| &service.name)),
         used: HashSet::new(),
+        meant: RefCell::default(),
         responses: HashMap::new(),
     };
     refuse_shared_names(&config.routes, diags);
@@ -35,7 +37,9 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         config.routes.iter().zip(&routes).filter(|(_, route)| route.is_some()).map(|(section, _)| section).collect();
     let (routes, conditions): (Vec<Route>, Vec<Conditions>) = routes.into_iter().flatten().unzip();
     let router = Router::build(conditions).map_err(|conflicts| {
-        conflicts.iter().for_each(|conflict| report(conflict, &sections, diags));
+        for conflict in &conflicts {
+            report(conflict, &sections, diags);
+        }
     });
     Some(Plan {
         epoch,
@@ -96,13 +100,19 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
     for endpoint in &section.endpoints {
         for address in addresses(endpoint, resolve, diags) {
             if let Some(other) = first.insert(address, endpoint) {
-                let message = format!("upstream.{}: {address} is an endpoint twice", section.name.value);
+                let (at, other_at) = (&endpoint.address.value, &other.address.value);
+                let what = if at.host.eq_ignore_ascii_case(&other_at.host) {
+                    format!("{at} is an endpoint twice")
+                } else {
+                    format!("{at} and {other_at} are both {address}")
+                };
+                let message = format!("upstream.{}: {what}", section.name.value);
                 let diagnostic = Diagnostic::error(endpoint.address.span.clone(), message);
                 let help = "give one of them a weight instead";
                 diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
             }
-            let name = format!("{}:{}", endpoint.address.value.host, endpoint.address.value.port);
-            endpoints.push(Endpoint { name: name.into(), address, weight: endpoint.weight });
+            let name = endpoint.address.value.to_string().into();
+            endpoints.push(Endpoint { name, address, weight: endpoint.weight });
         }
     }
     Upstream {
@@ -149,6 +159,8 @@ struct Builder<'c> {
     services: HashMap<&'c str, usize>,
     /// Where the names that routes used were written.
     used: HashSet<usize>,
+    /// The kinds and names that mistyped ones were nearest to.
+    meant: RefCell<HashSet<(String, String)>>,
     /// One response for each service, shared by its routes.
     responses: HashMap<usize, Arc<Respond>>,
 }
@@ -269,39 +281,41 @@ impl<'c> Builder<'c> {
         names: Option<&[String]>,
         scope: Scope,
     ) -> Option<Template> {
-        let error = match Template::compile(&text.value, names?, scope) {
+        let errors = match Template::compile(&text.value, names?, scope) {
             Ok(template) => return Some(template),
-            Err(error) => error,
+            Err(errors) => errors,
         };
-        let (part, help) = match &error {
-            TemplateError::Unknown { at, name, known } => {
-                let help = match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => format!("did you mean `{{{near}}}`?"),
-                    None => format!("known here: {}", known.join(", ")),
-                };
-                (*at..*at + name.len() + 2, help)
+        for error in &errors {
+            // The others were complained about where the template was read.
+            let TemplateError::Unknown { at, name, known } = error else { continue };
+            let help = match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{{{near}}}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let place = text.part(*at..*at + name.len() + 2);
+            let mut diagnostic = Diagnostic::error(place, error.to_string()).help(help);
+            if let Some(path) = &route.path {
+                diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
             }
-            // Complained about where the template was read.
-            _ => return None,
-        };
-        let mut diagnostic = Diagnostic::error(text.part(part), error.to_string()).help(help);
-        if let Some(path) = &route.path {
-            diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
+            self.diags.push(diagnostic);
         }
-        self.diags.push(diagnostic);
         None
     }
 
+    /// The index of a name. Where there is none, the nearest counts as meant, so that it is not called unused as well.
     fn look_up(&self, names: &HashMap<&str, usize>, kind: &str, name: &Spanned<String>) -> Option<usize> {
         let found = names.get(name.value.as_str()).copied();
         if found.is_none() {
             let message = format!("there is no {kind} \"{}\"", name.value);
-            let help = match nearest(&name.value, names.keys().copied()) {
-                Some(near) => format!("did you mean \"{near}\"?"),
+            let mut known: Vec<&str> = names.keys().copied().collect();
+            known.sort_unstable();
+            let help = match nearest(&name.value, known.iter().copied()) {
+                Some(near) => {
+                    self.meant.borrow_mut().insert((kind.to_owned(), near.to_owned()));
+                    format!("did you mean \"{near}\"?")
+                }
                 None if names.is_empty() => format!("write a [{kind}.{}]", name.value),
                 None => {
-                    let mut known: Vec<&str> = names.keys().copied().collect();
-                    known.sort_unstable();
                     known.truncate(20);
                     format!("known: {}", known.join(", "))
                 }
@@ -316,7 +330,8 @@ impl<'c> Builder<'c> {
         let policies = self.config.policies.iter().map(|section| ("policy", &section.name));
         let services = self.config.services.iter().map(|section| ("service", &section.name));
         for (kind, name) in upstreams.chain(policies).chain(services) {
-            if !self.used.contains(&name.span.start) {
+            let meant = self.meant.borrow().contains(&(kind.to_owned(), name.value.clone()));
+            if !meant && !self.used.contains(&name.span.start) {
                 let message = format!("no route uses the {kind} \"{}\"", name.value);
                 self.diags.push(Diagnostic::warning(name.span.clone(), message));
             }

@@ -214,8 +214,8 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
             send_idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(60),
-            tunnel_idle: Duration::from_secs(3600),
+            keep_alive: Duration::from_mins(1),
+            tunnel_idle: Duration::from_hours(1),
             min_rate: Some(240),
             min_rate_grace: Duration::from_secs(5),
         }
@@ -347,7 +347,7 @@ impl Default for UpstreamTimeouts {
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(30),
-            total: Duration::from_secs(3600),
+            total: Duration::from_hours(1),
         }
     }
 }
@@ -373,8 +373,8 @@ impl Default for Pool {
     fn default() -> Self {
         Self {
             max_idle: 64,
-            idle: Duration::from_secs(60),
-            lifetime: Duration::from_secs(3600),
+            idle: Duration::from_mins(1),
+            lifetime: Duration::from_hours(1),
             max_connections: 1024,
             max_waiting: 1024,
             wait: Duration::from_secs(1),

@@ -40,6 +40,23 @@ pub enum PathError {
 }
 
 impl PathError {
+    /// Every reason once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [
+            Self::NotAbsolute,
+            Self::Character,
+            Self::Percent,
+            Self::Backslash,
+            Self::EncodedSlash,
+            Self::EncodedControl,
+            Self::DoubleEncoded,
+            Self::EmptySegment,
+            Self::AboveRoot,
+            Self::DotParameters,
+        ]
+        .into_iter()
+    }
+
     /// The stable reason code.
     pub fn code(self) -> &'static str {
         match self {
@@ -76,38 +93,37 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
-/// What a byte of a raw path asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// `unreserved`, `sub-delims`, `:` and `@`, which stand for themselves.
-    Plain,
-    Slash,
-    Dot,
+/// What a byte of a raw path asks for, as bits, so that [`is_plain`] needs no branch for each byte.
+///
+/// The unnamed class, no bit, is `unreserved`, `sub-delims`, `:` and `@`, which stand for themselves.
+mod class {
+    pub(super) const SLASH: u8 = 1;
+    pub(super) const DOT: u8 = 2;
     /// Printable, no part of RFC 3986's `pchar`, but sent raw by browsers: written in its encoded form.
-    Encode,
+    pub(super) const ENCODE: u8 = 4;
     /// All else.
-    Special,
+    pub(super) const SPECIAL: u8 = 8;
 }
 
-const CLASSES: [Class; 256] = classes();
+const CLASSES: [u8; 256] = classes();
 
-const fn classes() -> [Class; 256] {
-    let mut table = [Class::Special; 256];
+const fn classes() -> [u8; 256] {
+    let mut table = [class::SPECIAL; 256];
     let mut byte = 0x21;
     while byte < 0x7f {
         table[byte] = match byte as u8 {
-            b'/' => Class::Slash,
-            b'.' => Class::Dot,
-            b'%' | b'\\' | b'#' | b'?' => Class::Special,
-            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => Class::Encode,
-            _ => Class::Plain,
+            b'/' => class::SLASH,
+            b'.' => class::DOT,
+            b'%' | b'\\' | b'#' | b'?' => class::SPECIAL,
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => class::ENCODE,
+            _ => 0,
         };
         byte += 1;
     }
     table
 }
 
-fn class(byte: u8) -> Class {
+fn class_of(byte: u8) -> u8 {
     CLASSES[byte as usize]
 }
 
@@ -131,26 +147,22 @@ pub fn normalize(raw: &[u8], out: &mut Vec<u8>) -> Result<Normalized, PathError>
 
 /// Whether the path needs no closer look: no byte but plain ones, no empty segment, none that begins with a dot.
 fn is_plain(raw: &[u8]) -> bool {
-    let mut last = Class::Plain;
+    let (mut last, mut odd) = (0, 0);
     for &byte in raw {
-        let class = class(byte);
-        match class {
-            Class::Plain => {}
-            Class::Slash | Class::Dot if last != Class::Slash => {}
-            _ => return false,
-        }
+        let class = class_of(byte);
+        let after_slash = (last & class::SLASH) * (class::SLASH | class::DOT);
+        odd |= class & (class::ENCODE | class::SPECIAL | after_slash);
         last = class;
     }
-    true
+    odd == 0
 }
 
 fn decode(raw: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
     let mut bytes = raw.iter().copied();
     while let Some(byte) = bytes.next() {
-        match (class(byte), byte) {
-            (Class::Plain | Class::Slash | Class::Dot, _) => out.push(byte),
-            (Class::Encode, _) => encode(byte, out),
-            (Class::Special, b'%') => {
+        match (class_of(byte), byte) {
+            (class::ENCODE, _) => encode(byte, out),
+            (class::SPECIAL, b'%') => {
                 let high = bytes.next().and_then(hex).ok_or(PathError::Percent)?;
                 let low = bytes.next().and_then(hex).ok_or(PathError::Percent)?;
                 match high << 4 | low {
@@ -161,8 +173,9 @@ fn decode(raw: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
                     other => encode(other, out),
                 }
             }
-            (Class::Special, b'\\') => return Err(PathError::Backslash),
-            (Class::Special, _) => return Err(PathError::Character),
+            (class::SPECIAL, b'\\') => return Err(PathError::Backslash),
+            (class::SPECIAL, _) => return Err(PathError::Character),
+            _ => out.push(byte),
         }
     }
     Ok(())
@@ -331,22 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_distinct() {
-        use PathError::*;
-        let all = [
-            NotAbsolute,
-            Character,
-            Percent,
-            Backslash,
-            EncodedSlash,
-            EncodedControl,
-            DoubleEncoded,
-            EmptySegment,
-            AboveRoot,
-            DotParameters,
-        ];
-        let codes: std::collections::BTreeSet<_> = all.iter().map(|error| error.code()).collect();
-        assert_eq!(codes.len(), all.len());
+    fn codes_are_distinct_and_documented() {
+        const DOCS: &str = include_str!("../../docs/config.md");
+        let codes: std::collections::BTreeSet<_> = PathError::all().map(PathError::code).collect();
+        assert_eq!(codes.len(), PathError::all().count());
+        for code in codes {
+            assert!(DOCS.contains(&format!("| `{code}` |")), "{code}");
+        }
     }
 
     /// What a path means, step by step: split, decode each segment, walk. Slow and plain.

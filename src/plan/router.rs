@@ -59,7 +59,7 @@ impl Headers for NoHeaders {
 }
 
 /// The parts of a path that the captures of its route matched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Captures {
     spans: [(u32, u32); MAX_CAPTURES],
     len: u32,
@@ -93,6 +93,14 @@ impl Captures {
         self.len = self.len.saturating_sub(1);
     }
 }
+
+impl PartialEq for Captures {
+    fn eq(&self, other: &Self) -> bool {
+        self.spans.get(..self.len as usize) == other.spans.get(..other.len as usize)
+    }
+}
+
+impl Eq for Captures {}
 
 /// Why no route was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +346,7 @@ impl Router {
         visit: &mut impl FnMut(&[Candidate], &Captures) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         self.each_host(query.host, |root| {
-            *captures = Captures::default();
+            captures.len = 0;
             self.trie.walk(root, query.path, 0, captures, visit)
         })
     }
@@ -361,7 +369,7 @@ impl Router {
         if self.below_labels == 0 {
             return ControlFlow::Continue(());
         }
-        let mut labels = 1 + host.iter().filter(|byte| **byte == b'.').count();
+        let mut labels = host.split(|byte| *byte == b'.').count();
         let mut suffix = host;
         while let Some(dot) = suffix.iter().position(|byte| *byte == b'.') {
             suffix = suffix.get(dot + 1..).unwrap_or_default();
@@ -435,13 +443,14 @@ fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
 
 /// Puts candidates of one host and path in order, the most specific first, and gives each its effective methods.
 /// Returns the pairs that nothing tells apart.
-fn settle(list: &mut Vec<Candidate>, routes: &[Conditions]) -> Vec<(usize, usize)> {
+fn settle(list: &mut [Candidate], routes: &[Conditions]) -> Vec<(usize, usize)> {
     let mut conflicts = Vec::new();
-    let mut groups: HashMap<(bool, Vec<&Predicate>, Vec<&Predicate>), Vec<usize>> = HashMap::new();
+    // Those of one group differ in their methods at most.
+    let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
     for (at, candidate) in list.iter().enumerate() {
         if let Some(route) = routes.get(candidate.route as usize) {
-            let sorted = |predicates| BTreeSet::<&Predicate>::from_iter(predicates).into_iter().collect();
-            let key = (route.methods.is_empty(), sorted(&route.headers), sorted(&route.query));
+            let set = |predicates| BTreeSet::<&Predicate>::from_iter(predicates);
+            let key = (route.methods.is_empty(), set(&route.headers), set(&route.query));
             groups.entry(key).or_default().push(at);
         }
     }

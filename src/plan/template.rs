@@ -117,44 +117,49 @@ impl fmt::Display for TemplateError {
 
 impl Template {
     /// Compiles `text`; `captures` are the names of the route's captures in the order of its path, empty where one has
-    /// no name. A capture hides a built-in of the same name.
-    pub fn compile<S: AsRef<str>>(text: &str, captures: &[S], scope: Scope) -> Result<Self, TemplateError> {
-        let mut pieces = Vec::new();
-        let mut literal = Vec::new();
+    /// no name. A capture hides a built-in of the same name. Everything wrong is in the error, but what follows an open
+    /// brace that is not closed.
+    pub fn compile<S: AsRef<str>>(text: &str, captures: &[S], scope: Scope) -> Result<Self, Vec<TemplateError>> {
+        let (mut pieces, mut literal, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            let mut length = 1;
             match (byte, bytes.get(at + 1)) {
                 (b'{', Some(b'{')) | (b'}', Some(b'}')) => {
                     literal.push(byte);
-                    at += 2;
+                    length = 2;
                 }
                 (b'{', _) => {
                     let rest = text.get(at + 1..).unwrap_or_default();
-                    let Some((name, _)) = rest.split_once('}') else { return Err(TemplateError::Unclosed { at }) };
-                    let variable = find(name, captures, scope).ok_or_else(|| TemplateError::Unknown {
-                        at,
-                        name: name.to_owned(),
-                        known: known(captures, scope),
-                    })?;
-                    if !literal.is_empty() {
-                        pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+                    let Some((name, _)) = rest.split_once('}') else {
+                        errors.push(TemplateError::Unclosed { at });
+                        break;
+                    };
+                    length = name.len() + 2;
+                    if let Some(variable) = find(name, captures, scope) {
+                        if !literal.is_empty() {
+                            pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+                        }
+                        pieces.push(Piece::Variable(variable));
+                    } else {
+                        let (name, known) = (name.to_owned(), known(captures, scope));
+                        errors.push(TemplateError::Unknown { at, name, known });
                     }
-                    pieces.push(Piece::Variable(variable));
-                    at += name.len() + 2;
                 }
-                (b'}', _) => return Err(TemplateError::Unopened { at }),
-                (0x20..=0x7e, _) => {
-                    literal.push(byte);
-                    at += 1;
+                (b'}', _) => errors.push(TemplateError::Unopened { at }),
+                (0x20..=0x7e, _) => literal.push(byte),
+                _ => {
+                    errors.push(TemplateError::Character { at });
+                    length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
                 }
-                _ => return Err(TemplateError::Character { at }),
             }
+            at += length;
         }
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal.into()));
         }
-        Ok(Self { pieces: pieces.into() })
+        if errors.is_empty() { Ok(Self { pieces: pieces.into() }) } else { Err(errors) }
     }
 
     /// Appends the value for one request. Whatever a variable holds, no control byte gets through: a value can never
@@ -265,13 +270,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         let compile = |text: &str, scope| Template::compile(text, &["id"], scope).unwrap_err();
-        assert_eq!(compile("a{id", Scope::Any), TemplateError::Unclosed { at: 1 });
-        assert_eq!(compile("a}", Scope::Any), TemplateError::Unopened { at: 1 });
-        assert_eq!(compile("a\tb", Scope::Any), TemplateError::Character { at: 1 });
-        assert_eq!(compile("é", Scope::Any), TemplateError::Character { at: 0 });
-        let unknown = compile("/{query}", Scope::Path);
-        let known = vec!["id".to_owned(), "path".to_owned()];
-        assert_eq!(unknown, TemplateError::Unknown { at: 1, name: "query".to_owned(), known });
-        assert!(matches!(compile("{}", Scope::Any), TemplateError::Unknown { .. }));
+        assert_eq!(compile("a{id", Scope::Any), [TemplateError::Unclosed { at: 1 }]);
+        assert_eq!(compile("a}", Scope::Any), [TemplateError::Unopened { at: 1 }]);
+        assert_eq!(compile("a\tb", Scope::Any), [TemplateError::Character { at: 1 }]);
+        assert_eq!(compile("é}", Scope::Any), [TemplateError::Character { at: 0 }, TemplateError::Unopened { at: 2 }]);
+        let unknown = |at, name: &str| {
+            let known = vec!["id".to_owned(), "path".to_owned()];
+            TemplateError::Unknown { at, name: name.to_owned(), known }
+        };
+        assert_eq!(compile("/{query}{id}{x}", Scope::Path), [unknown(1, "query"), unknown(12, "x")]);
+        assert_eq!(compile("{}", Scope::Path), [unknown(0, "")]);
     }
 }

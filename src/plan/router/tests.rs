@@ -394,27 +394,27 @@ fn slow_find(specs: &[Spec], asked: &Asked) -> Result<u32, BTreeSet<String>> {
 fn specs() -> impl Strategy<Value = Vec<Spec>> {
     let host = prop_oneof![Just("a.x"), Just("b.a.x"), Just("*.x"), Just("*.a.x"), Just("c")];
     let segment = prop_oneof![
-        4 => "[ab]{1,2}".prop_map(|text| text),
+        4 => prop_oneof![3 => Just("a"), 1 => Just("b"), 1 => Just("ab")].prop_map(str::to_owned),
         2 => Just("*".to_owned()),
         2 => Just("{}".to_owned()),
     ];
     let end = prop_oneof![3 => Just(String::new()), 1 => Just("/".to_owned()), 2 => Just("/{rest...}".to_owned())];
-    let path = (proptest::collection::vec(segment, 0..4), end).prop_map(|(segments, end)| {
+    let path = (proptest::collection::vec(segment, 0..3), end).prop_map(|(segments, end)| {
         let name = |(index, segment): (usize, String)| match segment.as_str() {
             "{}" => format!("/{{p{index}}}"),
             other => format!("/{other}"),
         };
-        let path: String = segments.into_iter().enumerate().map(name).collect::<String>() + &end;
+        let path = segments.into_iter().enumerate().map(name).collect::<Vec<_>>().concat() + &end;
         if path.is_empty() { "/".to_owned() } else { path }
     });
     let methods = proptest::sample::subsequence(vec!["GET", "HEAD", "POST", "PURGE"], 0..3);
     let test = prop_oneof![
-        Just(Test::Present),
-        "[12]{1,2}".prop_map(|text| Test::Exact(text.into())),
-        "[12]".prop_map(|text| Test::Prefix(text.into())),
+        2 => Just(Test::Present),
+        1 => "[12]{1,2}".prop_map(|text| Test::Exact(text.into())),
+        1 => "[12]".prop_map(|text| Test::Prefix(text.into())),
     ];
     let predicate = ("[uv]", test).prop_map(|(name, test)| Predicate { name: name.into(), test });
-    let predicates = || proptest::collection::vec(predicate.clone(), 0..2);
+    let predicates = || proptest::collection::vec(predicate.clone(), 0..3);
     let spec = (proptest::collection::vec(host, 0..3), path, methods, predicates(), predicates()).prop_map(
         |(hosts, path, methods, headers, query)| Spec {
             hosts: hosts.into_iter().map(str::to_owned).collect(),
@@ -429,8 +429,8 @@ fn specs() -> impl Strategy<Value = Vec<Spec>> {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let host = prop_oneof![Just("a.x"), Just("b.a.x"), Just("x"), Just("q.b.a.x"), Just("c"), Just("d")];
-    let path = (proptest::collection::vec("[ab]{1,2}", 0..5), any::<bool>()).prop_map(|(segments, slash)| {
-        let path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+    let path = (proptest::collection::vec("(a|a|b|ab)", 0..4), any::<bool>()).prop_map(|(segments, slash)| {
+        let path = segments.iter().fold(String::new(), |path, segment| path + "/" + segment);
         if slash || path.is_empty() { path + "/" } else { path }
     });
     let method = prop_oneof![Just("GET"), Just("HEAD"), Just("POST"), Just("PURGE"), Just("BREW")];
@@ -445,7 +445,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn the_router_agrees_with_a_look_at_every_route(specs in specs(), all in proptest::collection::vec(asked(), 1..16)) {

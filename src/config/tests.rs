@@ -1,0 +1,410 @@
+//! The documentation of the config against what the parser knows, and plans from whole configs.
+
+use super::reader::{Otherwise, Section};
+use super::*;
+use crate::plan::{Action, BodyLimit, Captures, NoHeaders, Query, UpstreamId};
+use crate::policy::Policy;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const DOCS: &str = include_str!("../../docs/config.md");
+
+/// Every section with its heading.
+const SECTIONS: [(&str, &Section); 20] = [
+    ("The file", &ROOT),
+    ("[cores]", &cores::SECTION),
+    ("[limits]", &limits::SECTION),
+    ("[timeouts]", &timeouts::SECTION),
+    ("[listener.NAME]", &listener::SECTION),
+    ("[listener.NAME.limits]", &limits::OF_LISTENER),
+    ("[listener.NAME.timeouts]", &timeouts::OF_LISTENER),
+    ("[upstream.NAME]", &upstream::SECTION),
+    ("[upstream.NAME] endpoints", &upstream::ENDPOINT),
+    ("[upstream.NAME.retry]", &upstream::RETRY),
+    ("[upstream.NAME.timeout]", &upstream::TIMEOUT),
+    ("[upstream.NAME.pool]", &upstream::POOL),
+    ("[policy.NAME] of type headers", &policy::HEADERS),
+    ("[policy.NAME.request] and [policy.NAME.response]", &policy::EDITS),
+    ("[policy.NAME] of type rewrite", &policy::REWRITE),
+    ("[service.NAME] of type redirect", &service::REDIRECT),
+    ("[service.NAME] of type respond", &service::RESPOND),
+    ("[[route]]", &route::SECTION),
+    ("[route.timeout]", &route::TIMEOUT),
+    ("Tests of headers and query", &route::TEST),
+];
+
+/// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
+const HOLES: [(&str, &str); 21] = [
+    ("[cores]", "[cores]\n@\n"),
+    ("[limits]", "[limits]\n@\n"),
+    ("[timeouts]", "[timeouts]\n@\n"),
+    ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\n@\n"),
+    ("[listener.NAME.limits]", "[listener.other]\naddress = \"127.0.0.1:1\"\nlimits = { @ }\n"),
+    ("[listener.NAME.timeouts]", "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.timeouts]\n@\n"),
+    ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
+    ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
+    ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
+    ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
+    ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
+    ("[policy.NAME] of type headers", "[policy.p]\ntype = \"headers\"\n@\n"),
+    ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.request]\n@\n"),
+    ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.response]\n@\n"),
+    ("[policy.NAME] of type rewrite", "[policy.p]\ntype = \"rewrite\"\nquery = \"\"\n@\n"),
+    ("[service.NAME] of type redirect", "[service.s]\ntype = \"redirect\"\nlocation = \"/\"\n@\n"),
+    ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\n@\n"),
+    ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
+    ("[[route]]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n@\n"),
+    ("[route.timeout]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ntimeout = { @ }\n"),
+    (
+        "Tests of headers and query",
+        "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nquery.q = { prefix = \"a\" }\n@\n",
+    ),
+];
+
+const REST: &str = r#"
+    [listener.web]
+    address = "127.0.0.1:8080"
+    [upstream.users]
+    endpoints = "10.0.0.1:9000"
+    [[route]]
+    name = "users"
+    path = "/users/{id}"
+    upstream = "users"
+"#;
+
+fn resolve_nothing(host: &str, _port: u16) -> Result<Vec<SocketAddr>, String> {
+    Err(format!("{host} is not known here"))
+}
+
+fn plan(text: &str) -> Plan {
+    compile("t.toml", text, 1, &mut resolve_nothing).unwrap_or_else(|report| panic!("{text}\n{report}")).0
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let report = compile("t.toml", text, 1, &mut resolve_nothing).map_or_else(|report| report, |(_, report)| report);
+    report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect()
+}
+
+/// All of a plan that can be compared.
+fn shown(text: &str) -> String {
+    let plan = plan(text);
+    format!("{:?} {:?} {:?} {:?}", plan.cores, plan.listeners, plan.upstreams, plan.routes)
+}
+
+/// The rest of the config, with what refers to a policy or service that the text before it has.
+fn whole(text: &str) -> String {
+    let mut rest = REST.to_owned();
+    if text.contains("[policy.p]") {
+        rest += "policies = [\"p\"]\n";
+    }
+    if text.contains("[service.s]") {
+        rest += "[[route]]\nname = \"s\"\npath = \"/s\"\nservice = \"s\"\n";
+    }
+    text.to_owned() + &rest
+}
+
+/// The rows of the first table under a heading: key, kind and default.
+fn documented(title: &str) -> Vec<[String; 3]> {
+    let section = DOCS.split("\n## ").find(|section| section.lines().next() == Some(title));
+    let section = section.unwrap_or_else(|| panic!("docs/config.md has no heading {title}"));
+    let rows = section.lines().skip_while(|line| !line.starts_with("| key |")).skip(2);
+    let cells = |row: &str| {
+        let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned());
+        [(); 3].map(|()| cells.next().unwrap_or_default())
+    };
+    rows.take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+#[test]
+fn the_documentation_has_every_key_with_its_kind_and_default() {
+    for (title, section) in SECTIONS {
+        let known = section.keys.iter().filter_map(|key| {
+            let default = match key.otherwise {
+                Otherwise::Required => "required".to_owned(),
+                Otherwise::Is(value) => format!("`{value}`"),
+                Otherwise::Words(words) => words.to_owned(),
+                Otherwise::Later => return None,
+            };
+            Some([format!("`{}`", key.name), key.kind.to_owned(), default])
+        });
+        assert_eq!(documented(title), known.collect::<Vec<_>>(), "{title}");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_key_of_a_later_release() {
+    let later = DOCS.split("\n## ").find(|section| section.starts_with("Not in this release")).unwrap();
+    for key in SECTIONS.iter().flat_map(|(_, section)| section.keys).filter(|key| key.otherwise == Otherwise::Later) {
+        assert!(later.contains(&format!("`{}`", key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn a_documented_default_is_what_holds_without_the_key() {
+    for (title, section) in SECTIONS {
+        for key in section.keys {
+            let Otherwise::Is(default) = key.otherwise else { continue };
+            let mut tried = 0;
+            for (_, hole) in
+                HOLES.iter().filter(|(of, hole)| *of == title && !hole.contains(&format!("{} = ", key.name)))
+            {
+                let line = format!("{} = {default}", key.name);
+                let without = hole.replace(", @", "").replace('@', "");
+                assert_eq!(shown(&whole(&hole.replace('@', &line))), shown(&whole(&without)), "{title} {line}");
+                tried += 1;
+            }
+            assert!(tried > 0, "no hole for {title} {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn a_value_other_than_the_default_shows_in_the_plan() {
+    for (title, hole) in HOLES {
+        let (_, section) = SECTIONS.iter().find(|(of, _)| *of == title).unwrap();
+        let can_be_set = |key: &&super::reader::Key| {
+            key.otherwise != Otherwise::Later && !hole.contains(&format!("{} = ", key.name))
+        };
+        for key in section.keys.iter().filter(can_be_set) {
+            let value = match (key.name, key.kind) {
+                (_, "duration") => "\"7m\"",
+                ("status", "number") => "418",
+                ("attempts", _) => "5",
+                (_, "number") => "32",
+                (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
+                (_, "bytes a second or \"off\"") => "\"off\"",
+                ("engine", _) => "\"glommio\"",
+                ("placement", _) => "\"cpu\"",
+                ("busy_poll", _) => "\"50us\"",
+                ("data", _) => "\"0,2-5\"",
+                ("control", _) => "3",
+                ("metrics_dir", _) => "\"/dev/shm/x\"",
+                ("forwarded", _) => "\"none\"",
+                ("via", _) => "false",
+                ("trusted_proxies", _) => "[\"10.0.0.0/8\"]",
+                ("on", _) => "[\"reset\"]",
+                ("status", _) => "301",
+                ("set" | "add" | "rename", _) => "{ x-a = \"x-b\" }",
+                ("remove", _) => "[\"x-a\"]",
+                ("request" | "response", _) => "{ remove = [\"x-a\"] }",
+                ("strip_prefix", _) => "\"/users\"",
+                ("path", _) => "\"/v2/{id}\"",
+                ("body", "string") => "\"other\"",
+                ("content_type", _) if hole.contains("body = ") => "\"text/html\"",
+                ("headers", "table of strings") => "{ x-a = \"b\" }",
+                ("policies", _) => "[{ type = \"rewrite\", query = \"\" }]",
+                _ => continue,
+            };
+            let line = format!("{} = {value}", key.name);
+            let without = hole.replace(", @", "").replace('@', "");
+            assert_ne!(shown(&whole(&hole.replace('@', &line))), shown(&whole(&without)), "{title} {line}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let mut examples = 0;
+    for example in DOCS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let is_whole = example.contains("[listener.") && example.contains("[[route]]");
+        let text = if is_whole { example.to_owned() } else { example.to_owned() + REST };
+        // An example may name what another one has.
+        let all = if example.contains("policies = [\"tidy\"]") {
+            text + "[policy.tidy]\ntype = \"headers\"\n"
+        } else {
+            text.replacen(
+                "[listener.web]\n    address = \"127.0.0.1:8080\"",
+                "[listener.rest]\naddress = \"127.0.0.1:1\"",
+                1,
+            )
+        };
+        let all = if example.contains("[upstream.users]") && !is_whole {
+            all.replacen("    [upstream.users]\n    endpoints = \"10.0.0.1:9000\"", "", 1)
+        } else {
+            all
+        };
+        let all = if example.contains("name = \"users\"") {
+            all.replacen("    name = \"users\"\n", "name = \"u2\"\n", 1)
+        } else {
+            all
+        };
+        let mut resolve = |_: &str, port| Ok(vec![SocketAddr::from(([10, 9, 9, 9], port))]);
+        compile("docs/config.md", &all, 1, &mut resolve).unwrap_or_else(|report| panic!("{report}"));
+        examples += 1;
+    }
+    assert!(examples >= 8, "{examples}");
+}
+
+#[test]
+fn a_simple_proxy_becomes_a_plan() {
+    let plan = plan(REST);
+    let query = Query { method: b"GET", host: b"example.com", path: b"/users/7", query: None, headers: &NoHeaders };
+    let mut captures = Captures::default();
+    let route = plan.router.find(&query, &mut captures).unwrap();
+    assert_eq!(captures.get(0), Some(7..8));
+    let route = plan.route(route).unwrap();
+    assert!(matches!(route.action, Action::Proxy(UpstreamId(0))));
+    assert_eq!((&*route.name, &*route.path, route.policies.len()), ("users", "/users/{id}", 0));
+    assert_eq!((route.body, route.total_timeout), (None, None));
+}
+
+#[test]
+fn a_listener_takes_from_the_common_limits_what_it_does_not_set() {
+    let plan = plan(
+        &(REST.to_owned()
+            + "[limits]\nhead = \"16KiB\"\nheaders = 50\nconnections = 10\n\
+               [timeouts]\nhead = \"3s\"\nkeep_alive = \"4s\"\n\
+               [listener.other]\naddress = \"127.0.0.1:1\"\nlimits = { headers = 20 }\ntimeouts = { head = \"9s\" }\n"),
+    );
+    let [web, other] = &*plan.listeners else { panic!("two listeners are wanted") };
+    assert_eq!((web.limits.head, web.limits.headers), (16 << 10, 50));
+    assert_eq!((other.limits.head, other.limits.headers), (16 << 10, 20));
+    assert_eq!((web.timeouts.head, web.timeouts.keep_alive), (Duration::from_secs(3), Duration::from_secs(4)));
+    assert_eq!((other.timeouts.head, other.timeouts.keep_alive), (Duration::from_secs(9), Duration::from_secs(4)));
+    assert_eq!(plan.cores.connections, 10);
+}
+
+#[test]
+fn a_host_name_becomes_all_its_addresses_of_one_kind() {
+    let mut asked = Vec::new();
+    let mut resolve = |host: &str, port: u16| {
+        asked.push(host.to_owned());
+        let all: &[&str] = match host {
+            "both" => &["::1", "127.0.0.2", "127.0.0.1", "127.0.0.1"],
+            "six" => &["fd00::1", "fd00::2"],
+            "none" => &[],
+            _ => return Err("it is not known".to_owned()),
+        };
+        Ok(all.iter().map(|address| SocketAddr::new(address.parse().unwrap(), port)).collect())
+    };
+    let text = |endpoints: &str| REST.replace("\"10.0.0.1:9000\"", endpoints);
+    let good = text("[\"both:1\", { address = \"six:2\", weight = 3 }, \"[fd00::9]:3\"]");
+    let (plan, _) = compile("t.toml", &good, 1, &mut resolve).unwrap_or_else(|report| panic!("{report}"));
+    let shown =
+        |endpoint: &crate::plan::Endpoint| format!("{} {} {}", endpoint.name, endpoint.address, endpoint.weight);
+    assert_eq!(
+        plan.upstreams[0].endpoints.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "both:1 127.0.0.1:1 1",
+            "both:1 127.0.0.2:1 1",
+            "six:2 [fd00::1]:2 3",
+            "six:2 [fd00::2]:2 3",
+            "[fd00::9]:3 [fd00::9]:3 1",
+        ]
+    );
+    let report = compile("t.toml", &text("[\"none:1\", \"gone:2\", \"127.0.0.1:1\", \"both:1\"]"), 1, &mut resolve);
+    let messages: Vec<_> = report.unwrap_err().diagnostics().iter().map(|error| error.message.clone()).collect();
+    assert_eq!(
+        messages,
+        [
+            "\"none\" cannot be resolved: it has no address",
+            "\"gone\" cannot be resolved: it is not known",
+            "upstream.users: both:1 and 127.0.0.1:1 are both 127.0.0.1:1",
+        ]
+    );
+    assert_eq!(asked, ["both", "six", "none", "gone", "both"]);
+}
+
+#[test]
+fn trusted_proxies_are_found_through_mapped_addresses() {
+    let text = REST.replace("[upstream.users]", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n[upstream.users]");
+    let listener = &plan(&text).listeners[0];
+    let trusts = |address: &str| listener.trusts(address.parse::<IpAddr>().unwrap());
+    assert!(trusts("10.1.2.3") && trusts("::ffff:10.1.2.3") && trusts("::1"));
+    assert!(!trusts("11.1.2.3") && !trusts("::2"));
+}
+
+#[test]
+fn one_policy_is_compiled_for_each_route_with_its_captures() {
+    let text = REST.to_owned()
+        + "policies = [\"p\"]\nbody = \"unlimited\"\n\
+           [[route]]\nname = \"two\"\npath = \"/{x}/{id}/b\"\npolicies = [\"p\"]\nupstream = \"users\"\nbody = \"5B\"\n\
+           [policy.p]\ntype = \"rewrite\"\npath = \"/{id}\"\n";
+    let plan = plan(&text);
+    let rewritten = |index: usize| {
+        let Policy::Rewrite(rewrite) = &plan.routes[index].policies[0] else { panic!("a rewrite is wanted") };
+        format!("{rewrite:?}")
+    };
+    assert!(rewritten(0).contains("Capture(0)"));
+    assert!(rewritten(1).contains("Capture(1)"));
+    assert_eq!(plan.routes[0].body, Some(BodyLimit::Unlimited));
+    assert_eq!(plan.routes[1].body, Some(BodyLimit::Bytes(5)));
+}
+
+#[test]
+fn routes_written_as_one_array_are_routes_too() {
+    let text = "route = [{ name = \"a\", path = \"/a\", service = \"s\" }, { name = \"b\", path = \"/b\", service = \"s\" }]\n\
+                listener.web.address = \"127.0.0.1:0\"\nservice.s = { type = \"respond\", status = 204 }\n";
+    let plan = plan(text);
+    assert_eq!(plan.routes.len(), 2);
+    assert!(matches!(&plan.routes[1].action, Action::Respond(respond) if respond.status == 204));
+}
+
+#[test]
+fn errors_of_sections_do_not_hide_errors_between_them() {
+    let found = errors(&(REST.replace("\"10.0.0.1:9000\"", "5") + "policies = [\"gone\"]\n[cores]\ndata = 0\n"));
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn any_words_of_a_config_are_answered() {
+    use proptest::prelude::*;
+    let word = prop_oneof![
+        Just("[listener.web]\n"),
+        Just("[upstream.users]\n"),
+        Just("[[route]]\n"),
+        Just("[cores]\n"),
+        Just("[limits]\n"),
+        Just("[policy.p]\n"),
+        Just("[service.s]\n"),
+        Just("address = \"127.0.0.1:1\"\n"),
+        Just("endpoints = [\"a:1\"]\n"),
+        Just("name = \"é\"\n"),
+        Just("name = \"a\"\n"),
+        Just("path = \"/{a}\"\n"),
+        Just("path = \"/{é\"\n"),
+        Just("upstream = \"users\"\n"),
+        Just("service = \"s\"\n"),
+        Just("type = \"respond\"\n"),
+        Just("location = \"{é}\"\n"),
+        Just("type = \"redirect\"\n"),
+        Just("type = \"rewrite\"\n"),
+        Just("type = \"headers\"\n"),
+        Just("path = \"\\u00e9{}\"\n"),
+        Just("request = { set = { a = \"é\\t}\" } }\n"),
+        Just("policies = [\"p\", {}, 1]\n"),
+        Just("hosts = [1, \"*.x\"]\n"),
+        Just("policy = []\n"),
+        Just("route = 1\n"),
+        Just("head = \"1B\"\n"),
+        Just("data = \"0-99999999\"\n"),
+    ];
+    proptest!(|(words in proptest::collection::vec(word, 0..14))| {
+        let text = words.concat();
+        if let Err(report) = compile("t.toml", &text, 1, &mut resolve_nothing) {
+            prop_assert!(report.errors() > 0);
+            prop_assert!(report.to_string().contains(": error: "));
+        }
+    });
+}
+
+#[test]
+fn the_page_of_limits_has_every_bound_with_its_default() {
+    const LIMITS: &str = include_str!("../../docs/limits.md");
+    let of = |prefix: &'static str, section: &'static Section| section.keys.iter().map(move |key| (prefix, key));
+    let all = of("limits", &limits::SECTION)
+        .chain(of("timeouts", &timeouts::SECTION))
+        .chain(of("upstream.NAME.timeout", &upstream::TIMEOUT))
+        .chain(of("upstream.NAME.pool", &upstream::POOL))
+        .chain(of("upstream.NAME.retry", &upstream::RETRY).filter(|(_, key)| key.name == "attempts"))
+        .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
+        .chain(
+            of("cores", &cores::SECTION)
+                .filter(|(_, key)| ["buffers", "buffer_size", "drain_timeout"].contains(&key.name)),
+        );
+    for (prefix, key) in all {
+        let Otherwise::Is(default) = key.otherwise else { panic!("{} has no default", key.name) };
+        let cells = format!("| {} | `{prefix}.{}`", default.trim_matches('"'), key.name);
+        assert!(LIMITS.contains(&cells), "docs/limits.md has no row with {cells}");
+    }
+}
