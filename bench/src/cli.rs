@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::{self, CompareArgs};
 use crate::load;
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -46,6 +47,8 @@ enum Command {
     Load(Box<LoadArgs>),
     /// Forward bytes with a bare io_uring loop: the least that any proxy on this kernel can cost
     Floor(FloorArgs),
+    /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
+    Compare(CompareArgs),
 }
 
 #[derive(Args)]
@@ -174,6 +177,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Origin(args) => origin(&args, &stop),
         Command::Load(args) => load(&args, &stop),
         Command::Floor(args) => floor(&args, &stop),
+        Command::Compare(args) => compare::run(&args, &stop),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -338,7 +342,7 @@ impl LoadArgs {
 }
 
 /// Reads `50us`, `20ms`, `5s` or `2m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 = digits.parse().map_err(|_| "write a number and its unit, such as 500ms or 10s".to_owned())?;
     let seconds = match &text[digits.len()..] {
@@ -352,7 +356,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a number of bytes, with `KiB`, `MiB` or `GiB` behind it or nothing.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| "write a number of bytes, such as 128 or 64KiB".to_owned())?;
     let shift = match &text[digits.len()..] {

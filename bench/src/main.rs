@@ -3,6 +3,7 @@
 
 mod cli;
 mod clock;
+mod compare;
 mod http;
 mod load;
 mod net;
