@@ -27,6 +27,11 @@ const OPEN_SHARE: f64 = 0.5;
 /// Requests a second while idle connections are tried in turn.
 const IDLE_RATE: f64 = 5000.0;
 
+/// Time for a peer to accept what is already open.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Descriptors kept for everything but the idle connections.
+const DESCRIPTORS_RESERVED: u64 = 200;
+
 #[derive(Args)]
 pub(crate) struct CompareArgs {
     /// Body bytes of each answer
@@ -247,11 +252,23 @@ impl Bench<'_> {
         println!("{:<16} {:>14} {:>14} {:>12} {:>8}", "", "just opened", "after a request", "total KiB", "failed");
         let mut failed = 0;
         for (peer, _) in peers {
+            // Where each connection has one upstream, this process holds both ends of both.
+            let ends = if peer.pairs_connections() { 2 * connections } else { connections };
+            if ends as u64 + DESCRIPTORS_RESERVED > self.descriptors {
+                println!("{:<16} skipped: {ends} descriptors of {} are too many", peer.name(), self.descriptors);
+                continue;
+            }
             let (running, target) = self.start(*peer)?;
             let before = running.resident_bytes()?;
             let plan = self.plan(target, connections, Some(IDLE_RATE), Duration::ZERO, turn)?;
             let mut edges = Vec::new();
-            let mut observe = |_: Edge, _: u64| edges.push(running.resident_bytes());
+            let mut observe = |edge, _: u64| {
+                if edge == Edge::Start {
+                    // The kernel opens connections before the peer has accepted them.
+                    std::thread::sleep(SETTLE);
+                }
+                edges.push(running.resident_bytes());
+            };
             let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop)
                 .map_err(|error| Error::Failed(format!("{}: {error}", peer.name())))?;
             let [opened, used] = <[_; 2]>::try_from(edges)

@@ -55,6 +55,11 @@ impl Peer {
         }
     }
 
+    /// Each client connection has an upstream connection of its own, used or not.
+    pub(crate) const fn pairs_connections(self) -> bool {
+        matches!(self, Self::Floor | Self::Monoio | Self::Tokio)
+    }
+
     /// The version installed, or why this peer cannot run here.
     pub(crate) fn version(self, ringway: &Path) -> Result<String, String> {
         let (program, argument) = match self {
@@ -200,11 +205,12 @@ http {{
 
 fn haproxy(setting: &Setting<'_>) -> String {
     let Setting { listen, origin, descriptors, .. } = setting;
-    // It counts both sides of a connection, and keeps some descriptors for itself.
-    let connections = (descriptors / 2).saturating_sub(200).clamp(100, 60_000);
+    // It would rather have descriptors for both sides of each, which idle connections never use.
+    let connections = descriptors.saturating_sub(2000).clamp(100, 60_000);
     format!(
         "global
     nbthread 1
+    no strict-limits
     maxconn {connections}
 defaults
     mode http
