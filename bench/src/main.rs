@@ -8,6 +8,8 @@ mod http;
 mod load;
 mod net;
 mod origin;
+#[cfg(feature = "peers")]
+mod peers;
 mod url;
 
 use std::process::ExitCode;

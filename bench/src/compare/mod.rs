@@ -8,6 +8,7 @@ mod report;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -83,7 +84,7 @@ struct Bench<'a> {
     stop: &'a AtomicBool,
 }
 
-pub(crate) fn run(args: &CompareArgs, stop: &AtomicBool) -> Result<(), Error> {
+pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if args.connections == 0 || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(Error::Input("--connections, --rounds and --seconds must be above 0".to_owned()));
     }

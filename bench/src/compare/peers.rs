@@ -124,7 +124,7 @@ fn own(subcommand: &str, setting: &Setting<'_>) -> io::Result<Command> {
 
 fn ringway(setting: &Setting<'_>, engine: &str) -> String {
     let Setting { listen, origin, core, directory, .. } = setting;
-    let busy_poll = if setting.busy_poll { "always" } else { "0us" };
+    let busy_poll = if setting.busy_poll { "always" } else { "off" };
     let metrics = directory.join("metrics");
     let metrics = metrics.display();
     format!(
