@@ -34,6 +34,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) origin: SocketAddr,
     pub(crate) core: usize,
     pub(crate) busy_poll: bool,
+    /// Body bytes of an answer.
+    pub(crate) body: u64,
+    /// Connections the load keeps busy.
+    pub(crate) connections: usize,
     /// Connections it must be able to hold, both sides counted.
     pub(crate) descriptors: u64,
     /// A directory for its files.
@@ -116,10 +120,26 @@ fn own(subcommand: &str, setting: &Setting<'_>) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(subcommand).arg("--listen").arg(setting.listen.to_string());
     command.arg("--to").arg(setting.origin.to_string()).arg("--core").arg(setting.core.to_string());
-    if setting.busy_poll && subcommand == "floor" {
-        command.arg("--busy-poll");
+    if subcommand == "floor" {
+        let (count, bytes) = floor_buffers(setting.body, setting.connections);
+        command.args(["--buffers", &count.to_string(), "--buffer-bytes", &bytes.to_string()]);
+        if setting.busy_poll {
+            command.arg("--busy-poll");
+        }
     }
     Ok(command)
+}
+
+/// The buffers with which the floor is lowest. A provided-buffer ring goes round all its memory, so it must fit into
+/// the processor's cache, or each copy of a large body misses it twice: 1 MiB bodies cost twice as much through
+/// 16 MiB of buffers as through 2 MiB. Small messages want a buffer for every connection that may speak at once.
+fn floor_buffers(body: u64, connections: usize) -> (usize, usize) {
+    let each = (2 * connections).next_power_of_two().clamp(64, 32_768);
+    match body {
+        0..=2048 => (each, 4 << 10),
+        2049..=32_768 => (each, 16 << 10),
+        _ => (16, 128 << 10),
+    }
 }
 
 fn ringway(setting: &Setting<'_>, engine: &str) -> String {
