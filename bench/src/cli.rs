@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::{self, CompareArgs};
 use crate::load;
+use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::url::Url;
@@ -49,6 +50,8 @@ enum Command {
     Floor(FloorArgs),
     /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
     Compare(CompareArgs),
+    /// Measure single parts: codec, router, histogram
+    Micro(MicroArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -232,6 +235,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Load(args) => load(&args, &stop_flag()?),
         Command::Floor(args) => floor(&args, &stop_flag()?),
         Command::Compare(args) => compare::run(&args, &stop_flag()?),
+        Command::Micro(args) => micro::run(&args),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
         #[cfg(feature = "peers")]

@@ -20,6 +20,7 @@ use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use peers::{Peer, Setting};
 use process::{Running, Scratch};
+pub(crate) use report::median;
 use report::{Machine, PeerReport, Report, Sample};
 
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -123,7 +124,7 @@ impl Bench<'_> {
         let args = self.args;
         let mut samples: Vec<Vec<Sample>> = peers.iter().map(|_| Vec::new()).collect();
         self.rounds("closed loop", &peers, None, &mut samples)?;
-        let rate = |samples: &Vec<Sample>| report::median(samples.iter().map(|sample| sample.load.rate));
+        let rate = |samples: &Vec<Sample>| median(samples.iter().map(|sample| sample.load.rate));
         let slowest = samples.iter().map(rate).fold(f64::INFINITY, f64::min);
         let open_rate = (!args.closed_only).then_some(slowest * OPEN_SHARE);
         if let Some(rate) = open_rate.filter(|rate| *rate >= 1.0) {
@@ -185,6 +186,8 @@ impl Bench<'_> {
             origin: self.origin_address,
             core: self.args.peer_core,
             busy_poll: self.args.busy_poll,
+            body: self.args.body,
+            connections: self.args.connections,
             descriptors: self.descriptors,
             directory: self.scratch.path(),
             ringway: &self.ringway,
