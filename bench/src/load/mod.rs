@@ -100,3 +100,6 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
