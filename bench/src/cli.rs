@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::{self, CompareArgs};
 use crate::load;
+use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::url::Url;
@@ -46,6 +48,33 @@ enum Command {
     Load(Box<LoadArgs>),
     /// Forward bytes with a bare io_uring loop: the least that any proxy on this kernel can cost
     Floor(FloorArgs),
+    /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
+    Compare(CompareArgs),
+    /// Measure single parts: codec, router, histogram
+    Micro(MicroArgs),
+    /// Run a bare proxy on tokio with Ringway's codec
+    #[cfg(feature = "peers")]
+    ProxyTokio(ProxyArgs),
+    /// Run a bare proxy on monoio with Ringway's codec
+    #[cfg(feature = "peers")]
+    ProxyMonoio(ProxyArgs),
+}
+
+#[cfg(feature = "peers")]
+#[derive(Args)]
+struct ProxyArgs {
+    /// Address to listen on
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Where every connection goes
+    #[arg(long)]
+    to: SocketAddr,
+    /// CPU to run on
+    #[arg(long)]
+    core: Option<usize>,
+    /// Stop after this many seconds
+    #[arg(long, default_value_t = 600)]
+    max_seconds: u64,
 }
 
 #[derive(Args)]
@@ -163,19 +192,7 @@ struct LoadArgs {
 
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
-            eprintln!("error: cannot watch for signals: {error}");
-            return ExitCode::from(3);
-        }
-    }
-    let outcome = match Cli::parse().command {
-        Command::Origin(args) => origin(&args, &stop),
-        Command::Load(args) => load(&args, &stop),
-        Command::Floor(args) => floor(&args, &stop),
-    };
-    match outcome {
+    match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Input(why)) => {
             eprintln!("error: {why}");
@@ -188,7 +205,18 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn origin(args: &OriginArgs, stop: &AtomicBool) -> Result<(), Error> {
+#[cfg(feature = "peers")]
+impl ProxyArgs {
+    fn run(&self, proxy: fn(SocketAddr, SocketAddr, Duration) -> std::io::Result<()>) -> Result<(), Error> {
+        if let Some(core) = self.core {
+            net::pin(core)?;
+        }
+        net::raise_descriptor_limit();
+        Ok(proxy(self.listen, self.to, Duration::from_secs(self.max_seconds))?)
+    }
+}
+
+fn origin(args: &OriginArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if let Some(core) = args.core {
         net::pin(core)?;
     }
@@ -199,6 +227,29 @@ fn origin(args: &OriginArgs, stop: &AtomicBool) -> Result<(), Error> {
     origin.serve(Duration::from_secs(args.max_seconds), args.busy_poll, stop)?;
     println!("origin served {} requests", origin.served());
     Ok(())
+}
+
+fn dispatch() -> Result<(), Error> {
+    match Cli::parse().command {
+        Command::Origin(args) => origin(&args, &stop_flag()?),
+        Command::Load(args) => load(&args, &stop_flag()?),
+        Command::Floor(args) => floor(&args, &stop_flag()?),
+        Command::Compare(args) => compare::run(&args, &stop_flag()?),
+        Command::Micro(args) => micro::run(&args),
+        #[cfg(feature = "peers")]
+        Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
+        #[cfg(feature = "peers")]
+        Command::ProxyMonoio(args) => args.run(crate::peers::run_monoio),
+    }
+}
+
+/// A flag that SIGINT and SIGTERM set, so that what was started can be ended first.
+fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 fn floor(args: &FloorArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
@@ -338,7 +389,7 @@ impl LoadArgs {
 }
 
 /// Reads `50us`, `20ms`, `5s` or `2m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 = digits.parse().map_err(|_| "write a number and its unit, such as 500ms or 10s".to_owned())?;
     let seconds = match &text[digits.len()..] {
@@ -352,7 +403,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a number of bytes, with `KiB`, `MiB` or `GiB` behind it or nothing.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| "write a number of bytes, such as 128 or 64KiB".to_owned())?;
     let shift = match &text[digits.len()..] {

@@ -3,10 +3,14 @@
 
 mod cli;
 mod clock;
+mod compare;
 mod http;
 mod load;
+mod micro;
 mod net;
 mod origin;
+#[cfg(feature = "peers")]
+mod peers;
 mod url;
 
 use std::process::ExitCode;

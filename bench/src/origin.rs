@@ -411,3 +411,65 @@ fn flush(connection: &mut Connection, block: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::sync::Arc;
+
+    /// Sends `wire` to an origin with bodies of 5 bytes and returns all it answers until it closes.
+    fn answer_to(pieces: &[&[u8]]) -> String {
+        let options = Options { listen: ([127, 0, 0, 1], 0).into(), body: 5, delay: Duration::ZERO };
+        let mut origin = Origin::new(&options).unwrap();
+        let mut client = TcpStream::connect(origin.address().unwrap()).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
+        let reader = std::thread::spawn(move || {
+            client.set_nodelay(true).unwrap();
+            for piece in pieces {
+                client.write_all(&piece).unwrap();
+            }
+            let mut got = Vec::new();
+            let read = client.read_to_end(&mut got);
+            ended.store(true, Ordering::Relaxed);
+            read.unwrap();
+            String::from_utf8(got).unwrap()
+        });
+        origin.serve(Duration::from_mins(1), false, &stop).unwrap();
+        reader.join().unwrap()
+    }
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ";
+
+    #[test]
+    fn pipelined_requests_of_every_kind_are_answered_in_order() {
+        let got = answer_to(&[
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD /bytes/7 HTTP/1.1\r\nHost: a\r\n\r\nPOST /bytes/2 HTTP/1.1\r\nHost: a\r\n",
+            b"Content-Length: 4\r\n\r\nabcdPUT /bytes/0 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
+            b"c\r\n0\r\n\r\nGET /bytes/1 HTTP/1.1\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        ]);
+        let expected = format!(
+            "{HEAD}5\r\n\r\nxxxxx{HEAD}7\r\n\r\n{HEAD}2\r\n\r\nxx{HEAD}0\r\n\r\n{HEAD}1\r\nConnection: close\r\n\r\nx"
+        );
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn an_expecting_client_is_told_to_go_on() {
+        let got = answer_to(&[
+            b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n",
+            b"ok",
+        ]);
+        assert_eq!(got, format!("HTTP/1.1 100 Continue\r\n\r\n{HEAD}5\r\nConnection: close\r\n\r\nxxxxx"));
+    }
+
+    #[test]
+    fn large_bodies_come_whole_and_nonsense_ends_the_connection() {
+        let got = answer_to(&[b"GET /bytes/5000000 HTTP/1.1\r\nConnection: close\r\n\r\n"]);
+        assert!(got.ends_with(&"x".repeat(5_000_000)) && got.starts_with(HEAD));
+        assert!(answer_to(&[b"nonsense\r\n\r\n"]).starts_with("HTTP/1.1 400 "));
+    }
+}

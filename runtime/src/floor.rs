@@ -480,43 +480,85 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::{Arc, mpsc};
 
-    /// Sends `bytes` through the floor to an echo server, one connection after the other, and checks what comes back.
-    #[test]
-    fn what_is_sent_comes_back_and_the_end_is_passed_on() {
-        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = echo.local_addr().unwrap();
+    /// Runs the floor before `to` while `clients` use its address.
+    fn with_floor(to: SocketAddr, clients: impl FnOnce(SocketAddr)) {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (tell, told) = mpsc::channel();
         let floor = std::thread::spawn(move || {
             let listen = ([127, 0, 0, 1], 0).into();
             // Few and small buffers, so that a large body runs out of them.
-            let options = Options { listen, to, buffers: 4, buffer_bytes: 1024, connections: 64, busy_poll: false };
+            let options = Options { listen, to, buffers: 4, buffer_bytes: 1024, connections: 256, busy_poll: false };
             run(&options, &mut |address| tell.send(address).unwrap(), &stopped)
         });
         let Ok(address) = told.recv() else {
             panic!("the floor did not start: {:?}", floor.join());
         };
-        for size in [1, 100, 5000, 300_000] {
-            let bytes: Vec<u8> = (0..size).map(|at: u32| (at % 251) as u8).collect();
-            let expected = bytes.clone();
-            let mut client = TcpStream::connect(address).unwrap();
-            let mut writer = client.try_clone().unwrap();
-            let write = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
-            let (mut served, _) = echo.accept().unwrap();
-            let serve = std::thread::spawn(move || {
-                let mut body = vec![0; size as usize];
-                served.read_exact(&mut body).unwrap();
-                served.write_all(&body).unwrap();
-                served.shutdown(Shutdown::Both).unwrap();
-            });
-            let mut got = Vec::new();
-            client.read_to_end(&mut got).unwrap();
-            assert!(got == expected, "{size} bytes came back as {} others", got.len());
-            write.join().unwrap();
-            serve.join().unwrap();
-        }
+        clients(address);
         stop.store(true, Ordering::Relaxed);
         floor.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_sent_comes_back_and_the_end_is_passed_on() {
+        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+        with_floor(echo.local_addr().unwrap(), |address| {
+            for size in [1, 100, 5000, 300_000] {
+                let bytes: Vec<u8> = (0..size).map(|at: u32| (at % 251) as u8).collect();
+                let expected = bytes.clone();
+                let mut client = TcpStream::connect(address).unwrap();
+                let mut writer = client.try_clone().unwrap();
+                let write = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
+                let (mut served, _) = echo.accept().unwrap();
+                let serve = std::thread::spawn(move || {
+                    let mut body = vec![0; size as usize];
+                    served.read_exact(&mut body).unwrap();
+                    served.write_all(&body).unwrap();
+                    served.shutdown(Shutdown::Both).unwrap();
+                });
+                let mut got = Vec::new();
+                client.read_to_end(&mut got).unwrap();
+                assert!(got == expected, "{size} bytes came back as {} others", got.len());
+                write.join().unwrap();
+                serve.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_connection_that_ends_takes_no_other_with_it() {
+        const CLIENTS: usize = 24;
+        const EACH: usize = 250;
+        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = echo.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            for stream in echo.incoming().take(CLIENTS * EACH) {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut asked = [0; 4];
+                    stream.read_exact(&mut asked).unwrap();
+                    stream.write_all(&asked).unwrap();
+                });
+            }
+        });
+        with_floor(to, |address| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    std::thread::spawn(move || {
+                        for _ in 0..EACH {
+                            let mut client = TcpStream::connect(address).unwrap();
+                            client.write_all(b"ping").unwrap();
+                            let mut got = Vec::new();
+                            client.read_to_end(&mut got).unwrap();
+                            assert_eq!(got, b"ping");
+                        }
+                    })
+                })
+                .collect();
+            for client in clients {
+                client.join().unwrap();
+            }
+        });
+        server.join().unwrap();
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Sent {
     pub(crate) intended: u64,
     /// When sending began.
     pub(crate) started: u64,
+    /// How much of the time between is the generator's own fault.
+    pub(crate) lateness: u64,
 }
 
 /// An answer that has come entirely.
@@ -215,7 +217,7 @@ mod tests {
     fn connection(requests: u64) -> Connection {
         let mut connection = Connection::new();
         for intended in 0..requests {
-            connection.push(Sent { intended, started: intended }, 1);
+            connection.push(Sent { intended, started: intended, lateness: 0 }, 1);
         }
         connection
     }

@@ -104,6 +104,7 @@ struct Generator<'a> {
     /// Answers since the start, inside the window or not.
     answered: u64,
     answered_at_start: u64,
+    body_bytes_at_end: u64,
     body_rule: Option<u64>,
     /// The measured window; requests stop being issued at its end.
     window: (u64, u64),
@@ -129,6 +130,7 @@ impl<'a> Generator<'a> {
             outcome: Outcome::new(),
             answered: 0,
             answered_at_start: 0,
+            body_bytes_at_end: 0,
             body_rule: plan.body,
             window: (u64::MAX, u64::MAX),
             issuing: false,
@@ -188,11 +190,13 @@ impl<'a> Generator<'a> {
 
     fn end_window(&mut self, measured: bool) {
         self.issuing = false;
-        self.window.1 = self.window.1.min(self.clock.now());
+        let now = self.clock.now();
         if measured {
-            self.outcome.seconds = self.window.1.saturating_sub(self.window.0) as f64 / 1e9;
+            self.outcome.seconds = now.saturating_sub(self.window.0) as f64 / 1e9;
             self.outcome.completed = self.answered - self.answered_at_start;
+            self.body_bytes_at_end = self.outcome.body_bytes;
         }
+        self.window.1 = self.window.1.min(now);
     }
 
     /// Requests are under way, or were due inside the window and not yet sent.
@@ -211,6 +215,7 @@ impl<'a> Generator<'a> {
             let unsent = (self.window.1 - schedule.due) as f64 / schedule.interval_ns;
             self.outcome.failures[Failure::Unsent as usize] += unsent.ceil() as u64;
         }
+        self.outcome.body_bytes = self.body_bytes_at_end;
         self.outcome
     }
 
@@ -264,18 +269,16 @@ impl<'a> Generator<'a> {
                 continue;
             }
             let intended = schedule.advance();
-            if intended >= self.window.0 {
-                self.outcome.lateness.saturating_record(now - intended.max(place.since));
-            }
-            self.issue(place.index, intended, now);
+            let lateness = now.saturating_sub(intended.max(place.since));
+            self.issue(place.index, Sent { intended, started: now, lateness });
         }
     }
 
     /// Puts one request under way on a connection, opening that first where need be.
-    fn issue(&mut self, index: usize, intended: u64, now: u64) {
+    fn issue(&mut self, index: usize, sent: Sent) {
         let length = self.plan.request.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
-        connection.push(Sent { intended, started: now }, length);
+        connection.push(sent, length);
         match connection.state {
             State::Closed | State::Failed => self.connect(index),
             _ => self.flush(index),
@@ -313,10 +316,11 @@ impl<'a> Generator<'a> {
             let generation = connection.generation;
             self.places.extend((0..free).map(|_| Place { index, generation, since: now }));
         } else if self.plan.close {
-            self.issue(index, now, now);
+            self.issue(index, Sent { intended: now, started: now, lateness: 0 });
         } else {
             for _ in 0..free {
-                connection.push(Sent { intended: now, started: now }, self.plan.request.len());
+                let sent = Sent { intended: now, started: now, lateness: 0 };
+                connection.push(sent, self.plan.request.len());
             }
             self.flush(index);
         }
@@ -488,14 +492,15 @@ impl<'a> Tally<'a> {
         } else if *self.body_rule.get_or_insert(answer.body) != answer.body {
             self.outcome.failures[Failure::Length as usize] += 1;
         }
-        if self.now < self.window.1 {
-            self.outcome.body_bytes += answer.body;
-        }
+        self.outcome.body_bytes += answer.body;
         // The open loop counts the requests that were due in the window, the closed loop the answers that came in it.
         let moment = if self.plan.rate.is_some() { answer.sent.intended } else { self.now };
         if moment >= self.window.0 && moment < self.window.1 {
             self.outcome.latency.saturating_record(self.now.saturating_sub(answer.sent.intended));
             self.outcome.service.saturating_record(self.now.saturating_sub(answer.sent.started));
+            if self.plan.rate.is_some() {
+                self.outcome.lateness.saturating_record(answer.sent.lateness);
+            }
         }
     }
 }

@@ -11,7 +11,8 @@ mod report;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) use generator::run;
+pub(crate) use generator::{Edge, run};
+pub(crate) use report::Summary;
 
 /// One run of the generator.
 #[derive(Clone, Debug)]
@@ -99,3 +100,6 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

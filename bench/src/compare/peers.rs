@@ -1,0 +1,253 @@
+//! The peers and the best settings known for each: one worker, keep-alive on both sides, no log, no limits in the way.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::ValueEnum;
+
+/// Who can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// Ringway on its own io_uring engine
+    Ringway,
+    /// Ringway on the glommio engine
+    RingwayGlommio,
+    /// nginx, one worker
+    Nginx,
+    /// HAProxy, one thread
+    Haproxy,
+    /// The bare io_uring byte forwarder
+    Floor,
+    /// A bare proxy on monoio with Ringway's codec (feature `peers`)
+    Monoio,
+    /// A bare proxy on tokio with Ringway's codec (feature `peers`)
+    Tokio,
+}
+
+/// What a peer is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) origin: SocketAddr,
+    pub(crate) core: usize,
+    pub(crate) busy_poll: bool,
+    /// Body bytes of an answer.
+    pub(crate) body: u64,
+    /// Connections the load keeps busy.
+    pub(crate) connections: usize,
+    /// Connections it must be able to hold, both sides counted.
+    pub(crate) descriptors: u64,
+    /// A directory for its files.
+    pub(crate) directory: &'a Path,
+    /// The gateway binary.
+    pub(crate) ringway: &'a Path,
+}
+
+impl Peer {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ringway => "ringway",
+            Self::RingwayGlommio => "ringway-glommio",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Floor => "floor",
+            Self::Monoio => "monoio",
+            Self::Tokio => "tokio",
+        }
+    }
+
+    /// Each client connection has an upstream connection of its own, used or not.
+    pub(crate) const fn pairs_connections(self) -> bool {
+        matches!(self, Self::Floor | Self::Monoio | Self::Tokio)
+    }
+
+    /// The version installed, or why this peer cannot run here.
+    pub(crate) fn version(self, ringway: &Path) -> Result<String, String> {
+        let (program, argument) = match self {
+            Self::Ringway | Self::RingwayGlommio => (ringway.to_owned(), "version"),
+            Self::Nginx => (PathBuf::from("nginx"), "-v"),
+            Self::Haproxy => (PathBuf::from("haproxy"), "-v"),
+            Self::Floor => return Ok(env!("CARGO_PKG_VERSION").to_owned()),
+            Self::Monoio | Self::Tokio if cfg!(feature = "peers") => return Ok(env!("CARGO_PKG_VERSION").to_owned()),
+            Self::Monoio | Self::Tokio => return Err("built without the feature `peers`".to_owned()),
+        };
+        let output =
+            Command::new(&program).arg(argument).output().map_err(|error| format!("{}: {error}", program.display()))?;
+        // nginx tells its version on standard error.
+        let text = [output.stdout, output.stderr].concat();
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
+        if output.status.success() { Ok(line) } else { Err(format!("{}: {line}", program.display())) }
+    }
+
+    /// Writes the peer's configuration and returns the command that runs it in the foreground.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub(crate) fn command(self, setting: &Setting<'_>) -> io::Result<Command> {
+        let config = setting.directory.join(format!("{}.conf", self.name()));
+        Ok(match self {
+            Self::Ringway | Self::RingwayGlommio => {
+                let engine = if self == Self::Ringway { "ring" } else { "glommio" };
+                std::fs::write(&config, ringway(setting, engine))?;
+                arguments(setting.ringway, [Path::new("run"), &config])
+            }
+            Self::Nginx => {
+                std::fs::write(&config, nginx(setting))?;
+                arguments("nginx", [Path::new("-p"), setting.directory, Path::new("-c"), &config])
+            }
+            Self::Haproxy => {
+                std::fs::write(&config, haproxy(setting))?;
+                arguments("haproxy", [Path::new("-db"), Path::new("-f"), &config])
+            }
+            Self::Floor => own("floor", setting)?,
+            Self::Monoio => own("proxy-monoio", setting)?,
+            Self::Tokio => own("proxy-tokio", setting)?,
+        })
+    }
+}
+
+fn arguments<'a>(program: impl AsRef<Path>, arguments: impl IntoIterator<Item = &'a Path>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.args(arguments);
+    command
+}
+
+/// A subcommand of this very program.
+fn own(subcommand: &str, setting: &Setting<'_>) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(subcommand).arg("--listen").arg(setting.listen.to_string());
+    command.arg("--to").arg(setting.origin.to_string()).arg("--core").arg(setting.core.to_string());
+    if subcommand == "floor" {
+        let (count, bytes) = floor_buffers(setting.body, setting.connections);
+        command.args(["--buffers", &count.to_string(), "--buffer-bytes", &bytes.to_string()]);
+        if setting.busy_poll {
+            command.arg("--busy-poll");
+        }
+    }
+    Ok(command)
+}
+
+/// The buffers with which the floor is lowest. A provided-buffer ring goes round all its memory, so it must fit into
+/// the processor's cache, or each copy of a large body misses it twice: 1 MiB bodies cost twice as much through
+/// 16 MiB of buffers as through 2 MiB. Small messages want a buffer for every connection that may speak at once.
+fn floor_buffers(body: u64, connections: usize) -> (usize, usize) {
+    let each = (2 * connections).next_power_of_two().clamp(64, 32_768);
+    match body {
+        0..=2048 => (each, 4 << 10),
+        2049..=32_768 => (each, 16 << 10),
+        _ => (16, 128 << 10),
+    }
+}
+
+fn ringway(setting: &Setting<'_>, engine: &str) -> String {
+    let Setting { listen, origin, core, directory, .. } = setting;
+    let busy_poll = if setting.busy_poll { "always" } else { "off" };
+    let metrics = directory.join("metrics");
+    let metrics = metrics.display();
+    format!(
+        r#"[cores]
+data = "{core}"
+control = {core}
+engine = "{engine}"
+busy_poll = "{busy_poll}"
+metrics_dir = "{metrics}"
+
+[listener.web]
+address = "{listen}"
+
+[upstream.origin]
+endpoints = ["{origin}"]
+pool = {{ max_idle = 1024, max_connections = 4096 }}
+
+[[route]]
+name = "all"
+path = "/{{rest...}}"
+upstream = "origin"
+"#
+    )
+}
+
+fn nginx(setting: &Setting<'_>) -> String {
+    let Setting { listen, origin, directory, descriptors, .. } = setting;
+    let directory = directory.display();
+    let mut text = String::new();
+    if rustix::process::geteuid().is_root() {
+        // Otherwise the worker could not write to the temporary directory.
+        text += "user root;\n";
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "daemon off;
+worker_processes 1;
+worker_rlimit_nofile {descriptors};
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{
+    worker_connections {descriptors};
+    multi_accept on;
+    use epoll;
+}}
+http {{
+    access_log off;
+    server_tokens off;
+    tcp_nodelay on;
+    keepalive_timeout 3600s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {directory}/nginx-body;
+    proxy_temp_path {directory}/nginx-proxy;
+    fastcgi_temp_path {directory}/nginx-fastcgi;
+    uwsgi_temp_path {directory}/nginx-uwsgi;
+    scgi_temp_path {directory}/nginx-scgi;
+    proxy_max_temp_file_size 0;
+    upstream origin {{
+        server {origin};
+        keepalive 1024;
+        keepalive_requests 1000000000;
+        keepalive_timeout 3600s;
+    }}
+    server {{
+        listen {listen} backlog=4096;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+        }}
+    }}
+}}
+"
+    );
+    text
+}
+
+fn haproxy(setting: &Setting<'_>) -> String {
+    let Setting { listen, origin, descriptors, .. } = setting;
+    // It would rather have descriptors for both sides of each, which idle connections never use.
+    let connections = descriptors.saturating_sub(2000).clamp(100, 60_000);
+    format!(
+        "global
+    nbthread 1
+    no strict-limits
+    maxconn {connections}
+defaults
+    mode http
+    maxconn {connections}
+    backlog 4096
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout http-request 1h
+    timeout http-keep-alive 1h
+    http-reuse always
+    option http-keep-alive
+frontend web
+    bind {listen}
+    default_backend origin
+backend origin
+    server origin {origin} pool-max-conn -1 pool-purge-delay 1h
+"
+    )
+}

@@ -1,0 +1,236 @@
+//! What a comparison found, and how it is told.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::load::Summary;
+
+/// A whole comparison.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) command: String,
+    pub(crate) machine: Machine,
+    pub(crate) body_bytes: u64,
+    pub(crate) connections: usize,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) busy_poll: bool,
+    /// The rate of the open loop, in requests a second.
+    pub(crate) open_rate: Option<f64>,
+    pub(crate) peers: Vec<PeerReport>,
+    /// Peers asked for that could not take part, and why.
+    pub(crate) skipped: Vec<(&'static str, String)>,
+}
+
+/// Where it was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cpus: usize,
+    pub(crate) kernel: String,
+    pub(crate) peer_core: usize,
+    pub(crate) load_core: usize,
+}
+
+impl Machine {
+    pub(crate) fn this(peer_core: usize, load_core: usize) -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let model = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
+        Self {
+            processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpus: read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            peer_core,
+            load_core,
+        }
+    }
+}
+
+/// What one peer did.
+#[derive(Debug, Serialize)]
+pub(crate) struct PeerReport {
+    pub(crate) name: &'static str,
+    pub(crate) version: String,
+    /// Medians over the rounds of the closed loop.
+    pub(crate) cpu_us_per_request: f64,
+    pub(crate) cpu_us_range: (f64, f64),
+    pub(crate) rate: f64,
+    /// How busy its core was, of 1: below it the load generator set the pace.
+    pub(crate) busy: f64,
+    pub(crate) latency_us: Latency,
+    /// Medians over the rounds of the open loop.
+    pub(crate) open_latency_us: Option<Latency>,
+    /// The 99th percentile of the generator's own error in the open loop.
+    pub(crate) open_scheduling_error_p99_us: Option<f64>,
+    pub(crate) cpu_to_ringway: Option<f64>,
+    pub(crate) cpu_to_floor: Option<f64>,
+    pub(crate) cpu_us_above_floor: Option<f64>,
+    pub(crate) failed: u64,
+    /// Every round, in order: first of the closed loop, then of the open one.
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// Latency in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p99_9: f64,
+}
+
+/// One run against one peer.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) cpu_us_per_request: f64,
+    pub(crate) busy: f64,
+    pub(crate) load: Summary,
+}
+
+/// The middle value; of an even number the mean of the two in the middle.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle.wrapping_sub(1)), values.get(middle)) {
+        (Some(low), Some(high)) if values.len().is_multiple_of(2) => f64::midpoint(*low, *high),
+        (_, Some(value)) => *value,
+        _ => f64::NAN,
+    }
+}
+
+fn latency(samples: &[&Sample]) -> Latency {
+    let at = |pick: fn(&Summary) -> u64| median(samples.iter().map(|sample| pick(&sample.load) as f64 / 1e3));
+    Latency {
+        p50: at(|load| load.latency_ns.p50),
+        p99: at(|load| load.latency_ns.p99),
+        p99_9: at(|load| load.latency_ns.p99_9),
+    }
+}
+
+impl PeerReport {
+    pub(crate) fn new(name: &'static str, version: String, samples: Vec<Sample>) -> Self {
+        let (open, closed): (Vec<&Sample>, Vec<&Sample>) =
+            samples.iter().partition(|sample| sample.load.rate_intended.is_some());
+        let cpu = || closed.iter().map(|sample| sample.cpu_us_per_request);
+        Self {
+            name,
+            version,
+            cpu_us_per_request: median(cpu()),
+            cpu_us_range: (cpu().fold(f64::INFINITY, f64::min), cpu().fold(0.0, f64::max)),
+            rate: median(closed.iter().map(|sample| sample.load.rate)),
+            busy: median(closed.iter().map(|sample| sample.busy)),
+            latency_us: latency(&closed),
+            open_latency_us: (!open.is_empty()).then(|| latency(&open)),
+            open_scheduling_error_p99_us: (!open.is_empty()).then(|| {
+                let errors = open.iter().filter_map(|sample| sample.load.scheduling_error_ns);
+                median(errors.map(|error| error.p99 as f64 / 1e3))
+            }),
+            cpu_to_ringway: None,
+            cpu_to_floor: None,
+            cpu_us_above_floor: None,
+            failed: samples.iter().map(|sample| sample.load.failed).sum(),
+            samples,
+        }
+    }
+}
+
+impl Report {
+    /// Works out the ratios, once every peer is in.
+    pub(crate) fn relate(&mut self) {
+        let of = |name| self.peers.iter().find(|peer| peer.name == name).map(|peer| peer.cpu_us_per_request);
+        let (ringway, floor) = (of("ringway"), of("floor"));
+        for peer in &mut self.peers {
+            peer.cpu_to_ringway = ringway.map(|ringway| peer.cpu_us_per_request / ringway);
+            peer.cpu_to_floor = floor.map(|floor| peer.cpu_us_per_request / floor);
+            peer.cpu_us_above_floor = floor.map(|floor| peer.cpu_us_per_request - floor);
+        }
+    }
+
+    /// The comparison as a table.
+    pub(crate) fn text(&self) -> String {
+        let machine = &self.machine;
+        let mut text = format!(
+            "{}\n{}, {} CPUs, Linux {}; peers on CPU {}, load and origin on CPU {}\n",
+            self.command, machine.processor, machine.cpus, machine.kernel, machine.peer_core, machine.load_core
+        );
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "{} connections, {}-byte answers, {} interleaved rounds of {} s, medians{}\n",
+            self.connections,
+            self.body_bytes,
+            self.rounds,
+            self.seconds,
+            if self.busy_poll { ", busy-polling where a peer can" } else { "" }
+        );
+        let _ = writeln!(
+            text,
+            "{:<16} {:>8} {:>15} {:>9} {:>9} {:>8} {:>5} {:>9} | {:>8} {:>8} {:>8}{}",
+            "closed loop",
+            "CPU us",
+            "min - max",
+            "/ringway",
+            "/floor",
+            "over it",
+            "busy",
+            "req/s",
+            "p50 us",
+            "p99 us",
+            "p99.9 us",
+            if self.open_rate.is_some() { " | open: p50      p99    p99.9  gen. error p99" } else { "" }
+        );
+        let ratio = |value: Option<f64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value:.2}{unit}"));
+        for peer in &self.peers {
+            let _ = write!(
+                text,
+                "{:<16} {:>8.2} {:>15} {:>9} {:>9} {:>8} {:>5.2} {:>9.0} | {:>8.1} {:>8.1} {:>8.1}",
+                peer.name,
+                peer.cpu_us_per_request,
+                format!("{:.2} - {:.2}", peer.cpu_us_range.0, peer.cpu_us_range.1),
+                ratio(peer.cpu_to_ringway, "x"),
+                ratio(peer.cpu_to_floor, "x"),
+                ratio(peer.cpu_us_above_floor, ""),
+                peer.busy,
+                peer.rate,
+                peer.latency_us.p50,
+                peer.latency_us.p99,
+                peer.latency_us.p99_9,
+            );
+            if let (Some(open), Some(error)) = (peer.open_latency_us, peer.open_scheduling_error_p99_us) {
+                let _ = write!(text, " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1}", open.p50, open.p99, open.p99_9);
+            }
+            text.push('\n');
+            if peer.failed > 0 {
+                let _ = writeln!(text, "{:<16} FAILED: {} requests", "", peer.failed);
+            }
+        }
+        if let Some(rate) = self.open_rate {
+            let _ = writeln!(text, "\nopen loop at {rate:.0} requests/s, half of what the slowest peer can do");
+        }
+        text.push('\n');
+        for peer in &self.peers {
+            let _ = writeln!(text, "{:<16} {}", peer.name, peer.version);
+        }
+        for (name, why) in &self.skipped {
+            let _ = writeln!(text, "{name:<16} skipped: {why}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the values are exact")]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median([7.0]), 7.0);
+        assert!(median([]).is_nan());
+    }
+}

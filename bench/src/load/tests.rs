@@ -1,0 +1,153 @@
+//! The generator against the origin in its own loop, and against servers that misbehave.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::report::Outcome;
+use super::{Failure, Plan, run};
+use crate::origin::{Options, Origin};
+
+fn origin(body: u64, delay: Duration) -> Origin {
+    Origin::new(&Options { listen: ([127, 0, 0, 1], 0).into(), body, delay }).unwrap()
+}
+
+fn plan(target: SocketAddr) -> Plan {
+    Plan {
+        target,
+        request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        head_request: false,
+        connections: 4,
+        pipeline: 1,
+        close: false,
+        rate: None,
+        warm_up: Duration::ZERO,
+        duration: Duration::from_millis(50),
+        timeout: Duration::from_secs(10),
+        grace: Duration::from_secs(10),
+        status: 200,
+        body: None,
+        blocking: false,
+    }
+}
+
+/// Runs against an origin in the same loop, and returns the answers it says it gave.
+fn run_with(origin: &mut Origin, change: impl FnOnce(&mut Plan)) -> Outcome {
+    let mut plan = plan(origin.address().unwrap());
+    change(&mut plan);
+    run(&plan, Some(origin), &mut |_, _| {}, &AtomicBool::new(false)).unwrap()
+}
+
+#[test]
+fn a_closed_loop_gets_an_answer_to_every_request() {
+    for (connections, pipeline) in [(1, 1), (4, 1), (3, 7)] {
+        let mut origin = origin(1000, Duration::ZERO);
+        let outcome = run_with(&mut origin, |plan| (plan.connections, plan.pipeline) = (connections, pipeline));
+        assert_eq!(outcome.failed(), 0);
+        assert!(outcome.completed > 0 && outcome.completed <= origin.served());
+        assert_eq!(outcome.body_bytes, outcome.completed * 1000);
+        assert!(!outcome.latency.is_empty());
+    }
+}
+
+#[test]
+fn large_bodies_go_both_ways() {
+    let mut origin = origin(3_000_000, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        plan.request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n".to_vec();
+        plan.request.resize(plan.request.len() + 3_000_000, b'x');
+        plan.body = Some(3_000_000);
+    });
+    assert_eq!((outcome.failed(), outcome.completed > 0), (0, true));
+}
+
+#[test]
+fn a_connection_per_request_is_opened_and_closed_each_time() {
+    let mut origin = origin(10, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        plan.close = true;
+        plan.request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec();
+    });
+    assert_eq!((outcome.failed(), outcome.reconnects, outcome.completed > 0), (0, 0, true));
+}
+
+#[test]
+fn an_open_loop_sends_every_request_that_is_due() {
+    let mut origin = origin(10, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        plan.rate = Some(1000.0);
+        plan.duration = Duration::from_millis(100);
+    });
+    assert_eq!(outcome.failed(), 0);
+    // A hundred are due in the window, give or take the ones at its ends.
+    assert!((98..=102).contains(&outcome.latency.len()), "{} requests", outcome.latency.len());
+    assert_eq!(outcome.lateness.len(), outcome.latency.len());
+}
+
+#[test]
+fn a_slow_server_cannot_hide_the_requests_it_delays() {
+    // One connection and 20 ms an answer make 50 answers a second; 500 requests a second are due.
+    let mut origin = origin(10, Duration::from_millis(20));
+    let outcome = run_with(&mut origin, |plan| {
+        plan.connections = 1;
+        plan.rate = Some(500.0);
+        plan.duration = Duration::from_millis(200);
+    });
+    assert_eq!(outcome.failed(), 0);
+    assert!(outcome.latency.max() > 10 * outcome.service.min(), "latency must count from when a request was due");
+    assert!(outcome.lateness.max() < outcome.latency.max(), "a busy connection is not the generator's error");
+}
+
+/// Runs against a server that answers every connection with `answer` once it was asked, and then closes it.
+fn failures(answer: &'static [u8], change: impl FnOnce(&mut Plan)) -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut plan = plan(listener.local_addr().unwrap());
+    plan.connections = 1;
+    change(&mut plan);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 1024];
+            if matches!(stream.read(&mut request), Ok(count) if count > 0) {
+                let _ = stream.write_all(answer);
+            }
+        }
+    });
+    run(&plan, None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap()
+}
+
+#[test]
+fn what_goes_wrong_is_counted_by_its_kind() {
+    let kinds: [(&[u8], Failure); 5] = [
+        (b"", Failure::Closed),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", Failure::Truncated),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", Failure::Status),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab", Failure::Length),
+        (b"220 mail.example.com\r\n\r\n", Failure::Malformed),
+    ];
+    for (answer, kind) in kinds {
+        let outcome = failures(answer, |plan| plan.body = Some(7));
+        assert!(outcome.failures[kind as usize] > 0, "{}: {:?}", kind.name(), outcome.failures);
+        assert_eq!(outcome.failed(), outcome.failures[kind as usize], "{} and nothing else", kind.name());
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut plan = plan(listener.local_addr().unwrap());
+    plan.timeout = Duration::from_millis(20);
+    plan.duration = Duration::from_millis(100);
+    plan.grace = Duration::ZERO;
+    let outcome = run(&plan, None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap();
+    assert!(outcome.failures[Failure::Timeout as usize] >= 4, "{:?}", outcome.failures);
+    assert_eq!(outcome.completed, 0);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = run(&plan(gone), None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("0 of 4 connections"), "{error}");
+}

@@ -1,0 +1,225 @@
+//! What single parts cost: nanoseconds for one call, the median of many rounds. With `--only` and `--iterations` a
+//! part runs so many times and nothing else does, which is what callgrind wants.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::Instant;
+
+use clap::Args;
+use ringway::plan::{Captures, NoHeaders, Query, normalize};
+use ringway_proto::http1::{
+    Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
+    encode,
+};
+use ringway_runtime::histogram::{SchemaBuilder, Shape, Unit, Writer};
+use serde::Serialize;
+
+use crate::cli::Error;
+use crate::clock::nanoseconds;
+use crate::compare::median;
+
+const REQUEST: &[u8] = b"GET /users/1234?fields=name HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench/1.0\r\n\
+    Accept: application/json\r\nX-Request-Id: 0123456789abcdef\r\nConnection: keep-alive\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/octet-stream\r\n\
+    Content-Length: 128\r\nConnection: keep-alive\r\n\r\n";
+const CHUNKED: &[u8] = b"40\r\n0123456789012345678901234567890123456789012345678901234567890123\r\n0\r\n\r\n";
+const ROUTES: usize = 10_000;
+const ROUNDS: usize = 51;
+/// A round takes about so long.
+const ROUND_NS: u64 = 2_000_000;
+
+#[derive(Args)]
+pub(crate) struct MicroArgs {
+    /// Only the part of this name
+    #[arg(long)]
+    only: Option<String>,
+    /// Run it so many times, without measuring
+    #[arg(long, requires = "only")]
+    iterations: Option<u64>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a part so many times.
+type Part = Box<dyn FnMut(u64)>;
+
+/// Makes a part ready.
+type Make = fn() -> Result<Part, Error>;
+
+const PARTS: [(&str, Make); 8] = [
+    ("codec-request-head", request_head),
+    ("codec-response-head", response_head),
+    ("codec-chunked-body", chunked_body),
+    ("codec-write-head", write_head),
+    ("router-10000-literal", || router("/service-7777/items")),
+    ("router-10000-capture", || router("/service-7777/items/42/parts/7")),
+    ("path-normalize", path_normalize),
+    ("histogram-record", histogram_record),
+];
+
+#[derive(Serialize)]
+struct Figure {
+    name: &'static str,
+    median_ns: f64,
+    fastest_ns: f64,
+    slowest_ns: f64,
+}
+
+pub(crate) fn run(args: &MicroArgs) -> Result<(), Error> {
+    let chosen: Vec<_> =
+        PARTS.iter().filter(|(name, _)| args.only.as_deref().is_none_or(|only| only == *name)).collect();
+    if chosen.is_empty() {
+        let names = PARTS.map(|(name, _)| name).join(", ");
+        return Err(Error::Input(format!("no such part; there are {names}")));
+    }
+    let mut figures = Vec::new();
+    for (name, make) in chosen {
+        let mut part = make()?;
+        if let Some(iterations) = args.iterations {
+            part(iterations);
+        } else {
+            figures.push(measure(name, &mut part));
+        }
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(&figures).map_err(|error| Error::Failed(error.to_string()))?;
+        println!("{text}");
+    } else if args.iterations.is_none() {
+        println!("{:<24} {:>10} {:>10} {:>10}", "ns a call", "median", "fastest", "slowest");
+        for figure in figures {
+            let Figure { name, median_ns, fastest_ns, slowest_ns } = figure;
+            println!("{name:<24} {median_ns:>10.1} {fastest_ns:>10.1} {slowest_ns:>10.1}");
+        }
+    }
+    Ok(())
+}
+
+fn measure(name: &'static str, part: &mut Part) -> Figure {
+    let mut time = |calls: u64| {
+        let start = Instant::now();
+        part(calls);
+        nanoseconds(start.elapsed()).max(1)
+    };
+    let mut calls = 16;
+    loop {
+        let taken = time(calls);
+        if taken >= ROUND_NS / 4 {
+            calls = (calls * ROUND_NS / taken).max(1);
+            break;
+        }
+        calls *= 2;
+    }
+    let rounds: Vec<f64> = (0..ROUNDS).map(|_| time(calls) as f64 / calls as f64).collect();
+    Figure {
+        name,
+        median_ns: median(rounds.iter().copied()),
+        fastest_ns: rounds.iter().copied().fold(f64::INFINITY, f64::min),
+        slowest_ns: rounds.iter().copied().fold(0.0, f64::max),
+    }
+}
+
+fn repeat(mut call: impl FnMut() + 'static) -> Part {
+    Box::new(move |calls| (0..calls).for_each(|_| call()))
+}
+
+/// A part that fails measures nothing, so each is tried once.
+fn tried(works: bool, part: Part) -> Result<Part, Error> {
+    if works { Ok(part) } else { Err(Error::Failed("the part does not do what it should".to_owned())) }
+}
+
+fn request_head() -> Result<Part, Error> {
+    let (limits, mut scan, mut head) = (Limits::default(), HeadScan::default(), RequestHead::default());
+    let works = decode_request(REQUEST, &mut scan, &limits, &mut head).is_ok() && head.len == REQUEST.len();
+    let part = repeat(move || {
+        let _ = black_box(decode_request(black_box(REQUEST), &mut scan, &limits, &mut head));
+    });
+    tried(works, part)
+}
+
+fn response_head() -> Result<Part, Error> {
+    let (limits, mut scan, mut head) = (Limits::default(), HeadScan::default(), ResponseHead::default());
+    let decoded = decode_response(RESPONSE, &mut scan, &limits, Method::Get, &mut head);
+    let works = decoded.is_ok() && head.len == RESPONSE.len();
+    let part = repeat(move || {
+        let _ = black_box(decode_response(black_box(RESPONSE), &mut scan, &limits, Method::Get, &mut head));
+    });
+    tried(works, part)
+}
+
+fn chunked_body() -> Result<Part, Error> {
+    let limits = Limits::default();
+    let pass = move || {
+        let mut body = Body::new(Framing::Chunked);
+        let mut rest = black_box(CHUNKED);
+        while let Ok(event) = body.decode(rest, &limits)
+            && !body.is_done()
+            && event.consumed > 0
+        {
+            rest = rest.get(event.consumed..).unwrap_or_default();
+        }
+        black_box(body.is_done())
+    };
+    tried(pass(), repeat(move || _ = pass()))
+}
+
+fn write_head() -> Result<Part, Error> {
+    let (mut scan, mut head) = (HeadScan::default(), ResponseHead::default());
+    let decoded = decode_response(RESPONSE, &mut scan, &Limits::default(), Method::Get, &mut head);
+    let mut out = Vec::with_capacity(1024);
+    let part = repeat(move || {
+        out.clear();
+        encode::status_line(&mut out, Version::Http11, head.status, Some(head.reason.of(RESPONSE)));
+        for field in head.fields.iter().filter(|field| !field.hop_by_hop) {
+            encode::field(&mut out, field.name.of(RESPONSE), field.value.of(RESPONSE));
+        }
+        out.extend_from_slice(encode::CRLF);
+        black_box(out.as_slice());
+    });
+    tried(decoded.is_ok(), part)
+}
+
+/// A router of 10,000 routes, half of them with captures, on the way to one in the middle.
+fn router(path: &'static str) -> Result<Part, Error> {
+    let mut config =
+        String::from("[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nendpoints = [\"127.0.0.1:9\"]\n");
+    for route in 0..ROUTES / 2 {
+        let route = route * 2 + 1;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            config,
+            "[[route]]\nname = \"l{route}\"\npath = \"/service-{route}/items\"\nupstream = \"u\"\n\
+             [[route]]\nname = \"c{route}\"\npath = \"/service-{route}/items/{{item}}/parts/{{part}}\"\nupstream = \"u\"\n"
+        );
+    }
+    let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+    let (plan, _) = ringway::config::compile("micro", &config, 1, &mut resolve)
+        .map_err(|report| Error::Failed(report.to_string()))?;
+    let mut captures = Captures::default();
+    let mut find = move || {
+        let query =
+            Query { method: b"GET", host: b"api.example.com", path: path.as_bytes(), query: None, headers: &NoHeaders };
+        black_box(plan.router.find(black_box(&query), &mut captures)).is_ok()
+    };
+    tried(find(), repeat(move || _ = find()))
+}
+
+fn path_normalize() -> Result<Part, Error> {
+    let path: &[u8] = b"/service-7777/items/42/parts/7";
+    let mut out = Vec::with_capacity(256);
+    let mut call = move || black_box(normalize(black_box(path), &mut out)).is_ok();
+    tried(call(), repeat(move || _ = call()))
+}
+
+fn histogram_record() -> Result<Part, Error> {
+    let mut schema = SchemaBuilder::new();
+    let id = schema.histogram("duration_seconds", Unit::Seconds, Shape::FINE, &[]);
+    let schema = schema.build().map_err(|error| Error::Failed(error.to_string()))?;
+    let writer = Writer::in_memory(&schema);
+    let mut value = 1u64;
+    Ok(repeat(move || {
+        // Values from all over the range, so that no bucket stays in a register.
+        value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        writer.record(id, value >> 34);
+    }))
+}
