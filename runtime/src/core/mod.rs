@@ -1,5 +1,6 @@
 //! What one data core is made of: its pinning, its tasks, its timers.
 
 pub mod cpus;
+pub(crate) mod random;
 pub(crate) mod tasks;
 pub(crate) mod timers;

@@ -3,6 +3,19 @@
 //! An [`Engine`] is a cheap handle that is passed down; nothing is found through statics or thread-locals. A read yields
 //! a [`Lease`]; a write goes into the stream's outbox, which the engine owns and sends by itself once flushed.
 
+/// Calls the same method of whichever engine it is.
+macro_rules! each {
+    ($kind:ident, $value:expr, $one:ident => $call:expr) => {
+        match $value {
+            $kind::Ring($one) => $call,
+            #[cfg(feature = "glommio")]
+            $kind::Glommio($one) => $call,
+        }
+    };
+}
+
+#[cfg(feature = "glommio")]
+mod glommio;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -22,6 +35,7 @@ pub use timer::Timer;
 
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::clock::{Instant, Wall};
+use crate::net::{ListenSpec, Placement, bind_for_cores};
 
 /// Which engine drives the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,6 +43,8 @@ pub enum EngineKind {
     /// Ringway's own driver over `io_uring`.
     #[default]
     Ring,
+    /// The published glommio executor.
+    Glommio,
 }
 
 /// Whether a core that has nothing to do polls before it sleeps.
@@ -76,7 +92,7 @@ impl Default for Config {
 /// What an engine counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Turns of the loop.
+    /// Turns of the loop; ticks of the wheel with glommio, which hides its turns.
     pub turns: u64,
     /// Tasks run.
     pub task_runs: u64,
@@ -93,10 +109,14 @@ pub struct Engine(Kind);
 #[derive(Clone)]
 enum Kind {
     Ring(Rc<ring::Ring>),
+    #[cfg(feature = "glommio")]
+    Glommio(Rc<glommio::Glommio>),
 }
 
 /// How long the end of a core waits for the kernel to let go of its buffers.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(5);
+/// Connections the kernel queues for a listener that was given by its address.
+const BACKLOG: i32 = 1024;
 
 /// Runs `main` and everything it spawns on the calling thread until `main` is done; what still runs then is dropped.
 pub fn run<F: Future + 'static>(
@@ -107,46 +127,92 @@ pub fn run<F: Future + 'static>(
 where
     F::Output: 'static,
 {
+    match kind {
+        EngineKind::Ring => run_ring(config, main),
+        #[cfg(feature = "glommio")]
+        EngineKind::Glommio => glommio::run(config, |engine| main(Engine(Kind::Glommio(engine)))),
+        #[cfg(not(feature = "glommio"))]
+        EngineKind::Glommio => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this build has no glommio engine; choose engine = \"ring\"",
+        )),
+    }
+}
+
+fn run_ring<F: Future + 'static>(config: &Config, main: impl FnOnce(Engine) -> F) -> io::Result<F::Output>
+where
+    F::Output: 'static,
+{
     let output = Rc::new(RefCell::new(None));
     let slot = output.clone();
-    match kind {
-        EngineKind::Ring => {
-            let ring = ring::Ring::new(config)?;
-            let engine = Engine(Kind::Ring(ring.clone()));
-            let main = main(engine.clone());
-            engine.spawn(async move {
-                let result = main.await;
-                *slot.borrow_mut() = Some(result);
-            });
-            drop(engine);
-            let result = ring.run(&|| output.borrow().is_some());
-            ring.shut_down(SHUT_DOWN_LIMIT);
-            result?;
+    let ring = ring::Ring::new(config)?;
+    let engine = Engine(Kind::Ring(ring.clone()));
+    let main = main(engine.clone());
+    engine.spawn(async move {
+        let result = main.await;
+        *slot.borrow_mut() = Some(result);
+    });
+    drop(engine);
+    let result = ring.run(&|| output.borrow().is_some());
+    ring.shut_down(SHUT_DOWN_LIMIT);
+    result?;
+    output.take().ok_or_else(|| io::Error::other("the engine ended before its main task"))
+}
+
+/// What a listener accepts from.
+#[derive(Debug)]
+pub enum ListenSource {
+    /// A listening socket, as [`crate::net::bind_for_cores`] makes one for each core.
+    Socket(OwnedFd),
+    /// An address of its own. Port 0 picks a free one, which [`Listener::local_address`] tells.
+    Address(SocketAddr),
+}
+
+impl From<OwnedFd> for ListenSource {
+    fn from(socket: OwnedFd) -> Self {
+        Self::Socket(socket)
+    }
+}
+
+impl From<SocketAddr> for ListenSource {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl ListenSource {
+    /// A socket of the machine, bound now where only the address was given.
+    fn into_socket(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Socket(socket) => Ok(socket),
+            Self::Address(address) => {
+                let spec = ListenSpec { address, backlog: BACKLOG, placement: Placement::Kernel };
+                let (_, sockets) = bind_for_cores(&spec, &[0])?;
+                sockets.into_iter().next().ok_or_else(|| io::Error::other("no socket was bound"))
+            }
         }
     }
-    output.take().ok_or_else(|| io::Error::other("the engine ended before its main task"))
 }
 
 impl Engine {
     /// The monotonic time at the start of this turn of the loop: one clock read serves every task of the turn.
     pub fn now(&self) -> Instant {
-        match &self.0 {
-            Kind::Ring(ring) => ring.now(),
-        }
+        each!(Kind, &self.0, engine => engine.now())
     }
 
     /// The wall time now.
     pub fn wall(&self) -> Wall {
-        match &self.0 {
-            Kind::Ring(_) => Wall::now(),
-        }
+        each!(Kind, &self.0, engine => engine.wall())
+    }
+
+    /// A random number, uniform over all of `u64`. It is no secret: whoever sees some can tell the next.
+    pub fn random(&self) -> u64 {
+        each!(Kind, &self.0, engine => engine.random())
     }
 
     /// Adds a task. It ends with the engine at the latest.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        match &self.0 {
-            Kind::Ring(ring) => ring.tasks.spawn(Box::pin(future)),
-        }
+        each!(Kind, &self.0, engine => engine.spawn(Box::pin(future)));
     }
 
     /// A timer that is not set.
@@ -166,36 +232,37 @@ impl Engine {
         self.sleep_until(self.now() + time).await;
     }
 
-    /// Accepts from a listening socket, as [`crate::net::bind_for_cores`] makes them.
-    pub fn listen(&self, socket: OwnedFd) -> Listener {
-        match &self.0 {
-            Kind::Ring(ring) => Listener(ListenerKind::Ring(ring::Listener::new(ring, socket))),
-        }
+    /// Accepts from a listening socket or at an address.
+    pub fn listen(&self, source: impl Into<ListenSource>) -> io::Result<Listener> {
+        let source = source.into();
+        Ok(Listener(match &self.0 {
+            Kind::Ring(ring) => ListenerKind::Ring(ring::Listener::new(ring, source.into_socket()?)),
+            #[cfg(feature = "glommio")]
+            Kind::Glommio(engine) => ListenerKind::Glommio(glommio::Listener::new(engine, source.into_socket()?)?),
+        }))
     }
 
     /// Connects to `address`. Dropping the future abandons the attempt.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
-        match &self.0 {
+        Ok(Stream(match &self.0 {
             Kind::Ring(ring) => {
                 let stream = ring::Stream::connect(ring, address)?;
                 poll_fn(|cx| stream.poll_connected(cx)).await?;
-                Ok(Stream(StreamKind::Ring(stream)))
+                StreamKind::Ring(stream)
             }
-        }
+            #[cfg(feature = "glommio")]
+            Kind::Glommio(engine) => StreamKind::Glommio(glommio::Stream::connect(engine, address).await?),
+        }))
     }
 
     /// The receive buffers of this core.
     pub fn pool(&self) -> &Pool {
-        match &self.0 {
-            Kind::Ring(ring) => ring.pool(),
-        }
+        each!(Kind, &self.0, engine => engine.pool())
     }
 
     /// What the engine counted so far.
     pub fn stats(&self) -> Stats {
-        match &self.0 {
-            Kind::Ring(ring) => ring.stats(),
-        }
+        each!(Kind, &self.0, engine => engine.stats())
     }
 }
 
@@ -204,6 +271,8 @@ pub struct Listener(ListenerKind);
 
 enum ListenerKind {
     Ring(ring::Listener),
+    #[cfg(feature = "glommio")]
+    Glommio(glommio::Listener),
 }
 
 impl Listener {
@@ -218,7 +287,16 @@ impl Listener {
             ListenerKind::Ring(listener) => {
                 listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream(StreamKind::Ring(stream)), peer))
             }
+            #[cfg(feature = "glommio")]
+            ListenerKind::Glommio(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream(StreamKind::Glommio(stream)), peer))
+            }
         }
+    }
+
+    /// The address it accepts at.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        each!(ListenerKind, &self.0, listener => listener.local_address())
     }
 }
 
@@ -227,6 +305,8 @@ pub struct Stream(StreamKind);
 
 enum StreamKind {
     Ring(ring::Stream),
+    #[cfg(feature = "glommio")]
+    Glommio(glommio::Stream),
 }
 
 impl Stream {
@@ -237,51 +317,37 @@ impl Stream {
 
     /// The next bytes received, `None` at the end of the peer's bytes. One task reads at a time.
     pub fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.poll_read(cx),
-        }
+        each!(StreamKind, &self.0, stream => stream.poll_read(cx))
     }
 
     /// Notices the peer's end from now on, though nobody reads: what a pooled connection needs.
     pub fn watch(&self) {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.watch(),
-        }
+        each!(StreamKind, &self.0, stream => stream.watch());
     }
 
     /// Whether the stream is open and has received nothing that was not read.
     pub fn is_quiet(&self) -> bool {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.is_quiet(),
-        }
+        each!(StreamKind, &self.0, stream => stream.is_quiet())
     }
 
     /// Lets `write` append to what is to be sent. Nothing is sent before [`Stream::flush`].
     pub fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.with_outbox(write),
-        }
+        each!(StreamKind, &self.0, stream => stream.with_outbox(write))
     }
 
     /// Starts to send what was written. Errors show at the next wait.
     pub fn flush(&self) {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.flush(),
-        }
+        each!(StreamKind, &self.0, stream => stream.flush());
     }
 
     /// Bytes written and not yet taken by the kernel.
     pub fn unsent(&self) -> usize {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.unsent(),
-        }
+        each!(StreamKind, &self.0, stream => stream.unsent())
     }
 
     /// Waits until at most `bytes` are unsent, and flushes to get there. Backpressure is made of this.
     pub fn poll_unsent_at_most(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.poll_unsent_at_most(cx, bytes),
-        }
+        each!(StreamKind, &self.0, stream => stream.poll_unsent_at_most(cx, bytes))
     }
 
     /// Waits until the kernel has taken everything.
@@ -291,15 +357,11 @@ impl Stream {
 
     /// Tells the peer that no more bytes come. Everything must have been sent.
     pub fn shut_down_write(&self) -> io::Result<()> {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.shut_down_write(),
-        }
+        each!(StreamKind, &self.0, stream => stream.shut_down_write())
     }
 
     /// Ends the connection with a reset, so that the peer cannot take what it got for the whole.
     pub fn reset(self) {
-        match &self.0 {
-            StreamKind::Ring(stream) => stream.reset_on_close(),
-        }
+        each!(StreamKind, &self.0, stream => stream.reset_on_close());
     }
 }

@@ -8,9 +8,12 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use super::{Config, Engine, EngineKind, Listener, Stream, run};
+use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
 use crate::net::{ListenSpec, Placement, bind_for_cores};
 
+#[cfg(feature = "glommio")]
+const KINDS: [EngineKind; 2] = [EngineKind::Ring, EngineKind::Glommio];
+#[cfg(not(feature = "glommio"))]
 const KINDS: [EngineKind; 1] = [EngineKind::Ring];
 
 fn small() -> Config {
@@ -20,7 +23,7 @@ fn small() -> Config {
 fn listen(engine: &Engine) -> (SocketAddr, Listener) {
     let spec = ListenSpec { address: "127.0.0.1:0".parse().unwrap(), backlog: 512, placement: Placement::Kernel };
     let (address, mut sockets) = bind_for_cores(&spec, &[0]).unwrap();
-    (address, engine.listen(sockets.remove(0)))
+    (address, engine.listen(sockets.remove(0)).unwrap())
 }
 
 async fn echo(stream: &Stream) -> io::Result<()> {
@@ -349,5 +352,110 @@ fn sleeping_tasks_wake_in_order_and_not_early() {
         })
         .unwrap();
         assert_eq!(order, [10, 20, 30], "{kind:?}");
+    }
+}
+
+#[test]
+fn what_was_flushed_goes_out_though_its_owner_does_nothing() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, _) = listener.accept().await.unwrap();
+            // More than the sockets' buffers hold.
+            let bytes = pattern(16 << 20);
+            outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(&bytes)));
+            outgoing.flush();
+            let mut seen = Vec::new();
+            while seen.len() < bytes.len() {
+                seen.extend_from_slice(&incoming.read().await.unwrap().unwrap());
+            }
+            assert!(seen == bytes, "{kind:?}: the bytes differ");
+            assert_eq!(outgoing.unsent(), 0);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_half_closed_stream_still_receives() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, _) = listener.accept().await.unwrap();
+            outgoing.shut_down_write().unwrap();
+            assert!(incoming.read().await.unwrap().is_none());
+            incoming.with_outbox(|out| out.write(|out| out.extend_from_slice(b"late")));
+            incoming.flush();
+            assert_eq!(&*outgoing.read().await.unwrap().unwrap(), b"late");
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn tasks_end_with_their_engine_and_so_do_those_they_spawn() {
+    struct CountDrop(Rc<Cell<u32>>, Option<Engine>);
+    impl Drop for CountDrop {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            if let Some(engine) = self.1.take() {
+                let late = CountDrop(self.0.clone(), None);
+                engine.spawn(async move {
+                    let _late = late;
+                    std::future::pending::<()>().await;
+                });
+            }
+        }
+    }
+    for kind in KINDS {
+        let dropped = Rc::new(Cell::new(0));
+        let count = dropped.clone();
+        run(kind, &small(), |engine| async move {
+            for _ in 0..3 {
+                let guard = CountDrop(count.clone(), Some(engine.clone()));
+                engine.spawn(async move {
+                    let _guard = guard;
+                    std::future::pending::<()>().await;
+                });
+            }
+            engine.sleep(Duration::from_millis(3)).await;
+            assert_eq!(count.get(), 0, "{kind:?}: a task that nobody can wake still lives");
+        })
+        .unwrap();
+        assert_eq!(dropped.get(), 6, "{kind:?}");
+        assert_eq!(Rc::strong_count(&dropped), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_core_that_polls_answers_as_well() {
+    for kind in KINDS {
+        for busy_poll in [BusyPoll::For(Duration::from_micros(200)), BusyPoll::Always] {
+            thread::spawn(move || {
+                // Glommio spins only where it is pinned.
+                crate::core::cpus::pin(crate::core::cpus::allowed().unwrap()[0]).unwrap();
+                with_echo(kind, &Config { busy_poll, ..small() }, |address| {
+                    assert_eq!(round_trip(address, &pattern(100_000)), pattern(100_000));
+                });
+            })
+            .join()
+            .unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_address_is_listened_on_and_told() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let listener = engine.listen("127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+            let address = listener.local_address().unwrap();
+            assert_ne!(address.port(), 0);
+            let (_outgoing, accepted) = (engine.connect(address).await.unwrap(), listener.accept().await);
+            accepted.unwrap();
+        })
+        .unwrap();
     }
 }

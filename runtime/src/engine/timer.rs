@@ -35,9 +35,7 @@ impl Timer {
         if wheel.deadline(self.key).is_some_and(|deadline| deadline <= self.engine.now()) {
             return Poll::Ready(());
         }
-        wheel.wait(self.key, cx, || match &self.engine.0 {
-            Kind::Ring(ring) => ring.tasks.waiter(cx),
-        });
+        wheel.wait(self.key, cx, || each!(Kind, &self.engine.0, engine => engine.waiter(cx)));
         Poll::Pending
     }
 }
@@ -49,7 +47,5 @@ impl Drop for Timer {
 }
 
 fn wheel(engine: &Engine) -> &RefCell<Wheel> {
-    match &engine.0 {
-        Kind::Ring(ring) => &ring.timers,
-    }
+    each!(Kind, &engine.0, engine => engine.timers())
 }

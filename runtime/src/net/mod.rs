@@ -26,6 +26,14 @@ pub(crate) fn peer_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the peer has no IP address"))
 }
 
+/// Where a socket is bound.
+pub(crate) fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    SockRef::from(socket)
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the socket has no IP address"))
+}
+
 pub(crate) fn shut_down_write(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).shutdown(std::net::Shutdown::Write)
 }

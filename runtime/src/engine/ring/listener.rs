@@ -49,6 +49,10 @@ impl Listener {
         Self { engine: engine.clone(), slot }
     }
 
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        net::local_address(&self.engine.io.borrow().acceptors[self.slot as usize].socket)
+    }
+
     pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
         loop {
             let mut io = self.engine.io.borrow_mut();

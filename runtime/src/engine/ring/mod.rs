@@ -9,10 +9,13 @@ mod listener;
 mod probe;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, types};
@@ -27,9 +30,10 @@ use self::driver::{Completion, Driver, Setup};
 use self::listener::Acceptor;
 use super::{BusyPoll, Config, Stats};
 use crate::buffer::{Outboxes, Pool};
-use crate::clock::Instant;
+use crate::clock::{Instant, Wall};
 use crate::core::cpus;
-use crate::core::tasks::{Remote, Tasks};
+use crate::core::random::Random;
+use crate::core::tasks::{Remote, Tasks, Waiter};
 use crate::core::timers::Wheel;
 
 /// What an entry in flight is for, kept in the top byte of its user data.
@@ -54,12 +58,13 @@ const SPINS_PER_LOOK: u32 = 16;
 
 /// One core's engine. Everything it holds belongs to its thread.
 pub(crate) struct Ring {
-    pub(crate) tasks: Tasks,
-    pub(crate) timers: RefCell<Wheel>,
+    tasks: Tasks,
+    timers: RefCell<Wheel>,
     now: Cell<Instant>,
     io: RefCell<Io>,
     pool: Pool,
     remote: Arc<Remote>,
+    random: Random,
     busy_poll: BusyPoll,
     stats: Cell<Stats>,
 }
@@ -131,6 +136,7 @@ impl Ring {
             }),
             pool,
             remote,
+            random: Random::from_kernel(),
             busy_poll: config.busy_poll,
             stats: Cell::default(),
         });
@@ -140,6 +146,27 @@ impl Ring {
 
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn wall(&self) -> Wall {
+        Wall::now()
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.random.next()
+    }
+
+    pub(crate) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
+        self.tasks.spawn(future);
+    }
+
+    pub(crate) fn timers(&self) -> &RefCell<Wheel> {
+        &self.timers
+    }
+
+    pub(crate) fn waiter(&self, cx: &Context<'_>) -> Waiter {
+        self.tasks.waiter(cx)
     }
 
     pub(crate) fn stats(&self) -> Stats {

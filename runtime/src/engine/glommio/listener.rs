@@ -1,0 +1,70 @@
+//! Accepting: plain calls, and glommio to wait for the next one.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_io::AsyncRead;
+use glommio::net::TcpStream;
+use socket2::Socket;
+
+use super::{Glommio, Stream};
+
+/// The handle on a listening socket. Dropping it stops accepting.
+///
+/// Glommio's own accept loses the descriptor of a connection that arrives while it is cancelled, so it only waits
+/// here. It waits for nothing but streams, hence a stream over a duplicate of the socket: the poll that it arms at
+/// birth ends when a connection is there. The read that follows fails, and is not wanted.
+pub(crate) struct Listener {
+    engine: Rc<Glommio>,
+    socket: Socket,
+    waiting: RefCell<Option<TcpStream>>,
+}
+
+impl Listener {
+    pub(crate) fn new(engine: &Rc<Glommio>, socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { engine: engine.clone(), socket, waiting: RefCell::new(None) })
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        crate::net::local_address(&self.socket)
+    }
+
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        let mut waiting = self.waiting.borrow_mut();
+        loop {
+            match self.socket.accept() {
+                Ok((socket, peer)) => {
+                    let stream = Stream::adopt(&self.engine, socket.into());
+                    // A peer that is gone already has no address, and nobody to answer.
+                    let Some(peer) = peer.as_socket() else { continue };
+                    return Poll::Ready(Ok((stream, peer)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The peer went away in the queue; the others are still there.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            let stream = match &mut *waiting {
+                Some(stream) => stream,
+                none => none.insert(readiness(&self.socket)?),
+            };
+            if Pin::new(stream).poll_read(&mut Context::from_waker(cx.waker()), &mut []).is_pending() {
+                return Poll::Pending;
+            }
+            *waiting = None;
+        }
+    }
+}
+
+fn readiness(socket: &Socket) -> io::Result<TcpStream> {
+    let duplicate = socket.try_clone()?;
+    // SAFETY: the descriptor is open and given away here.
+    Ok(unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) })
+}

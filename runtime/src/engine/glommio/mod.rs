@@ -1,0 +1,169 @@
+//! The glommio engine: the same interface over the published executor, for comparison and as a second opinion.
+//!
+//! Tasks run on glommio's local executor and sockets wait in its rings. Its 0.9.0 can park with work queued, so a
+//! timer of a millisecond keeps it awake; the same timer drives our wheel.
+
+mod listener;
+mod stream;
+mod tasks;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+pub(crate) use listener::Listener;
+pub(crate) use stream::Stream;
+
+use self::tasks::Tasks;
+use super::{BusyPoll, Config, Stats};
+use crate::buffer::{Outboxes, Pool};
+use crate::clock::{Instant, Wall};
+use crate::core::cpus;
+use crate::core::random::Random;
+use crate::core::tasks::Waiter;
+use crate::core::timers::Wheel;
+
+/// How often the wheel is advanced: a tick of it, near enough.
+const TICK: Duration = Duration::from_millis(1);
+/// Memory glommio registers for file reads and writes, which streams do not use: the least it takes.
+const IO_MEMORY: usize = 64 * 1024;
+/// Fewer entries leave glommio no room beside its own timers and event.
+const LEAST_ENTRIES: usize = 16;
+
+/// One core's engine. Everything it holds belongs to its thread.
+pub(crate) struct Glommio {
+    tasks: Tasks,
+    timers: RefCell<Wheel>,
+    pool: Pool,
+    outboxes: RefCell<Outboxes>,
+    random: Random,
+    stats: Cell<Stats>,
+}
+
+/// Runs `main` on the calling thread until it is done, and ends what it spawned.
+pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> F) -> io::Result<F::Output> {
+    let spin = match config.busy_poll {
+        BusyPoll::Off => None,
+        BusyPoll::For(time) => Some(time),
+        BusyPoll::Always => Some(Duration::MAX),
+    };
+    // Glommio spins on a core that it has pinned itself; any other it leaves as it is.
+    let placement = match (spin, cpus::allowed()?.as_slice()) {
+        (Some(_), &[cpu]) => Placement::Fixed(cpu),
+        _ => Placement::Unbound,
+    };
+    let executor = LocalExecutorBuilder::new(placement)
+        .io_memory(IO_MEMORY)
+        .ring_depth((config.submission_entries as usize).max(LEAST_ENTRIES))
+        .spin_before_park(spin.unwrap_or_default())
+        .make()
+        .map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("cannot set up the glommio engine: {error}"))
+        })?;
+    let engine = Rc::new(Glommio {
+        tasks: Tasks::default(),
+        timers: RefCell::new(Wheel::new(Instant::now())),
+        pool: Pool::new(config.buffers, config.buffer_size)?,
+        outboxes: RefCell::default(),
+        random: Random::from_kernel(),
+        stats: Cell::default(),
+    });
+    Ok(executor.run(async move {
+        let ticks = engine.clone();
+        let ticker = glommio::spawn_local(async move {
+            loop {
+                glommio::timer::sleep(TICK).await;
+                ticks.tick();
+            }
+        });
+        let output = main(engine.clone()).await;
+        engine.tasks.end().await;
+        ticker.cancel().await;
+        output
+    }))
+}
+
+impl Glommio {
+    /// Glommio does not tell its turns apart, so this reads the clock.
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn wall(&self) -> Wall {
+        Wall::now()
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.random.next()
+    }
+
+    pub(crate) fn spawn(self: &Rc<Self>, future: Pin<Box<dyn Future<Output = ()>>>) {
+        let key = self.tasks.add(future);
+        let this = self.clone();
+        glommio::spawn_local(std::future::poll_fn(move |cx| {
+            this.count(|stats| stats.task_runs += 1);
+            this.tasks.poll(key, cx)
+        }))
+        .detach();
+    }
+
+    pub(crate) fn timers(&self) -> &RefCell<Wheel> {
+        &self.timers
+    }
+
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn waiter(&self, cx: &Context<'_>) -> Waiter {
+        Waiter::Foreign(cx.waker().clone())
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats.get()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+
+    fn tick(&self) {
+        self.count(|stats| stats.turns += 1);
+        self.timers.borrow_mut().advance(Instant::now(), |waiter| {
+            if let Waiter::Foreign(waker) = waiter {
+                waker.wake();
+            }
+        });
+    }
+}
+
+/// Lets the other tasks run once.
+fn yield_now() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// Wakes whoever is left in `slot`.
+fn wake(slot: Option<Waker>) {
+    if let Some(waker) = slot {
+        waker.wake();
+    }
+}
