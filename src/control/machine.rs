@@ -226,7 +226,7 @@ fn run_core(
     let metrics = open_metrics(core, plan, started)?;
     let kind = match plan.cores.engine {
         plan::Engine::Ring => EngineKind::Ring,
-        plan::Engine::Glommio => return Err("the glommio engine is not built in".to_owned()),
+        plan::Engine::Glommio => EngineKind::Glommio,
     };
     let config = engine::Config {
         buffers: u16::try_from(plan.cores.buffers).unwrap_or(u16::MAX),
@@ -240,11 +240,13 @@ fn run_core(
     };
     let (plan, events) = (plan.clone(), events.clone());
     engine::run(kind, &config, move |engine| async move {
-        let listeners = sockets.into_iter().map(|(id, socket)| (id, engine.listen(socket))).collect();
+        let listeners: io::Result<_> =
+            sockets.into_iter().map(|(id, socket)| Ok((id, engine.listen(socket)?))).collect();
+        let listeners = listeners.map_err(|error| format!("cannot accept: {error}"))?;
         let _ = events.send(Event::Ready);
-        core::run(engine, plan, metrics, listeners, drain).await
+        Ok(core::run(engine, plan, metrics, listeners, drain).await)
     })
-    .map_err(|error| error.to_string())
+    .map_err(|error| error.to_string())?
 }
 
 fn open_metrics(core: usize, plan: &Plan, started: (Instant, Wall)) -> Result<Metrics, String> {

@@ -54,8 +54,7 @@ impl CoreState {
         metrics.set_epoch(plan.epoch);
         let metrics = Rc::new(metrics);
         let pools = (0..plan.upstreams.len()).map(|at| Pool::new(&engine, &plan, at, &metrics)).collect();
-        // Ids need to differ between cores and runs; nobody may rely on not guessing them.
-        let seed = engine.wall().as_nanos() ^ engine.now().as_nanos().rotate_left(32) ^ std::process::id() as u64;
+        let next_id = Cell::new(engine.random());
         Self {
             engine,
             plan,
@@ -67,7 +66,7 @@ impl CoreState {
             connections: Cell::new(0),
             draining: Cell::new(false),
             last_gone: RefCell::default(),
-            next_id: Cell::new(seed),
+            next_id,
             reported: Cell::default(),
         }
     }
