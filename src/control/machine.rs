@@ -67,10 +67,9 @@ pub fn run(plan: Plan, out: &mut dyn Write) -> Result<(), Failed> {
             .name(format!("ringway-core-{core}"))
             .stack_size(STACK)
             .spawn(move || {
-                let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    run_core(core, cpu, &plan, sockets, drain, started, &send)
-                }))
-                .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
+                let outcome =
+                    catch_unwind(AssertUnwindSafe(|| run_core(core, cpu, &plan, sockets, drain, started, &send)))
+                        .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
                 // Without control there is nobody to tell.
                 let _ = send.send(Event::Ended { core, outcome });
             })

@@ -30,6 +30,7 @@ pub struct CoreState {
     /// One pool an upstream, by the upstream's index.
     pub pools: Box<[Rc<Pool>]>,
     date: RefCell<DateCache>,
+    #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
     spare: RefCell<Vec<Box<Exchange>>>,
     /// Client connections, each with the waker of its task: a drain wakes them all.
     present: RefCell<Slab<Option<Waker>>>,

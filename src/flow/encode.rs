@@ -141,12 +141,13 @@ pub(crate) fn response_head(
     }
     match (coding, response.content_length) {
         (Coding::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        (Coding::Identity, Some(length)) => {
+        // RFC 9110 section 8.6: a 204 has no length, whatever the upstream says.
+        (Coding::Identity, Some(length)) if response.status != 204 => {
             out.extend_from_slice(b"content-length: ");
             http1::decimal(out, length);
             out.extend_from_slice(http1::CRLF);
         }
-        (Coding::Identity, None) => {}
+        (Coding::Identity, _) => {}
     }
     if response.upgrade {
         out.extend_from_slice(b"connection: upgrade\r\n");
@@ -214,7 +215,11 @@ struct Edits<'a> {
 
 impl<'a> Edits<'a> {
     fn new(route: &'a Route, of: fn(&Policy) -> Option<&HeaderEdits>) -> Option<Self> {
-        route.policies.iter().any(|policy| of(policy).is_some_and(|edits| !edits.is_empty())).then_some(Self { route, of })
+        route
+            .policies
+            .iter()
+            .any(|policy| of(policy).is_some_and(|edits| !edits.is_empty()))
+            .then_some(Self { route, of })
     }
 
     fn request(route: &'a Route) -> Option<Self> {

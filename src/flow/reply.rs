@@ -76,10 +76,10 @@ pub(super) fn refuse_with(
     let (status, code, id) = (reason.status(), reason.code(), exchange.id);
     let title = http1::reason_phrase(status);
     // Writing to a Vec cannot fail; the texts are our own and need no escapes.
-    let _ = write!(
+    let _ = writeln!(
         body,
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
-         \"detail\":\"{reason}\",\"correlation_id\":\"{id:016x}\"}}\n"
+         \"detail\":\"{reason}\",\"correlation_id\":\"{id:016x}\"}}"
     );
     let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
     let mut methods = Vec::new();

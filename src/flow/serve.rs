@@ -23,9 +23,11 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     };
     for policy in &route.policies {
         if let Policy::Rewrite(rewrite) = policy {
-            rewrite_target(exchange, |exchange, out| rewrite.path(exchange.path(), exchange, out), |exchange, out| {
-                rewrite.query(exchange, out)
-            });
+            rewrite_target(
+                exchange,
+                |exchange, out| rewrite.path(exchange.path(), exchange, out),
+                |exchange, out| rewrite.query(exchange, out),
+            );
         }
     }
     match &route.action {

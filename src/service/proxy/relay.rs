@@ -532,9 +532,8 @@ impl<'a> Relay<'a> {
             Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
             Due::UpstreamIdle => (Timeout::Idle, Reason::UpstreamTimeoutIdle),
             Due::ClientBody => (Timeout::Body, Reason::BodyTimeout),
-            Due::ClientBodyRate => (Timeout::Rate, Reason::RateTooSlow),
             Due::ClientSend => (Timeout::Send, Reason::BodyTimeout),
-            Due::ClientSendRate => (Timeout::Rate, Reason::RateTooSlow),
+            Due::ClientBodyRate | Due::ClientSendRate => (Timeout::Rate, Reason::RateTooSlow),
         };
         self.client.state.metrics.timed_out(timeout);
         let failure = self.failed(reason, UpstreamFailure::Timeout);
