@@ -1,6 +1,7 @@
 //! The subcommands of `ringway`, one file each.
 
 mod check;
+mod demo;
 mod doctor;
 mod hdr;
 mod run;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Run the gateway that FILE describes, until SIGTERM
     Run(run::Args),
+    /// Run a gateway with sample origins, to try things on
+    Demo(demo::Args),
     /// Check a config: exit 0, or 1 with every error at once
     Check(check::Args),
     /// Print the latencies and counters of a live or dead gateway
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let mut err = io::stderr().lock();
     let exit = match cli.command {
+        Command::Demo(args) => demo::run(&args, &mut out, &mut err),
         Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
