@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
-        Command::Doctor(args) => doctor::run(&args, &mut out),
+        Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Version => version::run(&mut out),
     };
     finish(exit.and_then(|exit| out.flush().map(|()| exit)))

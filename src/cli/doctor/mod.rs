@@ -1,16 +1,22 @@
 //! `ringway doctor`: what this machine has and lacks, and how to mend it.
 
 mod checks;
+mod listeners;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
 use super::Exit;
+use super::run::resolve;
+use crate::config;
 use checks::Machine;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
+    /// A config: also look whether its listeners' addresses are free
+    file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,11 +67,21 @@ impl Finding {
     }
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
-    report(&Machine::this().findings(), args.json, out)
+pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    let mut findings = Machine::this().findings();
+    if let Some(file) = &args.file {
+        match config::load(file, 1, &mut resolve) {
+            Ok((plan, _)) => findings.extend(listeners::findings(&plan)),
+            Err(error) => {
+                write!(err, "{error}")?;
+                return Ok(Exit::Input);
+            }
+        }
+    }
+    report(&findings, args.json, out)
 }
 
-fn report(findings: &[Finding], json: bool, out: &mut impl Write) -> io::Result<Exit> {
+fn report(findings: &[Finding], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
         writeln!(out, "{:#}", to_json(findings))?;
     } else {
@@ -75,7 +91,7 @@ fn report(findings: &[Finding], json: bool, out: &mut impl Write) -> io::Result<
     Ok(if failed { Exit::Machine } else { Exit::Done })
 }
 
-fn write_text(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+fn write_text(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     for Finding { check, level, what, why, fix } in findings {
         writeln!(out, "{:<4}  {check:<width$}  {what}", level.name())?;
@@ -129,6 +145,19 @@ mod tests {
     fn a_warning_alone_is_no_failure() {
         assert_eq!(told(&sample()[..2], false).0, Exit::Done);
         assert_eq!(told(&sample()[..2], true).0, Exit::Done);
+    }
+
+    #[test]
+    fn a_wrong_config_is_told_as_check_tells_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("ringway.toml");
+        std::fs::write(&file, "[listener.a]\nadress = \"127.0.0.1:1\"\n").expect("a file");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = Args { file: Some(file.clone()), json: false };
+        assert_eq!(run(&args, &mut out, &mut err).expect("vectors take all"), Exit::Input);
+        let err = String::from_utf8(err).expect("text");
+        assert!(err.contains(&format!("{}:2:1: error: ", file.display())), "{err}");
+        assert!(out.is_empty());
     }
 
     #[test]
