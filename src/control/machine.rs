@@ -11,13 +11,12 @@ use std::thread;
 use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::cpus;
 use ringway_runtime::engine::{self, EngineKind};
-use ringway_runtime::histogram::Start;
+use ringway_runtime::histogram::{self, Start};
 use ringway_runtime::net::{self, ListenSpec};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::DrainSignal;
-use crate::core::{self, Ended};
+use crate::core::{self, DrainSignal, Ended};
 use crate::observe::Metrics;
 use crate::plan::{self, BusyPoll, DataCores, ListenerId, Plan};
 
@@ -58,6 +57,7 @@ pub fn run(plan: Plan, out: &mut dyn Write) -> Result<(), Failed> {
     watch_signals(&send)?;
     let mut drains = Vec::new();
     let started = (Instant::now(), Wall::now());
+    remove_stale_metrics(&plan, cpus.len());
     for (core, &cpu) in cpus.iter().enumerate() {
         let drain = Arc::new(DrainSignal::default());
         drains.push(drain.clone());
@@ -246,6 +246,15 @@ fn run_core(
         Ok(core::run(engine, plan, metrics, listeners, drain).await)
     })
     .map_err(|error| error.to_string())?
+}
+
+/// Files of cores that an earlier run had and this one has not would be merged into this one's figures.
+fn remove_stale_metrics(plan: &Plan, cores: usize) {
+    let Some(dir) = plan.cores.metrics_dir.as_ref().filter(|dir| dir.exists()) else { return };
+    let cores: Vec<u32> = (0..cores as u32).collect();
+    if let Err(error) = histogram::remove_stale(dir, &cores) {
+        let _ = writeln!(io::stderr(), "ringway: warning: cannot tidy {}: {error}", dir.display());
+    }
 }
 
 fn open_metrics(core: usize, plan: &Plan, started: (Instant, Wall)) -> Result<Metrics, String> {

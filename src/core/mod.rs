@@ -1,6 +1,7 @@
 //! One data core: everything it owns, and its loop.
 
 mod date;
+mod drain;
 mod state;
 
 use std::rc::Rc;
@@ -10,9 +11,9 @@ use std::time::Duration;
 use ringway_runtime::engine::{Engine, Listener};
 
 pub use date::DateCache;
+pub use drain::DrainSignal;
 pub use state::{CoreState, Presence};
 
-use crate::control::DrainSignal;
 use crate::flow;
 use crate::observe::Metrics;
 use crate::plan::{ListenerId, Plan};

@@ -150,9 +150,7 @@ impl CoreState {
         let stats = self.engine.stats();
         let before = self.reported.replace(stats);
         self.metrics.looped(stats.turns - before.turns, self.engine.now().as_nanos());
-        for _ in before.starved..stats.starved {
-            self.metrics.receive_buffers_exhausted();
-        }
+        self.metrics.receive_buffers_exhausted(stats.starved - before.starved);
     }
 }
 

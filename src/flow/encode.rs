@@ -8,6 +8,9 @@ use super::forwarded;
 use crate::plan::{Plan, Route};
 use crate::policy::{Fate, HeaderEdits, Policy};
 
+/// Bytes a head grows by at most in the ordinary case: what we add of our own. More is allowed and only costs a move.
+const ROOM: usize = 512;
+
 /// How a response body goes to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -43,9 +46,68 @@ pub(crate) fn forwards_upgrade(head: &RequestHead, bytes: &[u8]) -> bool {
             .all(|field| !values::list_contains(field.value.of(bytes), b"h2c"))
 }
 
+/// Copies the field lines that stay as they are, as few runs of bytes as possible: a line as received is a line to send,
+/// since the decoder refuses whatever would not be.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Where the run not yet copied starts and ends.
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(bytes: &'a [u8], start: usize) -> Self {
+        Self { bytes, start, end: start }
+    }
+
+    /// The line up to `next` stays.
+    fn keep(&mut self, next: usize) {
+        self.end = next;
+    }
+
+    /// The line up to `next` goes.
+    fn skip(&mut self, out: &mut Vec<u8>, next: usize) {
+        self.flush(out);
+        (self.start, self.end) = (next, next);
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes.get(self.start..self.end).unwrap_or_default());
+        self.start = self.end;
+    }
+}
+
+/// Where the line after field `at` starts, in a head of `len` bytes.
+fn next_line(fields: &[Field], at: usize, len: usize) -> usize {
+    fields.get(at + 1).map_or(len.saturating_sub(http1::CRLF.len()), |next| next.name.start as usize)
+}
+
+/// Copies `fields` as `fate` says, the lines that stay in runs.
+fn copy_fields<'f>(
+    out: &mut Vec<u8>,
+    lines: &mut Lines<'_>,
+    fields: &[Field],
+    len: usize,
+    mut fate: impl FnMut(&Field) -> Fate<'f>,
+) {
+    for (at, field) in fields.iter().enumerate() {
+        let next = next_line(fields, at, len);
+        match fate(field) {
+            Fate::Keep => lines.keep(next),
+            Fate::Drop => lines.skip(out, next),
+            Fate::Rename(to) => {
+                lines.skip(out, next);
+                http1::field(out, to.as_bytes(), field.value.of(lines.bytes));
+            }
+        }
+    }
+    lines.flush(out);
+}
+
 /// Appends the request head for the upstream.
-pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &mut Exchange, route: &Route) {
+pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, route: &Route) {
     let bytes = exchange.head_bytes();
+    out.reserve(bytes.len() + ROOM);
     out.extend_from_slice(exchange.method());
     out.push(b' ');
     if exchange.rewritten.is_empty() {
@@ -58,32 +120,39 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &mut Ex
         out.extend_from_slice(&exchange.rewritten);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let trusted = client.listener().trusts(client.peer.ip());
+    let listener = client.listener();
+    let trusted = listener.trusts(client.peer.ip());
     let edits = Edits::request(route);
-    let mut host_edited = false;
-    if let Some(edits) = &edits {
-        host_edited = edits.fate(b"host") != Fate::Keep;
-    }
-    if !host_edited && !exchange.host().is_empty() {
+    let edit = |name: &[u8]| edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(name));
+    let head = &exchange.head;
+    let mut has_host = false;
+    let mut lines = Lines::new(bytes, head.fields.first().map_or(0, |field| field.name.start as usize));
+    copy_fields(out, &mut lines, &head.fields, head.len, |field| match field.known {
+        // The framing is written by us, and Expect was answered by us.
+        Known::ContentLength | Known::Expect => Fate::Drop,
+        Known::Host => {
+            has_host = true;
+            edit(b"host")
+        }
+        Known::XForwardedFor
+        | Known::XForwardedProto
+        | Known::XForwardedHost
+        | Known::XForwardedPort
+        | Known::XRealIp
+        | Known::Forwarded
+            if !trusted || forwarded::rewrites(client, field.known) =>
+        {
+            Fate::Drop
+        }
+        Known::Via if listener.via.is_some() => Fate::Drop,
+        _ if field.hop_by_hop => Fate::Drop,
+        _ => edit(field.name.of(bytes)),
+    });
+    // HTTP/1.0 may name its host in the target alone.
+    if !has_host && !exchange.host().is_empty() && edit(b"host") == Fate::Keep {
         http1::field(out, b"host", exchange.host());
     }
-    for field in &exchange.head.fields {
-        match field.known {
-            // Written by us: the effective authority, the framing, and the answer to Expect.
-            Known::Host | Known::ContentLength | Known::Expect => {}
-            Known::XForwardedFor
-            | Known::XForwardedProto
-            | Known::XForwardedHost
-            | Known::XForwardedPort
-            | Known::XRealIp
-            | Known::Forwarded
-                if !trusted || forwarded::rewrites(client, field.known) => {}
-            Known::Via if client.listener().via.is_some() => {}
-            _ if field.hop_by_hop => {}
-            _ => copy(out, field, bytes, edits.as_ref()),
-        }
-    }
-    match exchange.head.framing {
+    match head.framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"content-length: ");
             http1::decimal(out, length);
@@ -92,15 +161,12 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &mut Ex
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    if forwards_upgrade(&exchange.head, bytes) {
-        out.extend_from_slice(b"connection: upgrade\r\n");
-        for field in exchange.head.fields.iter().filter(|field| field.known == Known::Upgrade) {
-            http1::field(out, b"upgrade", field.value.of(bytes));
-        }
+    if forwards_upgrade(head, bytes) {
+        write_upgrade(out, &head.fields, bytes);
     }
     forwarded::write(out, client, exchange, trusted);
-    if let Some(via) = &client.listener().via {
-        write_via(out, &exchange.head.fields, bytes, exchange.head.version, via);
+    if let Some(via) = &listener.via {
+        write_via(out, &head.fields, bytes, head.version, via);
     }
     if let Some(edits) = &edits {
         edits.append(out, exchange);
@@ -119,20 +185,27 @@ pub(crate) fn response_head(
     close: bool,
 ) {
     let response = &exchange.response;
-    http1::status_line(out, Version::Http11, response.status, Some(response.reason.of(bytes)));
+    out.reserve(response.len + ROOM);
+    let mut lines = Lines::new(bytes, 0);
+    if response.version == Version::Http11 && !response.reason.is_empty() {
+        // The status line is one of ours already.
+        lines.keep(response.fields.first().map_or(response.len - http1::CRLF.len(), |field| field.name.start as usize));
+    } else {
+        http1::status_line(out, Version::Http11, response.status, Some(response.reason.of(bytes)));
+        lines = Lines::new(bytes, response.fields.first().map_or(0, |field| field.name.start as usize));
+    }
+    let via = client.listener().via.as_deref();
     let edits = Edits::response(route);
     let mut dated = false;
-    for field in &response.fields {
-        match field.known {
-            Known::ContentLength => {}
-            Known::Via if client.listener().via.is_some() => {}
-            _ if field.hop_by_hop => {}
-            known => {
-                dated |= known == Known::Date;
-                copy(out, field, bytes, edits.as_ref());
-            }
+    copy_fields(out, &mut lines, &response.fields, response.len, |field| match field.known {
+        Known::ContentLength => Fate::Drop,
+        Known::Via if via.is_some() => Fate::Drop,
+        _ if field.hop_by_hop => Fate::Drop,
+        known => {
+            dated |= known == Known::Date;
+            edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(field.name.of(bytes)))
         }
-    }
+    });
     if !dated {
         // RFC 9110 section 6.6.1: a recipient with a clock adds the date that is missing.
         out.extend_from_slice(b"date: ");
@@ -150,20 +223,24 @@ pub(crate) fn response_head(
         (Coding::Identity, _) => {}
     }
     if response.upgrade {
-        out.extend_from_slice(b"connection: upgrade\r\n");
-        for field in response.fields.iter().filter(|field| field.known == Known::Upgrade) {
-            http1::field(out, b"upgrade", field.value.of(bytes));
-        }
+        write_upgrade(out, &response.fields, bytes);
     } else {
         connection(out, exchange.head.version, close);
     }
-    if let Some(via) = &client.listener().via {
+    if let Some(via) = via {
         write_via(out, &response.fields, bytes, response.version, via);
     }
     if let Some(edits) = &edits {
         edits.append(out, exchange);
     }
     out.extend_from_slice(http1::CRLF);
+}
+
+fn write_upgrade(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8]) {
+    out.extend_from_slice(b"connection: upgrade\r\n");
+    for field in fields.iter().filter(|field| field.known == Known::Upgrade) {
+        http1::field(out, b"upgrade", field.value.of(bytes));
+    }
 }
 
 /// Appends an interim response (1xx) as it came, less what is for one connection.
@@ -196,15 +273,6 @@ fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version
     });
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(http1::CRLF);
-}
-
-fn copy(out: &mut Vec<u8>, field: &Field, bytes: &[u8], edits: Option<&Edits<'_>>) {
-    let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-    match edits.map_or(Fate::Keep, |edits| edits.fate(name)) {
-        Fate::Keep => http1::field(out, name, value),
-        Fate::Drop => {}
-        Fate::Rename(to) => http1::field(out, to.as_bytes(), value),
-    }
 }
 
 /// The header policies of a route in one direction.

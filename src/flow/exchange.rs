@@ -1,6 +1,6 @@
 //! One request and its answer, while they are under way.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ringway_proto::http1::{Body, Framing, HeadScan, RequestHead, ResponseHead};
 use ringway_runtime::buffer::Lease;
@@ -32,7 +32,7 @@ pub struct Exchange {
     /// The target for the upstream where a policy changed it; empty otherwise.
     pub rewritten: Vec<u8>,
     /// The client's address, through trusted proxies.
-    pub client_ip: Option<IpAddr>,
+    pub client_ip: IpAddr,
     /// The response head; its spans are ranges of the upstream's input.
     pub response: ResponseHead,
     /// When each stage was reached.
@@ -55,7 +55,7 @@ impl Default for Exchange {
             captures: Captures::default(),
             route: None,
             rewritten: Vec::new(),
-            client_ip: None,
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             response: ResponseHead::default(),
             ledger: Ledger::default(),
             id: 0,
@@ -71,7 +71,6 @@ impl Exchange {
         self.scan.reset();
         self.body = Body::new(Framing::None);
         self.route = None;
-        self.client_ip = None;
         self.ledger = Ledger::default();
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.scratch] {
             scratch.clear();
@@ -124,10 +123,8 @@ impl Vars for Exchange {
                 }
             }
             Variable::ClientIp => {
-                if let Some(ip) = self.client_ip {
-                    // Writing to a Vec cannot fail.
-                    let _ = std::io::Write::write_fmt(out, format_args!("{ip}"));
-                }
+                // Writing to a Vec cannot fail.
+                let _ = std::io::Write::write_fmt(out, format_args!("{}", self.client_ip));
             }
             Variable::Host => out.extend_from_slice(self.host()),
             Variable::Method => out.extend_from_slice(self.method()),

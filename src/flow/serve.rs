@@ -16,7 +16,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
         return reply::refuse_with(client, exchange, refusal.reason, refusal.allow);
     }
     exchange.ledger.admitted = client.now();
-    exchange.client_ip = Some(forwarded::client_ip(client, exchange));
+    exchange.client_ip = forwarded::client_ip(client, exchange);
     let state = Rc::clone(&client.state);
     let Some(route) = exchange.route.and_then(|id| state.plan.route(id)) else {
         return reply::refuse(client, exchange, crate::observe::Reason::Internal);

@@ -150,10 +150,10 @@ impl Metrics {
         self.writer.heartbeat(mono_ns);
     }
 
-    /// A receive found no free buffer (ENOBUFS).
+    /// So many receives found no free buffer (ENOBUFS).
     #[inline]
-    pub fn receive_buffers_exhausted(&self) {
-        self.add(self.ids.receive_buffers_exhausted, 1);
+    pub fn receive_buffers_exhausted(&self, count: u64) {
+        self.add(self.ids.receive_buffers_exhausted, count);
     }
 
     /// A client connected.
@@ -437,7 +437,7 @@ mod tests {
         type Step = fn(&Metrics);
         let steps: [(Step, &[&str]); 17] = [
             (|m| m.looped(5, 1), &["ringway_loop_iterations_total"]),
-            (Metrics::receive_buffers_exhausted, &["ringway_receive_buffers_exhausted_total"]),
+            (|metrics: &Metrics| metrics.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
             (|m| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),

@@ -157,6 +157,9 @@ metrics_dir = "{metrics}"
 
 [listener.web]
 address = "{listen}"
+# The other peers add none of these unless told to.
+forwarded = "none"
+via = false
 
 [upstream.origin]
 endpoints = ["{origin}"]

@@ -49,7 +49,9 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+        // Not `as_nanos`, which is 128 bits wide: deadlines are computed for every request.
+        let nanos = by.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(by.subsec_nanos()));
+        Self(self.0.saturating_add(nanos))
     }
 }
 

@@ -6,10 +6,9 @@ mod tunnel;
 
 use ringway_proto::http1::Framing;
 
-use self::relay::{Failure, Relay, Sent};
+use self::relay::{Relay, Sent};
 use crate::flow::{After, Client, Exchange, refuse};
 use crate::plan::{Route, UpstreamId};
-use crate::upstream::Connection;
 
 /// Proxies one request.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &Route, id: UpstreamId) -> After {
@@ -34,7 +33,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
         };
         let endpoint = connection.endpoint();
         let was_reused = connection.reused;
-        match one_attempt(client, exchange, route, &connection, deadline).await {
+        match Relay::new(client, exchange, route, &connection, deadline).run().await {
             Ok(Sent::Done { after, reusable }) => {
                 if reusable {
                     connection.keep();
@@ -71,14 +70,4 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
 /// Whether nothing of the request was consumed that a second try would need.
 fn is_replayable(exchange: &Exchange) -> bool {
     matches!(exchange.head.framing, Framing::None | Framing::Length(0))
-}
-
-async fn one_attempt(
-    client: &mut Client,
-    exchange: &mut Exchange,
-    route: &Route,
-    connection: &Connection,
-    deadline: ringway_runtime::clock::Instant,
-) -> Result<Sent, Failure> {
-    Relay::new(client, exchange, route, connection, deadline).run().await
 }

@@ -132,13 +132,12 @@ impl<'a> Relay<'a> {
         self.connection.stream()
     }
 
-    pub(super) async fn run(mut self) -> Result<Sent, Failure> {
-        let (client, exchange, route) = (&*self.client, &mut *self.exchange, self.route);
-        let metrics = client.state.metrics.clone();
+    pub(super) async fn run(&mut self) -> Result<Sent, Failure> {
+        let (client, exchange, route) = (&*self.client, &*self.exchange, self.route);
         self.connection.stream().with_outbox(|outbox| {
             let before = outbox.len();
             outbox.write(|out| encode::request_head(out, client, exchange, route));
-            metrics.upstream_sent((outbox.len() - before) as u64);
+            client.state.metrics.upstream_sent((outbox.len() - before) as u64);
         });
         self.exchange.ledger.sent = self.client.now();
         loop {
@@ -376,8 +375,8 @@ impl<'a> Relay<'a> {
         Ok(done)
     }
 
-    fn finish(self) -> Sent {
-        let Some(answer) = self.answer else { return Sent::Done { after: After::Gone, reusable: false } };
+    fn finish(&self) -> Sent {
+        let Some(answer) = &self.answer else { return Sent::Done { after: After::Gone, reusable: false } };
         let after = if answer.close { After::Close } else { After::KeepAlive };
         // Bytes after the end of a response belong to no request: such a connection is not used again.
         Sent::Done { after, reusable: answer.reusable && self.answer_input.is_empty() }
