@@ -1,6 +1,6 @@
 //! All that is wrong with a text as TOML. The parser of documents stops at one error; this goes on.
 
-use super::report::{Diagnostic, Diagnostics};
+use super::report::{Diagnostic, Diagnostics, line_starts};
 use std::collections::HashMap;
 use std::ops::Range;
 use toml_parser::parser::{Event, EventKind, RecursionGuard, ValidateWhitespace, parse_document};
@@ -37,8 +37,8 @@ pub(super) fn parse<'t>(text: &'t str, diags: &Diagnostics) -> Option<toml_edit:
     let mut found: Vec<Diagnostic> = errors.iter().map(|error| diagnostic(error, text)).collect();
     // What follows on the line of an error comes from it most of the time.
     found.sort_by_key(|error| error.span.start);
-    let line = |error: &Diagnostic| text.get(..error.span.start).unwrap_or(text).split('\n').count();
-    found.dedup_by_key(|error| line(error));
+    let lines = line_starts(text);
+    found.dedup_by_key(|error| lines.partition_point(|start| *start <= error.span.start));
     for error in found {
         diags.push(error);
     }

@@ -408,3 +408,32 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         assert!(LIMITS.contains(&cells), "docs/limits.md has no row with {cells}");
     }
 }
+
+#[test]
+fn a_config_with_anything_changed_is_answered() {
+    use proptest::prelude::*;
+    const GOOD: &str = include_str!("../../tests/check/good.toml");
+    let size = GOOD.chars().count();
+    let piece = prop_oneof![
+        3 => "[\\[\\]{}=.,\"' \n#a1\\\\é/*-]{0,2}",
+        1 => proptest::sample::select(GOOD.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned),
+    ];
+    let edits = proptest::collection::vec((0..size, 0..6_usize, piece), 1..5);
+    proptest!(|(edits in edits)| {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (at, length, piece) in edits {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, piece.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let mut resolve = |_: &str, port| Ok(vec![SocketAddr::from(([10, 9, 9, 9], port))]);
+        match compile("t.toml", &text, 1, &mut resolve) {
+            Ok((_, report)) => prop_assert_eq!(report.errors(), 0),
+            Err(report) => {
+                prop_assert!(report.errors() > 0);
+                prop_assert!(report.to_string().contains(": error: "));
+            }
+        }
+    });
+}

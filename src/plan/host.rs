@@ -29,7 +29,7 @@ impl HostPattern {
         if let Some(literal) = host.strip_prefix('[') {
             let address = literal.strip_suffix(']').and_then(|text| text.parse::<Ipv6Addr>().ok());
             return match address {
-                Some(_) if !wild => Ok(Self::Exact(host.into())),
+                Some(address) if !wild => Ok(Self::Exact(format!("[{address}]").into())),
                 _ => Err(format!("`{text}` is no IPv6 address in brackets")),
             };
         }
@@ -106,7 +106,7 @@ mod tests {
     fn patterns_are_read_in_their_one_form() {
         assert_eq!(HostPattern::parse("API.example.com."), Ok(HostPattern::Exact("api.example.com".into())));
         assert_eq!(HostPattern::parse("*.Example.com"), Ok(HostPattern::Below("example.com".into())));
-        assert_eq!(HostPattern::parse("[::1]"), Ok(HostPattern::Exact("[::1]".into())));
+        assert_eq!(HostPattern::parse("[::0001]"), Ok(HostPattern::Exact("[::1]".into())));
         for bad in ["", "*", "a.*.com", "*a.com", "a..b", "-a.com", "a.com:80", "[::1", "ex ample", "é.com", "*.[::1]"]
         {
             assert!(HostPattern::parse(bad).is_err(), "{bad}");
