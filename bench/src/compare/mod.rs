@@ -102,7 +102,12 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
 
     let (mut peers, mut skipped) = (Vec::new(), Vec::new());
     for &peer in &args.peers {
-        match peer.version(&bench.ringway) {
+        // Starting it once tells whether it can run here at all.
+        let tried = peer.version(&bench.ringway).and_then(|version| match bench.start(peer) {
+            Ok(_) => Ok(version),
+            Err(Error::Input(why) | Error::Failed(why)) => Err(why),
+        });
+        match tried {
             Ok(version) => peers.push((peer, version)),
             Err(why) => skipped.push((peer.name(), why)),
         }
