@@ -217,6 +217,9 @@ impl Bench<'_> {
         }
         let [(cpu_0, answered_0, from), (cpu_1, answered_1, to)] = <[_; 2]>::try_from(edges)
             .map_err(|_| Error::Failed(format!("{}: the measured window never began", peer.name())))?;
+        if outcome.completed == 0 {
+            return Err(Error::Failed(format!("{} answered nothing", peer.name())));
+        }
         let cpu_ns = cpu_1?.saturating_sub(cpu_0?) as f64;
         let answered = answered_1.saturating_sub(answered_0).max(1);
         Ok(Sample {
