@@ -102,7 +102,12 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
 
     let (mut peers, mut skipped) = (Vec::new(), Vec::new());
     for &peer in &args.peers {
-        match peer.version(&bench.ringway) {
+        // Starting it once tells whether it can run here at all.
+        let tried = peer.version(&bench.ringway).and_then(|version| match bench.start(peer) {
+            Ok(_) => Ok(version),
+            Err(Error::Input(why) | Error::Failed(why)) => Err(why),
+        });
+        match tried {
             Ok(version) => peers.push((peer, version)),
             Err(why) => skipped.push((peer.name(), why)),
         }
@@ -212,6 +217,9 @@ impl Bench<'_> {
         }
         let [(cpu_0, answered_0, from), (cpu_1, answered_1, to)] = <[_; 2]>::try_from(edges)
             .map_err(|_| Error::Failed(format!("{}: the measured window never began", peer.name())))?;
+        if outcome.completed == 0 {
+            return Err(Error::Failed(format!("{} answered nothing", peer.name())));
+        }
         let cpu_ns = cpu_1?.saturating_sub(cpu_0?) as f64;
         let answered = answered_1.saturating_sub(answered_0).max(1);
         Ok(Sample {

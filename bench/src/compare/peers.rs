@@ -130,9 +130,8 @@ fn own(subcommand: &str, setting: &Setting<'_>) -> io::Result<Command> {
     Ok(command)
 }
 
-/// The buffers with which the floor is lowest. A provided-buffer ring goes round all its memory, so it must fit into
-/// the processor's cache, or each copy of a large body misses it twice: 1 MiB bodies cost twice as much through
-/// 16 MiB of buffers as through 2 MiB. Small messages want a buffer for every connection that may speak at once.
+/// The buffers the floor gets. Large bodies want large ones: each costs a receive and a send. Small messages want a
+/// buffer for every connection that may speak at once.
 fn floor_buffers(body: u64, connections: usize) -> (usize, usize) {
     let each = (2 * connections).next_power_of_two().clamp(64, 32_768);
     match body {

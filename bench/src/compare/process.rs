@@ -12,7 +12,7 @@ use crate::net;
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const END_WITHIN: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running peer and all processes it has started. Dropping it ends them.
 #[derive(Debug)]
@@ -45,14 +45,20 @@ impl Running {
         })?;
         let mut running = Self { pids: vec![child.id()], child };
         let end = Instant::now() + READY_WITHIN;
-        while TcpStream::connect(address).is_err() {
+        loop {
+            let listens = TcpStream::connect(address).is_ok();
+            // Some listen first and fail then, so it has to be alive a moment later.
+            std::thread::sleep(PAUSE);
             let over = running.child.try_wait()?;
-            if over.is_some() || Instant::now() > end {
+            if over.is_some() || (!listens && Instant::now() > end) {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
                 let why = over.map_or_else(|| "does not listen".to_owned(), |status| format!("ended with {status}"));
-                return Err(io::Error::other(format!("{} {why}:\n{said}", command.get_program().display())));
+                let name = command.get_program().display();
+                return Err(io::Error::other(format!("{name} {why}: {}", said.trim())));
             }
-            std::thread::sleep(PAUSE);
+            if listens {
+                break;
+            }
         }
         running.pids = with_descendants(running.child.id())?;
         Ok(running)
