@@ -14,8 +14,8 @@ pub(super) const SECTION: Section = Section {
         key("busy_poll", "duration, \"off\" or \"always\"", Is("\"off\"")),
         key("placement", "\"kernel\" or \"cpu\"", Is("\"kernel\"")),
         key("metrics_dir", "path", Words("in memory only")),
-        key("buffers", "number", Is("512")),
-        key("buffer_size", "size", Is("\"32KiB\"")),
+        key("buffers", "number", Is("256")),
+        key("buffer_size", "size", Is("\"64KiB\"")),
         key("drain_timeout", "duration", Is("\"30s\"")),
     ],
 };

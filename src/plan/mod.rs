@@ -102,8 +102,8 @@ impl Default for Cores {
             busy_poll: BusyPoll::Off,
             placement: Placement::Kernel,
             metrics_dir: None,
-            buffers: 512,
-            buffer_size: 32 << 10,
+            buffers: 256,
+            buffer_size: 64 << 10,
             connections: 65_536,
             drain_timeout: Duration::from_secs(30),
         }

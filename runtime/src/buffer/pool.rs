@@ -99,11 +99,11 @@ impl Pool {
         self.inner.free.borrow_mut().push(id);
     }
 
-    /// Moves every free buffer out to `lend`, as the ring engine does before it enters the kernel.
-    pub(crate) fn drain_free(&self, mut lend: impl FnMut(u16)) {
-        for id in self.inner.free.borrow_mut().drain(..) {
-            lend(id);
-        }
+    /// Moves up to `count` free buffers out to `lend`, the ones used last first: they are still in the cache.
+    pub(crate) fn lend(&self, count: usize, lend: impl FnMut(u16)) {
+        let mut free = self.inner.free.borrow_mut();
+        let from = free.len().saturating_sub(count);
+        free.drain(from..).rev().for_each(lend);
     }
 
     /// Where buffer `id` starts.

@@ -79,8 +79,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            buffers: 512,
-            buffer_size: 32 * 1024,
+            buffers: 256,
+            buffer_size: 64 * 1024,
             read_ahead: 64 * 1024,
             busy_poll: BusyPoll::Off,
             submission_entries: 1024,

@@ -327,6 +327,9 @@ impl Io {
         more: bool,
     ) -> Waiter {
         // The buffer comes back whatever becomes of the stream.
+        if buffer.is_some() {
+            self.driver.buffer_returned();
+        }
         let lease = match buffer {
             Some(id) if result > 0 => Some(pool.lease(id, result as usize)),
             Some(id) => {
@@ -363,7 +366,7 @@ impl Io {
         } else if result == 0 {
             conn.end = Some(End::Eof);
         } else if result == -libc::ENOBUFS {
-            self.stats.starved += 1;
+            self.stats.starved += u64::from(self.driver.buffers_ran_out());
             self.starved.push(slot);
             return Waiter::Nobody;
         } else if result == -libc::ECANCELED {

@@ -14,6 +14,9 @@ use crate::buffer::Pool;
 /// The one group of provided buffers.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
+/// Buffers the kernel gets at first.
+const FIRST_STOCK: u16 = 16;
+
 /// From `linux/io_uring.h`; the crate has no name for them outside its private module.
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -106,6 +109,18 @@ impl Driver {
             }
             self.backlog.pop_front();
         }
+    }
+
+    /// Notes that a completion brought a lent buffer back.
+    pub(super) fn buffer_returned(&mut self) {
+        self.buffers.lent -= 1;
+    }
+
+    /// Notes that the kernel found no buffer. True when it had all there are, and not only the stock so far.
+    pub(super) fn buffers_ran_out(&mut self) -> bool {
+        let had_all = self.buffers.stock == self.buffers.most;
+        self.buffers.stock = self.buffers.stock.saturating_mul(2).min(self.buffers.most);
+        had_all
     }
 
     /// Puts a descriptor into the direct table, or takes it out with -1.
@@ -203,6 +218,12 @@ struct BufferRing {
     mask: u16,
     tail: u16,
     size: u32,
+    /// Buffers the kernel has now.
+    lent: u16,
+    /// Buffers it should have. It uses them in turn, so a few that come back quickly stay in the cache, where all of
+    /// them would not; when it runs out, it gets more.
+    stock: u16,
+    most: u16,
 }
 
 impl BufferRing {
@@ -226,16 +247,28 @@ impl BufferRing {
             return Err(io::Error::last_os_error());
         }
         let entries = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap returned the null page"))?;
-        let this = Self { entries, bytes, mask: count - 1, tail: 0, size: pool.buffer_size() as u32 };
+        let this = Self {
+            entries,
+            bytes,
+            mask: count - 1,
+            tail: 0,
+            size: pool.buffer_size() as u32,
+            lent: 0,
+            stock: FIRST_STOCK.min(pool.count()),
+            most: pool.count(),
+        };
         // SAFETY: the mapping holds `count` entries and outlives the ring: the driver drops the ring first.
         unsafe { ring.submitter().register_buf_ring_with_flags(base as u64, count, BUFFER_GROUP, 0) }?;
         Ok(this)
     }
 
-    /// Hands every free buffer to the kernel, with one store of the tail.
+    /// Hands free buffers to the kernel up to the stock, with one store of the tail.
     fn lend(&mut self, pool: &Pool) {
+        if self.lent >= self.stock {
+            return;
+        }
         let before = self.tail;
-        pool.drain_free(|id| {
+        pool.lend(usize::from(self.stock - self.lent), |id| {
             // SAFETY: the index is masked to the entries of the mapping; the kernel reads an entry only once the
             // tail below is past it.
             let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(self.tail & self.mask)) };
@@ -245,6 +278,7 @@ impl BufferRing {
             self.tail = self.tail.wrapping_add(1);
         });
         if self.tail != before {
+            self.lent += self.tail.wrapping_sub(before);
             // SAFETY: the first entry of the mapping carries the tail, aligned for a u16 and shared with the kernel,
             // which reads it atomically.
             let tail = unsafe { AtomicU16::from_ptr(types::BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
