@@ -188,6 +188,22 @@ impl Tasks {
         count
     }
 
+    /// Runs one of the tasks that are ready, by the place among them that `pick` picks, given their number. False when
+    /// none is ready.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn run_picked(&self, pick: impl FnOnce(usize) -> usize) -> bool {
+        let count = self.ready.borrow().len();
+        if count == 0 {
+            return false;
+        }
+        let place = pick(count);
+        let picked = self.ready.borrow_mut().swap_remove_back(place);
+        if let Some(id) = picked {
+            self.run_one(id);
+        }
+        true
+    }
+
     fn run_one(&self, id: TaskId) {
         let (mut future, waker) = {
             let mut slots = self.slots.borrow_mut();

@@ -10,6 +10,8 @@ macro_rules! each {
             $kind::Ring($one) => $call,
             #[cfg(feature = "glommio")]
             $kind::Glommio($one) => $call,
+            #[cfg(any(test, feature = "sim"))]
+            $kind::Sim($one) => $call,
         }
     };
 }
@@ -17,6 +19,8 @@ macro_rules! each {
 #[cfg(feature = "glommio")]
 mod glommio;
 mod ring;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -111,6 +115,8 @@ enum Kind {
     Ring(Rc<ring::Ring>),
     #[cfg(feature = "glommio")]
     Glommio(Rc<glommio::Glommio>),
+    #[cfg(any(test, feature = "sim"))]
+    Sim(Rc<sim::Core>),
 }
 
 /// How long the end of a core waits for the kernel to let go of its buffers.
@@ -239,6 +245,8 @@ impl Engine {
             Kind::Ring(ring) => ListenerKind::Ring(ring::Listener::new(ring, source.into_socket()?)),
             #[cfg(feature = "glommio")]
             Kind::Glommio(engine) => ListenerKind::Glommio(glommio::Listener::new(engine, source.into_socket()?)?),
+            #[cfg(any(test, feature = "sim"))]
+            Kind::Sim(core) => ListenerKind::Sim(sim::Listener::new(core, &source)?),
         }))
     }
 
@@ -252,6 +260,8 @@ impl Engine {
             }
             #[cfg(feature = "glommio")]
             Kind::Glommio(engine) => StreamKind::Glommio(glommio::Stream::connect(engine, address).await?),
+            #[cfg(any(test, feature = "sim"))]
+            Kind::Sim(core) => StreamKind::Sim(sim::Stream::connect(core, address).await?),
         }))
     }
 
@@ -273,6 +283,8 @@ enum ListenerKind {
     Ring(ring::Listener),
     #[cfg(feature = "glommio")]
     Glommio(glommio::Listener),
+    #[cfg(any(test, feature = "sim"))]
+    Sim(sim::Listener),
 }
 
 impl Listener {
@@ -291,6 +303,10 @@ impl Listener {
             ListenerKind::Glommio(listener) => {
                 listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream(StreamKind::Glommio(stream)), peer))
             }
+            #[cfg(any(test, feature = "sim"))]
+            ListenerKind::Sim(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream(StreamKind::Sim(stream)), peer))
+            }
         }
     }
 
@@ -307,6 +323,8 @@ enum StreamKind {
     Ring(ring::Stream),
     #[cfg(feature = "glommio")]
     Glommio(glommio::Stream),
+    #[cfg(any(test, feature = "sim"))]
+    Sim(sim::Stream),
 }
 
 impl Stream {

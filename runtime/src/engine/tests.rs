@@ -1,13 +1,14 @@
 //! What every engine must do, on real sockets.
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use super::sim::{Faults, explore};
 use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
 use crate::net::{ListenSpec, Placement, bind_for_cores};
 
@@ -16,14 +17,32 @@ const KINDS: [EngineKind; 2] = [EngineKind::Ring, EngineKind::Glommio];
 #[cfg(not(feature = "glommio"))]
 const KINDS: [EngineKind; 1] = [EngineKind::Ring];
 
+/// Seeds of simulated worlds that each test tries.
+const SEEDS: u64 = 8;
+
 fn small() -> Config {
     Config { buffers: 16, buffer_size: 4096, read_ahead: 8192, ..Config::default() }
 }
 
 fn listen(engine: &Engine) -> (SocketAddr, Listener) {
-    let spec = ListenSpec { address: "127.0.0.1:0".parse().unwrap(), backlog: 512, placement: Placement::Kernel };
-    let (address, mut sockets) = bind_for_cores(&spec, &[0]).unwrap();
-    (address, engine.listen(sockets.remove(0)).unwrap())
+    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listener = engine.listen(address).unwrap();
+    (listener.local_address().unwrap(), listener)
+}
+
+/// Runs `scenario` over every engine: the real ones, and simulated worlds, calm and rough.
+fn over_every_engine<F: Future<Output = ()> + 'static>(scenario: impl Fn(Engine) -> F) {
+    for kind in KINDS {
+        println!("over {kind:?}");
+        run(kind, &small(), &scenario).unwrap();
+    }
+    for faults in [Faults::default(), Faults::rough()] {
+        explore(0..SEEDS, |world| {
+            world.set_faults(faults.clone());
+            let engine = world.node_with("one", &small()).unwrap();
+            world.run(scenario(engine)).unwrap();
+        });
+    }
 }
 
 async fn echo(stream: &Stream) -> io::Result<()> {
@@ -225,173 +244,193 @@ fn a_sender_that_is_not_read_is_held_back() {
 
 #[test]
 fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
-    for kind in KINDS {
-        run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            let outgoing = engine.connect(address).await.unwrap();
-            let (incoming, peer) = listener.accept().await.unwrap();
-            assert!(peer.ip().is_loopback());
-            outgoing.reset();
-            assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, peer) = listener.accept().await.unwrap();
+        assert!(peer.ip().is_loopback());
+        outgoing.reset();
+        assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 
-            let outgoing = engine.connect(address).await.unwrap();
-            let (incoming, _) = listener.accept().await.unwrap();
-            drop(incoming);
-            assert!(outgoing.read().await.unwrap().is_none());
-        })
-        .unwrap();
-    }
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        drop(incoming);
+        assert!(outgoing.read().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn writing_to_a_peer_that_went_is_an_error_in_the_end() {
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        drop(incoming);
+        let error = loop {
+            outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(b"anybody there?")));
+            if let Err(error) = outgoing.drained().await {
+                break error;
+            }
+            engine.sleep(Duration::from_millis(1)).await;
+        };
+        assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
+        assert!(!outgoing.is_quiet());
+    });
 }
 
 #[test]
 fn a_refused_connect_is_an_error() {
-    for kind in KINDS {
-        let error = run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            drop(listener);
-            // Until the listener's last completion the port may still answer.
-            loop {
-                match engine.connect(address).await {
-                    Err(error) => return error,
-                    Ok(_) => engine.sleep(Duration::from_millis(1)).await,
-                }
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        drop(listener);
+        // Until the listener's last completion the port may still answer.
+        let error = loop {
+            match engine.connect(address).await {
+                Err(error) => break error,
+                Ok(_) => engine.sleep(Duration::from_millis(1)).await,
             }
-        })
-        .unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{kind:?}");
-    }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    });
 }
 
 #[test]
 fn an_idle_stream_notices_that_its_peer_went() {
-    for kind in KINDS {
-        run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            let outgoing = engine.connect(address).await.unwrap();
-            let (incoming, _) = listener.accept().await.unwrap();
-            outgoing.watch();
-            assert!(outgoing.is_quiet());
-            drop(incoming);
-            while outgoing.is_quiet() {
-                engine.sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .unwrap();
-    }
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        outgoing.watch();
+        assert!(outgoing.is_quiet());
+        drop(incoming);
+        while outgoing.is_quiet() {
+            engine.sleep(Duration::from_millis(1)).await;
+        }
+    });
 }
 
 #[test]
 fn tasks_dropped_at_every_stage_leave_nothing_behind() {
-    for kind in KINDS {
-        run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            let accepted = Rc::new(Cell::new(0));
-            let (count, inner) = (accepted.clone(), engine.clone());
-            engine.spawn(async move {
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    count.set(count.get() + 1);
-                    inner.spawn(async move { drop(echo(&stream).await) });
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let accepted = Rc::new(Cell::new(0));
+        let (count, inner) = (accepted.clone(), engine.clone());
+        engine.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.set(count.get() + 1);
+                inner.spawn(async move { drop(echo(&stream).await) });
+            }
+        });
+        for polls in 0..40 {
+            let inner = engine.clone();
+            let mut work = Box::pin(async move {
+                let stream = inner.connect(address).await?;
+                for _ in 0..4 {
+                    stream.with_outbox(|out| out.write(|bytes| bytes.resize(bytes.len() + 60_000, 1)));
+                    stream.flush();
+                    let mut back = 0;
+                    while back < 60_000 {
+                        back += stream.read().await?.map_or(usize::MAX, |lease| lease.len());
+                    }
                 }
+                io::Result::Ok(())
             });
-            for polls in 0..40 {
-                let inner = engine.clone();
-                let mut work = Box::pin(async move {
-                    let stream = inner.connect(address).await?;
-                    for _ in 0..4 {
-                        stream.with_outbox(|out| out.write(|bytes| bytes.resize(bytes.len() + 60_000, 1)));
-                        stream.flush();
-                        let mut back = 0;
-                        while back < 60_000 {
-                            back += stream.read().await?.map_or(usize::MAX, |lease| lease.len());
-                        }
-                    }
-                    io::Result::Ok(())
-                });
-                // Polls it that many times, then drops it wherever it is.
-                let mut left = polls;
-                poll_fn(|cx| {
-                    if left == 0 || work.as_mut().poll(cx).is_ready() {
-                        return std::task::Poll::Ready(());
-                    }
-                    left -= 1;
-                    std::task::Poll::Pending
-                })
-                .await;
-            }
-            assert!(accepted.get() > 0);
-            while engine.stats().streams > 0 {
-                engine.sleep(Duration::from_millis(1)).await;
-            }
-            assert_eq!(engine.pool().leased(), 0);
-        })
-        .unwrap();
-    }
+            // Polls it that many times, then drops it wherever it is.
+            let mut left = polls;
+            poll_fn(|cx| {
+                if left == 0 || work.as_mut().poll(cx).is_ready() {
+                    return std::task::Poll::Ready(());
+                }
+                left -= 1;
+                std::task::Poll::Pending
+            })
+            .await;
+        }
+        assert!(accepted.get() > 0);
+        while engine.stats().streams > 0 {
+            engine.sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(engine.pool().leased(), 0);
+    });
 }
 
 #[test]
 fn sleeping_tasks_wake_in_order_and_not_early() {
-    for kind in KINDS {
-        let order = run(kind, &small(), |engine| async move {
-            let order = Rc::new(std::cell::RefCell::new(Vec::new()));
-            let start = engine.now();
-            let done = Rc::new(Cell::new(0));
-            for time in [30u64, 10, 20] {
-                let (inner, order, done) = (engine.clone(), order.clone(), done.clone());
-                engine.spawn(async move {
-                    inner.sleep(Duration::from_millis(time)).await;
-                    assert!(inner.now().since(start) >= Duration::from_millis(time));
-                    order.borrow_mut().push(time);
-                    done.set(done.get() + 1);
-                });
-            }
-            while done.get() < 3 {
-                engine.sleep(Duration::from_millis(1)).await;
-            }
-            order.take()
-        })
-        .unwrap();
-        assert_eq!(order, [10, 20, 30], "{kind:?}");
-    }
+    over_every_engine(|engine| async move {
+        let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let start = engine.now();
+        let done = Rc::new(Cell::new(0));
+        for time in [30u64, 10, 20] {
+            let (inner, order, done) = (engine.clone(), order.clone(), done.clone());
+            engine.spawn(async move {
+                inner.sleep(Duration::from_millis(time)).await;
+                assert!(inner.now().since(start) >= Duration::from_millis(time));
+                order.borrow_mut().push(time);
+                done.set(done.get() + 1);
+            });
+        }
+        while done.get() < 3 {
+            engine.sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(order.take(), [10, 20, 30]);
+    });
 }
 
 #[test]
 fn what_was_flushed_goes_out_though_its_owner_does_nothing() {
-    for kind in KINDS {
-        run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            let outgoing = engine.connect(address).await.unwrap();
-            let (incoming, _) = listener.accept().await.unwrap();
-            // More than the sockets' buffers hold.
-            let bytes = pattern(16 << 20);
-            outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(&bytes)));
-            outgoing.flush();
-            let mut seen = Vec::new();
-            while seen.len() < bytes.len() {
-                seen.extend_from_slice(&incoming.read().await.unwrap().unwrap());
-            }
-            assert!(seen == bytes, "{kind:?}: the bytes differ");
-            assert_eq!(outgoing.unsent(), 0);
-        })
-        .unwrap();
-    }
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        // More than the sockets' buffers hold; a simulated one holds less.
+        let bytes = pattern(if matches!(engine.0, super::Kind::Sim(_)) { 400_000 } else { 16 << 20 });
+        outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(&bytes)));
+        outgoing.flush();
+        let mut seen = Vec::new();
+        while seen.len() < bytes.len() {
+            seen.extend_from_slice(&incoming.read().await.unwrap().unwrap());
+        }
+        assert!(seen == bytes, "the bytes differ");
+        assert_eq!(outgoing.unsent(), 0);
+    });
 }
 
 #[test]
 fn a_half_closed_stream_still_receives() {
+    over_every_engine(|engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        outgoing.shut_down_write().unwrap();
+        assert!(incoming.read().await.unwrap().is_none());
+        incoming.with_outbox(|out| out.write(|out| out.extend_from_slice(b"late")));
+        incoming.flush();
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            seen.extend_from_slice(&outgoing.read().await.unwrap().unwrap());
+        }
+        assert_eq!(seen, b"late");
+    });
+}
+
+#[test]
+fn random_numbers_differ_from_call_to_call_and_from_core_to_core() {
+    let seen = Rc::new(std::cell::RefCell::new(std::collections::BTreeSet::new()));
+    let inner = seen.clone();
+    let drawn = Rc::new(Cell::new(0));
+    let count = drawn.clone();
     for kind in KINDS {
+        let (inner, count) = (inner.clone(), count.clone());
         run(kind, &small(), |engine| async move {
-            let (address, listener) = listen(&engine);
-            let outgoing = engine.connect(address).await.unwrap();
-            let (incoming, _) = listener.accept().await.unwrap();
-            outgoing.shut_down_write().unwrap();
-            assert!(incoming.read().await.unwrap().is_none());
-            incoming.with_outbox(|out| out.write(|out| out.extend_from_slice(b"late")));
-            incoming.flush();
-            assert_eq!(&*outgoing.read().await.unwrap().unwrap(), b"late");
+            for _ in 0..100 {
+                inner.borrow_mut().insert(engine.random());
+                count.set(count.get() + 1);
+            }
         })
         .unwrap();
     }
+    assert_eq!(seen.borrow().len(), drawn.get());
 }
 
 #[test]
@@ -447,14 +486,15 @@ fn a_core_that_polls_answers_as_well() {
 }
 
 #[test]
-fn an_address_is_listened_on_and_told() {
+fn a_socket_bound_elsewhere_is_listened_on() {
     for kind in KINDS {
         run(kind, &small(), |engine| async move {
-            let listener = engine.listen("127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
-            let address = listener.local_address().unwrap();
-            assert_ne!(address.port(), 0);
+            let spec = ListenSpec { address: "[::1]:0".parse().unwrap(), backlog: 8, placement: Placement::Kernel };
+            let (address, mut sockets) = bind_for_cores(&spec, &[0]).unwrap();
+            let listener = engine.listen(sockets.remove(0)).unwrap();
+            assert_eq!(listener.local_address().unwrap(), address);
             let (_outgoing, accepted) = (engine.connect(address).await.unwrap(), listener.accept().await);
-            accepted.unwrap();
+            assert!(accepted.unwrap().1.is_ipv6());
         })
         .unwrap();
     }

@@ -1,0 +1,122 @@
+//! The simulated engine: any number of machines in one thread, with a clock and a network that follow from a seed.
+//!
+//! A [`World`] owns the time, the network, its faults, and one scheduler for the tasks of every machine. Nothing in it
+//! asks the real machine for time or randomness, so a seed names one run exactly: [`explore`] tries many, and one that
+//! fails prints itself and can be replayed.
+//!
+//! The network carries TCP's behavior, not its bytes: connections, ordered bytes in segments, windows, bounded socket
+//! buffers, half-closed streams, resets, silence.
+
+mod conn;
+mod explore;
+mod faults;
+mod listener;
+mod net;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod world;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+
+pub use explore::explore;
+pub use faults::Faults;
+pub(crate) use listener::Listener;
+pub(crate) use stream::Stream;
+pub use trace::Entry;
+pub use world::{Stall, World};
+
+use self::net::Net;
+use super::Stats;
+use crate::buffer::Pool;
+use crate::clock::{Instant, Wall};
+use crate::core::random::Random;
+use crate::core::tasks::{Tasks, Waiter};
+use crate::core::timers::Wheel;
+
+/// The time of a world.
+struct Clock {
+    now: Cell<Instant>,
+    /// What the wall clock shows at the monotonic clock's zero.
+    wall: Cell<Wall>,
+}
+
+/// What the machines of a world share.
+struct Sim {
+    clock: Rc<Clock>,
+    tasks: Tasks,
+    net: RefCell<Net>,
+    turns: Cell<u64>,
+    task_runs: Cell<u64>,
+}
+
+impl Sim {
+    /// Lets `change` act on the network, and then makes those ready who wait for what came of it.
+    fn with_net<R>(&self, change: impl FnOnce(&mut Net) -> R) -> R {
+        let mut net = self.net.borrow_mut();
+        let result = change(&mut net);
+        let wakes = std::mem::take(&mut net.wakes);
+        drop(net);
+        for waiter in wakes {
+            self.tasks.wake(waiter);
+        }
+        result
+    }
+}
+
+/// One core of a machine of the world.
+pub(crate) struct Core {
+    sim: Rc<Sim>,
+    host: usize,
+    timers: RefCell<Wheel>,
+    pool: Pool,
+    random: Random,
+    streams: Cell<u64>,
+    starved: Cell<u64>,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Instant {
+        self.sim.clock.now.get()
+    }
+
+    pub(crate) fn wall(&self) -> Wall {
+        let clock = &self.sim.clock;
+        Wall::from_nanos(clock.wall.get().as_nanos().saturating_add(clock.now.get().as_nanos()))
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.random.next()
+    }
+
+    pub(crate) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
+        self.sim.tasks.spawn(future);
+    }
+
+    pub(crate) fn timers(&self) -> &RefCell<Wheel> {
+        &self.timers
+    }
+
+    pub(crate) fn waiter(&self, cx: &Context<'_>) -> Waiter {
+        self.sim.tasks.waiter(cx)
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Turns and runs are those of the whole world: it has one scheduler.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            turns: self.sim.turns.get(),
+            task_runs: self.sim.task_runs.get(),
+            starved: self.starved.get(),
+            streams: self.streams.get(),
+        }
+    }
+}
