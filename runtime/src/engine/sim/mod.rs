@@ -6,6 +6,34 @@
 //!
 //! The network carries TCP's behavior, not its bytes: connections, ordered bytes in segments, windows, bounded socket
 //! buffers, half-closed streams, resets, silence.
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use ringway_runtime::engine::sim::{Faults, explore};
+//!
+//! // In every one of a hundred worlds a greeting crosses a rough network.
+//! explore(0..100, |world| {
+//!     world.set_faults(Faults::rough());
+//!     let (server, client) = (world.node("server").unwrap(), world.node("client").unwrap());
+//!     let address = SocketAddr::new(world.address("server"), 80);
+//!     let listener = server.listen(address).unwrap();
+//!     server.spawn(async move {
+//!         let (stream, _peer) = listener.accept().await.unwrap();
+//!         stream.with_outbox(|out| out.write(|bytes| bytes.extend_from_slice(b"hello")));
+//!         stream.drained().await.unwrap();
+//!     });
+//!     let greeting = world.run(async move {
+//!         let stream = client.connect(address).await.unwrap();
+//!         let mut greeting = Vec::new();
+//!         while let Some(lease) = stream.read().await.unwrap() {
+//!             greeting.extend_from_slice(&lease);
+//!         }
+//!         greeting
+//!     });
+//!     assert_eq!(greeting.unwrap(), b"hello");
+//! });
+//! ```
 
 mod conn;
 mod explore;

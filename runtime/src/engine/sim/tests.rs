@@ -395,7 +395,8 @@ fn starved_reads_are_counted_and_come_through() {
     let server = echo_server(&world, "origin");
     let client = world.node_with("client", &Config { buffers: 1, buffer_size: 64, ..Config::default() }).unwrap();
     let address = SocketAddr::new(world.address("origin"), PORT);
-    let back = world.run(async move { round_trip(&client, address, Rc::new(pattern(200_000))).await.unwrap() }).unwrap();
+    let back =
+        world.run(async move { round_trip(&client, address, Rc::new(pattern(200_000))).await.unwrap() }).unwrap();
     assert!(back == pattern(200_000));
     assert!(server.stats().starved > 0);
 }
