@@ -1,1 +1,4 @@
-//! Black-box tests: each starts the real binary.
+//! Black-box tests: each starts the real binary, or a whole gateway in a simulated world.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod simulated;
