@@ -1,7 +1,11 @@
 //! The least of an HTTP/1.1 client and an origin that a simulated world needs.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use ringway_runtime::engine::sim::World;
 use ringway_runtime::engine::{Engine, Stream};
@@ -79,6 +83,22 @@ impl Peer {
         let length = length.ok_or_else(|| io::Error::other(format!("no length: {head}")))?;
         Ok(Answer { status, body: self.bytes(length).await? })
     }
+}
+
+/// What `work` gives, or an error when that takes longer than `time`.
+pub(super) async fn within<T>(
+    engine: &Engine,
+    time: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let timer = engine.timer();
+    timer.set(engine.now() + time);
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+    })
+    .await
 }
 
 /// The value of a field, by its name in lower case.

@@ -6,10 +6,14 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::{Faults, World, explore};
 
 use super::Gateway;
-use super::http::{Answer, Peer, body, origin};
+use super::http::{Answer, Peer, body, origin, within};
+
+/// How long a client waits for an answer: longer than anything in the gateway may take.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The statuses of answers, and the ends of connections that broke.
 type Outcomes = Rc<RefCell<BTreeMap<String, u32>>>;
@@ -38,7 +42,7 @@ fn ask(world: &World, gateway: &Gateway, clients: usize) -> Outcomes {
             let mut peer = None;
             for turn in 0..12_usize {
                 let length = [0, 1, 700, 5000, 40_000][(turn + inner.random() as usize % 5) % 5];
-                let outcome = match exchange(&inner, address, &mut peer, length).await {
+                let outcome = match within(&inner, PATIENCE, exchange(&inner, address, &mut peer, length)).await {
                     Ok(answer) => {
                         if answer.status == 200 {
                             assert!(answer.body == body(length), "an answer differs from what the origin sent");
@@ -62,7 +66,7 @@ fn ask(world: &World, gateway: &Gateway, clients: usize) -> Outcomes {
 }
 
 async fn exchange(
-    engine: &ringway_runtime::engine::Engine,
+    engine: &Engine,
     address: std::net::SocketAddr,
     peer: &mut Option<Peer>,
     length: usize,
@@ -94,7 +98,12 @@ fn broken_connections_are_errors_and_never_wrong_answers() {
     let all = Outcomes::default();
     explore(0..30, |world| {
         world.set_time_limit(Duration::from_hours(24));
-        world.set_faults(Faults { reset_per_million: 3000, refuse_per_million: 50_000, ..Faults::rough() });
+        world.set_faults(Faults {
+            reset_per_million: 3000,
+            silence_per_million: 500,
+            refuse_per_million: 50_000,
+            ..Faults::rough()
+        });
         let gateway = start(world);
         for (outcome, count) in ask(world, &gateway, 6).take() {
             *all.borrow_mut().entry(outcome).or_insert(0) += count;
