@@ -1,1 +1,4 @@
-//! Black-box tests: each starts the real binary.
+//! Black-box tests: each starts the real binary, on both engines, and talks to it over loopback.
+
+mod http;
+mod support;
