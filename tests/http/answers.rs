@@ -9,6 +9,9 @@ on_both_engines!(
     a_problem_says_what_is_wrong_and_nothing_internal,
     header_policies_edit_requests,
     header_policies_edit_answers,
+    header_policies_edit_answers_of_the_gateways_own,
+    fields_of_the_gateways_own_are_edited_too,
+    policies_apply_in_order_and_in_reverse_on_the_way_back,
     a_prefix_is_stripped,
     paths_and_queries_are_rewritten,
 );
@@ -119,6 +122,53 @@ fn header_policies_edit_answers(engine: Engine) {
     assert_eq!((answer.get("server"), answer.get("content-type")), (Some("mine"), Some("text/x-set")));
     assert_eq!(answer.all("link"), ["<a>", "<b>"]);
     assert_eq!((answer.get("cache-control"), answer.get("x-old"), answer.get("x-new")), (None, None, Some("1")));
+}
+
+fn header_policies_edit_answers_of_the_gateways_own(engine: Engine) {
+    let route = HELLO
+        .replace("headers = {", "headers = { x-old = \"1\", ")
+        .replace("path =", &format!("{ANSWER_EDITS}\npath ="));
+    let gateway = Config::new(engine).more(&route).start();
+    let answer = gateway.connect().get("/hello").head;
+    assert_eq!((answer.get("server"), answer.get("content-type")), (Some("mine"), Some("text/x-set")));
+    assert_eq!(answer.all("link"), ["<a>", "<b>"]);
+    assert_eq!((answer.get("cache-control"), answer.get("x-old"), answer.get("x-new")), (None, None, Some("1")));
+}
+
+fn fields_of_the_gateways_own_are_edited_too(engine: Engine) {
+    let origin = Origin::listen();
+    let edits = "policies = [{ type = \"headers\", request = { set = { x-forwarded-proto = \"https\", \
+                 via = \"mine\" }, remove = [\"x-forwarded-host\"], rename = { x-forwarded-for = \"x-real-ip\" } }, \
+                 response = { set = { date = \"never\" }, remove = [\"via\"] } }]";
+    let gateway = Config::new(engine).origin(&origin).route(edits).start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    let request = upstream.request().head;
+    assert_eq!((request.get("x-forwarded-proto"), request.get("via")), (Some("https"), Some("mine")));
+    assert_eq!((request.get("x-forwarded-host"), request.get("x-forwarded-for")), (None, None));
+    assert_eq!(request.get("x-real-ip"), Some("127.0.0.1"));
+    upstream.answer("");
+    let answer = client.response().head;
+    assert_eq!((answer.get("date"), answer.get("via")), (Some("never"), None));
+}
+
+fn policies_apply_in_order_and_in_reverse_on_the_way_back(engine: Engine) {
+    let origin = Origin::listen();
+    let edits = |name: &str| {
+        format!(
+            "{{ type = \"headers\", request = {{ set = {{ x-in = \"{name}\" }} }}, \
+             response = {{ set = {{ x-out = \"{name}\" }} }} }}"
+        )
+    };
+    let policies = format!("policies = [{}, {}]", edits("first"), edits("second"));
+    let gateway = Config::new(engine).origin(&origin).route(&policies).start();
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    assert_eq!(upstream.request().head.get("x-in"), Some("second"));
+    upstream.answer("");
+    assert_eq!(client.response().head.get("x-out"), Some("first"));
 }
 
 fn target(engine: Engine, route: &str, sent: &str) -> String {
