@@ -2,3 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod simulated;
+//! Black-box tests: each starts the real binary, on both engines, and talks to it over loopback.
+
+mod http;
+mod support;

@@ -5,7 +5,7 @@ use ringway_proto::http1::{Field, Framing, Known, RequestHead, Version, encode a
 use super::client::Client;
 use super::exchange::Exchange;
 use super::forwarded;
-use crate::plan::{Plan, Route};
+use crate::plan::Route;
 use crate::policy::{Fate, HeaderEdits, Policy};
 
 /// Bytes a head grows by at most in the ordinary case: what we add of our own. More is allowed and only costs a move.
@@ -164,8 +164,10 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     if forwards_upgrade(head, bytes) {
         write_upgrade(out, &head.fields, bytes);
     }
-    forwarded::write(out, client, exchange, trusted);
-    if let Some(via) = &listener.via {
+    forwarded::write(out, client, exchange, trusted, edits.as_ref());
+    if let Some(via) = &listener.via
+        && begin_own(out, edits.as_ref(), b"via: ")
+    {
         write_via(out, &head.fields, bytes, head.version, via);
     }
     if let Some(edits) = &edits {
@@ -206,9 +208,8 @@ pub(crate) fn response_head(
             edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(field.name.of(bytes)))
         }
     });
-    if !dated {
-        // RFC 9110 section 6.6.1: a recipient with a clock adds the date that is missing.
-        out.extend_from_slice(b"date: ");
+    // RFC 9110 section 6.6.1: a recipient with a clock adds the date that is missing.
+    if !dated && begin_own(out, edits.as_ref(), b"date: ") {
         client.state.write_date(out);
         out.extend_from_slice(http1::CRLF);
     }
@@ -227,7 +228,9 @@ pub(crate) fn response_head(
     } else {
         connection(out, exchange.head.version, close);
     }
-    if let Some(via) = via {
+    if let Some(via) = via
+        && begin_own(out, edits.as_ref(), b"via: ")
+    {
         write_via(out, &response.fields, bytes, response.version, via);
     }
     if let Some(edits) = &edits {
@@ -253,16 +256,22 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, exchange: &Exchange, bytes: &[u8])
     out.extend_from_slice(http1::CRLF);
 }
 
-/// Appends the fields that the response policies of the route set or add, as to an answer of the gateway's own.
-pub(crate) fn finish_response_edits(plan: &Plan, exchange: &Exchange, out: &mut Vec<u8>) {
-    if let Some(edits) = exchange.route.and_then(|id| plan.route(id)).and_then(Edits::response) {
-        edits.append(out, exchange);
+/// Begins a field of the gateway's own, `name` with its colon and space, which policies edit like any other. False where
+/// it is to be left out.
+pub(super) fn begin_own(out: &mut Vec<u8>, edits: Option<&Edits<'_>>, name: &'static [u8]) -> bool {
+    match edits.map_or(Fate::Keep, |edits| edits.fate(name.strip_suffix(b": ").unwrap_or(name))) {
+        Fate::Keep => out.extend_from_slice(name),
+        Fate::Drop => return false,
+        Fate::Rename(to) => {
+            out.extend_from_slice(to.as_bytes());
+            out.extend_from_slice(b": ");
+        }
     }
+    true
 }
 
-/// RFC 9110 section 7.6.3: one field, what came before first.
+/// The value of Via (RFC 9110 section 7.6.3) and its line's end: one field, what came before first.
 fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version, name: &str) {
-    out.extend_from_slice(b"via: ");
     for field in fields.iter().filter(|field| field.known == Known::Via && !field.value.is_empty()) {
         out.extend_from_slice(field.value.of(bytes));
         out.extend_from_slice(b", ");
@@ -276,41 +285,45 @@ fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version
 }
 
 /// The header policies of a route in one direction.
-struct Edits<'a> {
+pub(super) struct Edits<'a> {
     route: &'a Route,
     of: fn(&Policy) -> Option<&HeaderEdits>,
+    /// Responses meet the policies in reverse.
+    is_reversed: bool,
 }
 
 impl<'a> Edits<'a> {
-    fn new(route: &'a Route, of: fn(&Policy) -> Option<&HeaderEdits>) -> Option<Self> {
-        route
-            .policies
-            .iter()
-            .any(|policy| of(policy).is_some_and(|edits| !edits.is_empty()))
-            .then_some(Self { route, of })
+    fn new(route: &'a Route, is_reversed: bool, of: fn(&Policy) -> Option<&HeaderEdits>) -> Option<Self> {
+        route.policies.iter().any(|policy| of(policy).is_some_and(|edits| !edits.is_empty())).then_some(Self {
+            route,
+            of,
+            is_reversed,
+        })
     }
 
     fn request(route: &'a Route) -> Option<Self> {
-        Self::new(route, |policy| match policy {
+        Self::new(route, false, |policy| match policy {
             Policy::Headers(headers) => Some(&headers.request),
             Policy::Rewrite(_) => None,
         })
     }
 
-    fn response(route: &'a Route) -> Option<Self> {
-        Self::new(route, |policy| match policy {
+    pub(super) fn response(route: &'a Route) -> Option<Self> {
+        Self::new(route, true, |policy| match policy {
             Policy::Headers(headers) => Some(&headers.response),
             Policy::Rewrite(_) => None,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &'a HeaderEdits> {
-        let of = self.of;
-        self.route.policies.iter().filter_map(move |policy| of(policy))
+        let (of, policies, is_reversed) = (self.of, &self.route.policies, self.is_reversed);
+        (0..policies.len())
+            .filter_map(move |at| policies.get(if is_reversed { policies.len() - 1 - at } else { at }))
+            .filter_map(of)
     }
 
-    /// What becomes of a field that came in: each policy in order, a renamed field by its new name.
-    fn fate(&self, name: &[u8]) -> Fate<'a> {
+    /// What becomes of a field that is there: each policy in order, a renamed field by its new name.
+    pub(super) fn fate(&self, name: &[u8]) -> Fate<'a> {
         let mut fate = Fate::Keep;
         for edits in self.all() {
             let current = match fate {
@@ -327,7 +340,7 @@ impl<'a> Edits<'a> {
     }
 
     /// Appends what the policies set and add; what a later one drops or renames goes its way.
-    fn append(&self, out: &mut Vec<u8>, exchange: &Exchange) {
+    pub(super) fn append(&self, out: &mut Vec<u8>, exchange: &Exchange) {
         for (at, edits) in self.all().enumerate() {
             for (name, value) in edits.appended() {
                 let mut name = name;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ringway_proto::http1::{Known, encode as http1, values};
 
 use super::client::Client;
+use super::encode::{Edits, begin_own};
 use super::exchange::Exchange;
 
 /// Whether this gateway writes the field anew, from what came and what it knows.
@@ -47,7 +48,7 @@ fn parse_address(element: &[u8]) -> Option<IpAddr> {
 }
 
 /// Appends the fields that tell the upstream about the client.
-pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool) {
+pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool, edits: Option<&Edits<'_>>) {
     let how = client.listener().forwarded;
     let peer = client.peer.ip().to_canonical();
     let before = |out: &mut Vec<u8>, known: Known| {
@@ -62,28 +63,28 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
         }
         any
     };
-    // Writing to a Vec cannot fail.
     if how.adds_x_forwarded() {
-        out.extend_from_slice(b"x-forwarded-for: ");
-        if before(out, Known::XForwardedFor) {
-            out.extend_from_slice(b", ");
+        if begin_own(out, edits, b"x-forwarded-for: ") {
+            if before(out, Known::XForwardedFor) {
+                out.extend_from_slice(b", ");
+            }
+            write_ip(out, peer);
+            out.extend_from_slice(http1::CRLF);
         }
-        write_ip(out, peer);
-        out.extend_from_slice(b"\r\nx-forwarded-proto: ");
-        if !before(out, Known::XForwardedProto) {
-            out.extend_from_slice(b"http");
+        if begin_own(out, edits, b"x-forwarded-proto: ") {
+            if !before(out, Known::XForwardedProto) {
+                out.extend_from_slice(b"http");
+            }
+            out.extend_from_slice(http1::CRLF);
         }
-        out.extend_from_slice(http1::CRLF);
-        if !exchange.host().is_empty() {
-            out.extend_from_slice(b"x-forwarded-host: ");
+        if !exchange.host().is_empty() && begin_own(out, edits, b"x-forwarded-host: ") {
             if !before(out, Known::XForwardedHost) {
                 out.extend_from_slice(exchange.host());
             }
             out.extend_from_slice(http1::CRLF);
         }
     }
-    if how.adds_forwarded() {
-        out.extend_from_slice(b"forwarded: ");
+    if how.adds_forwarded() && begin_own(out, edits, b"forwarded: ") {
         if before(out, Known::Forwarded) {
             out.extend_from_slice(b", ");
         }
@@ -120,6 +121,7 @@ fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
             }
         }
         IpAddr::V6(ip) => {
+            // Writing to a Vec cannot fail.
             let _ = write!(out, "{ip}");
         }
     }

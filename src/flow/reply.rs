@@ -6,10 +6,11 @@ use ringway_proto::http1::{EventKind, Limits, Method, RequestHead, Version, enco
 
 use super::After;
 use super::client::Client;
-use super::encode::{self, finish_response_edits};
+use super::encode::{self, Edits, begin_own};
 use super::exchange::Exchange;
 use crate::observe::Reason;
 use crate::plan::MethodSet;
+use crate::policy::Fate;
 
 /// A whole response.
 pub struct Reply<'a> {
@@ -32,21 +33,27 @@ pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) ->
         outbox.write(|out| {
             let before = out.len();
             http1::status_line(out, Version::Http11, reply.status, None);
-            out.extend_from_slice(b"date: ");
-            state.write_date(out);
-            out.extend_from_slice(http1::CRLF);
-            if let Some(content_type) = reply.content_type {
-                http1::field(out, b"content-type", content_type);
+            let edits = exchange.route.and_then(|id| state.plan.route(id)).and_then(Edits::response);
+            if begin_own(out, edits.as_ref(), b"date: ") {
+                state.write_date(out);
+                out.extend_from_slice(http1::CRLF);
             }
-            for (name, value) in reply.fields {
-                http1::field(out, name, value);
+            let content_type = reply.content_type.map(|value| (&b"content-type"[..], value));
+            for (name, value) in content_type.iter().chain(reply.fields) {
+                match edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(name)) {
+                    Fate::Keep => http1::field(out, name, value),
+                    Fate::Drop => {}
+                    Fate::Rename(to) => http1::field(out, to.as_bytes(), value),
+                }
             }
             if reply.status != 204 && reply.status != 304 {
                 out.extend_from_slice(b"content-length: ");
                 http1::decimal(out, reply.body.len() as u64);
                 out.extend_from_slice(http1::CRLF);
             }
-            finish_response_edits(&state.plan, exchange, out);
+            if let Some(edits) = &edits {
+                edits.append(out, exchange);
+            }
             encode::connection(out, exchange.head.version, close);
             out.extend_from_slice(http1::CRLF);
             if exchange.head.method != Method::Head && reply.status != 204 && reply.status != 304 {

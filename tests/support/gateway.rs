@@ -1,0 +1,185 @@
+//! The gateway as a process.
+
+use std::fmt::Write;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Child, Client, Origin, Process};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Ring,
+    Glommio,
+}
+
+impl Engine {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Ring => "ring",
+            Engine::Glommio => "glommio",
+        }
+    }
+}
+
+/// A config under construction: one listener on a free port, and, once it has an origin, one upstream with one route
+/// for every path.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    cores: String,
+    limits: String,
+    timeouts: String,
+    listener: String,
+    upstream: String,
+    route: String,
+    more: String,
+    endpoints: Vec<SocketAddr>,
+    address: String,
+}
+
+impl Config {
+    pub(crate) fn new(engine: Engine) -> Self {
+        let engine = engine.name();
+        Self {
+            // Few buffers: many gateways run at once.
+            cores: format!("data = 1\nengine = \"{engine}\"\nbuffers = 64\n"),
+            limits: String::new(),
+            timeouts: String::new(),
+            listener: String::new(),
+            upstream: String::new(),
+            route: String::new(),
+            more: String::new(),
+            endpoints: Vec::new(),
+            address: "127.0.0.1:0".to_owned(),
+        }
+    }
+
+    fn line(mut self, part: fn(&mut Self) -> &mut String, line: &str) -> Self {
+        writeln!(part(&mut self), "{line}").expect("a String takes it");
+        self
+    }
+
+    pub(crate) fn origin(self, origin: &Origin) -> Self {
+        self.endpoint(origin.address)
+    }
+
+    pub(crate) fn endpoint(mut self, endpoint: SocketAddr) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    pub(crate) fn address(self, address: impl ToString) -> Self {
+        Self { address: address.to_string(), ..self }
+    }
+
+    pub(crate) fn cores(self, line: &str) -> Self {
+        self.line(|config| &mut config.cores, line)
+    }
+
+    pub(crate) fn limits(self, line: &str) -> Self {
+        self.line(|config| &mut config.limits, line)
+    }
+
+    pub(crate) fn timeouts(self, line: &str) -> Self {
+        self.line(|config| &mut config.timeouts, line)
+    }
+
+    pub(crate) fn listener(self, line: &str) -> Self {
+        self.line(|config| &mut config.listener, line)
+    }
+
+    pub(crate) fn upstream(self, line: &str) -> Self {
+        self.line(|config| &mut config.upstream, line)
+    }
+
+    /// A key of the one route.
+    pub(crate) fn route(self, line: &str) -> Self {
+        self.line(|config| &mut config.route, line)
+    }
+
+    /// Further tables.
+    pub(crate) fn more(self, text: &str) -> Self {
+        self.line(|config| &mut config.more, text)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let Self { cores, limits, timeouts, listener, upstream, route, more, endpoints, address } = self;
+        let mut text = format!(
+            "[cores]\n{cores}\n[limits]\n{limits}\n[timeouts]\n{timeouts}\n\
+             [listener.web]\naddress = \"{address}\"\n{listener}\n"
+        );
+        if !endpoints.is_empty() {
+            let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+            let path = if route.contains("path =") { "" } else { "path = \"/{rest...}\"\n" };
+            write!(
+                text,
+                "[upstream.origin]\nendpoints = {endpoints:?}\n{upstream}\n\
+                 [[route]]\nname = \"all\"\nupstream = \"origin\"\n{path}{route}\n"
+            )
+            .expect("a String takes it");
+        }
+        text + more
+    }
+
+    /// Starts the gateway without waiting until it is ready.
+    pub(crate) fn spawn(&self) -> (Child, TempDir) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("ringway.toml");
+        fs::write(&file, self.text()).expect("the config is written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        command.arg("run").arg(&file).stdout(Stdio::piped());
+        (Child::start(&mut command), dir)
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    pub(crate) fn start(&self) -> Gateway {
+        let (mut child, dir) = self.spawn();
+        let mut ready = String::new();
+        BufReader::new(child.stdout()).read_line(&mut ready).expect("the gateway says when it is ready");
+        if ready.is_empty() {
+            panic!("the gateway does not start: {}\n{}", child.wait().errors, self.text());
+        }
+        let addresses = ready.trim_end().rsplit_once("listening on ").expect("a ready line").1;
+        let address = |listener: &str| listener.rsplit_once(' ').and_then(|(_, address)| address.parse().ok());
+        let addresses: Vec<SocketAddr> = addresses.split(", ").filter_map(address).collect();
+        Gateway { child, address: *addresses.first().expect("a listener"), addresses, ready, _dir: dir }
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) child: Child,
+    /// Where its first listener is.
+    pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The line it printed when it was ready.
+    pub(crate) ready: String,
+    _dir: TempDir,
+}
+
+impl Gateway {
+    /// A gateway in front of an origin, all else left at its default.
+    pub(crate) fn before(engine: Engine) -> (Self, Origin) {
+        let origin = Origin::listen();
+        (Config::new(engine).origin(&origin).start(), origin)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(crate) fn stop(self) -> Process {
+        self.child.signal(Signal::TERM);
+        self.child.wait()
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.child.signal(Signal::TERM);
+    }
+}
