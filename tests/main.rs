@@ -1,8 +1,7 @@
-//! Black-box tests: each starts the real binary, or a whole gateway in a simulated world.
+//! Black-box tests: each starts the real binary on both engines and talks to it over loopback, or runs a whole gateway in
+//! a simulated world.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-mod simulated;
-//! Black-box tests: each starts the real binary, on both engines, and talks to it over loopback.
-
 mod http;
+mod simulated;
 mod support;
