@@ -66,8 +66,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let mut out = io::stdout().lock();
-    let mut err = io::stderr().lock();
+    // Not locked: a core that panics must be able to say so while a command runs.
+    let mut out = io::stdout();
+    let mut err = io::stderr();
     let exit = match cli.command {
         Command::Demo(args) => demo::run(&args, &mut out, &mut err),
         Command::Run(args) => run::run(&args, &mut out, &mut err),

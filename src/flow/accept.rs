@@ -34,7 +34,7 @@ pub async fn accept(state: Rc<CoreState>, id: ListenerId, listener: Listener) {
                 if state.connections() >= state.plan.cores.connections as usize {
                     state.metrics.connection_refused();
                     state.metrics.refused(Reason::Overloaded);
-                    stream.reset();
+                    stream.reset_on_drop();
                     continue;
                 }
                 let client = Client::new(state.clone(), id, stream, peer);

@@ -27,5 +27,5 @@ pub(super) async fn serve(mut client: Client) {
             Next::Closed => break After::Gone,
         }
     };
-    linger::end(client, after).await;
+    linger::end(&client, after).await;
 }

@@ -14,14 +14,14 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Ends the connection.
-pub(super) async fn end(client: Client, after: After) {
+pub(super) async fn end(client: &Client, after: After) {
     match after {
         After::Gone => {}
-        After::Reset => client.stream.reset(),
+        After::Reset => client.stream.reset_on_drop(),
         After::KeepAlive | After::Close | After::Truncated => {
             let deadline = client.now() + client.listener().timeouts.send_idle;
             if client.drained(deadline).await && client.stream.shut_down_write().is_ok() {
-                discard(&client).await;
+                discard(client).await;
             }
         }
     }

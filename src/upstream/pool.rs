@@ -301,9 +301,9 @@ impl Connection {
         &self.stream
     }
 
-    /// The index of its upstream in the plan.
-    pub fn upstream(&self) -> usize {
-        self.slot.pool.index
+    /// Its upstream in the plan.
+    pub fn upstream(&self) -> &Upstream {
+        self.slot.pool.upstream()
     }
 
     /// The endpoint's index in the upstream.

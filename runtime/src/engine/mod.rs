@@ -378,8 +378,8 @@ impl Stream {
         each!(StreamKind, &self.0, stream => stream.shut_down_write())
     }
 
-    /// Ends the connection with a reset, so that the peer cannot take what it got for the whole.
-    pub fn reset(self) {
+    /// Makes the coming drop a reset, so that the peer cannot take what it got for the whole.
+    pub fn reset_on_drop(&self) {
         each!(StreamKind, &self.0, stream => stream.reset_on_close());
     }
 }

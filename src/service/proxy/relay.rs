@@ -80,7 +80,7 @@ pub(super) struct Relay<'a> {
     exchange: &'a mut Exchange,
     route: &'a Route,
     connection: &'a Connection,
-    timeouts: UpstreamTimeouts,
+    timeouts: &'a UpstreamTimeouts,
     deadline: Instant,
     /// What the endpoint sent and was not dealt with.
     answer_input: Input,
@@ -107,7 +107,7 @@ impl<'a> Relay<'a> {
         deadline: Instant,
     ) -> Self {
         let now = client.now();
-        let timeouts = client.state.plan.upstreams[connection.upstream()].timeout;
+        let timeouts = &connection.upstream().timeout;
         Self {
             client,
             exchange,
