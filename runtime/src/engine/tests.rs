@@ -250,7 +250,7 @@ fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
         let (incoming, peer) = listener.accept().await.unwrap();
         assert!(peer.ip().is_loopback());
         outgoing.reset_on_drop();
-            drop(outgoing);
+        drop(outgoing);
         assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 
         let outgoing = engine.connect(address).await.unwrap();

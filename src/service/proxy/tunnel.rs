@@ -1,8 +1,9 @@
 //! After 101: bytes both ways until both sides have ended.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
+use ringway_runtime::buffer::Lease;
 use ringway_runtime::engine::Stream;
 
 use crate::flow::{After, Client, Input};
@@ -13,58 +14,66 @@ use crate::upstream::Connection;
 const HIGH: usize = 64 * 1024;
 const LOW: usize = 32 * 1024;
 
+/// What one side still has to say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// It may send more.
+    Open,
+    /// It has ended; the last of it is on its way to the other side.
+    Ending,
+    /// The other side was told.
+    Ended,
+}
+
 enum Event {
-    FromClient(Option<ringway_runtime::buffer::Lease>),
-    FromUpstream(Option<ringway_runtime::buffer::Lease>),
+    FromClient(Option<Lease>),
+    FromUpstream(Option<Lease>),
     Room,
     Broken,
     Timeout,
 }
 
-/// Carries bytes until both sides ended, one broke, or nothing came for too long. `rest` came after the 101.
+/// Carries bytes until both sides ended, one broke, or nothing moved for too long. `rest` came after the 101.
 pub(super) async fn run(client: &mut Client, connection: Connection, rest: Input) -> After {
     let upstream = connection.stream();
     let early = std::mem::take(&mut client.input);
     pass(&early, upstream);
     pass(&rest, &client.stream);
+    drop((early, rest));
+    let metrics = client.state.metrics.clone();
     let idle = client.listener().timeouts.tunnel_idle;
-    let (mut client_open, mut upstream_open) = (true, true);
-    while client_open || upstream_open {
+    let (mut from_client, mut from_upstream) = (Half::Open, Half::Open);
+    loop {
+        if !tell_end(&mut from_client, upstream) || !tell_end(&mut from_upstream, &client.stream) {
+            return After::Gone;
+        }
+        if from_client == Half::Ended && from_upstream == Half::Ended {
+            return After::Gone;
+        }
         client.timer.set(client.now() + idle);
-        match next(client, upstream, client_open, upstream_open).await {
+        match poll_fn(|cx| next(cx, client, upstream, from_client, from_upstream)).await {
             Event::FromClient(Some(lease)) => {
-                client.state.metrics.client_received(lease.len() as u64);
-                client.state.metrics.upstream_sent(lease.len() as u64);
+                metrics.client_received(lease.len() as u64);
+                metrics.upstream_sent(lease.len() as u64);
                 upstream.with_outbox(|outbox| outbox.push(lease));
                 upstream.flush();
             }
             Event::FromUpstream(Some(lease)) => {
-                client.state.metrics.upstream_received(lease.len() as u64);
-                client.state.metrics.client_sent(lease.len() as u64);
+                metrics.upstream_received(lease.len() as u64);
+                metrics.client_sent(lease.len() as u64);
                 client.stream.with_outbox(|outbox| outbox.push(lease));
                 client.stream.flush();
             }
-            Event::FromClient(None) => {
-                client_open = false;
-                if upstream.drained().await.is_err() || upstream.shut_down_write().is_err() {
-                    return After::Gone;
-                }
-            }
-            Event::FromUpstream(None) => {
-                upstream_open = false;
-                if client.stream.drained().await.is_err() || client.stream.shut_down_write().is_err() {
-                    return After::Gone;
-                }
-            }
+            Event::FromClient(None) => from_client = Half::Ending,
+            Event::FromUpstream(None) => from_upstream = Half::Ending,
             Event::Room => {}
             Event::Broken => return After::Gone,
             Event::Timeout => {
-                client.state.metrics.timed_out(Timeout::Tunnel);
+                metrics.timed_out(Timeout::Tunnel);
                 return After::Gone;
             }
         }
     }
-    After::Gone
 }
 
 fn pass(bytes: &Input, to: &Stream) {
@@ -74,27 +83,35 @@ fn pass(bytes: &Input, to: &Stream) {
     }
 }
 
-async fn next(client: &Client, upstream: &Stream, client_open: bool, upstream_open: bool) -> Event {
-    let (client_full, upstream_full) = (client.stream.unsent() > HIGH, upstream.unsent() > HIGH);
-    poll_fn(|cx| {
-        if client_open
-            && !upstream_full
-            && let Poll::Ready(read) = client.stream.poll_read(cx)
-        {
-            return Poll::Ready(read.map_or(Event::Broken, Event::FromClient));
-        }
-        if upstream_open
-            && !client_full
-            && let Poll::Ready(read) = upstream.poll_read(cx)
-        {
-            return Poll::Ready(read.map_or(Event::Broken, Event::FromUpstream));
-        }
-        for (full, stream) in [(client_full, &client.stream), (upstream_full, upstream)] {
-            if full && let Poll::Ready(room) = stream.poll_unsent_at_most(cx, LOW) {
-                return Poll::Ready(room.map_or(Event::Broken, |()| Event::Room));
+/// Tells `to` that the other side has ended, once everything before is sent. False when `to` is broken.
+fn tell_end(half: &mut Half, to: &Stream) -> bool {
+    if *half == Half::Ending && to.unsent() == 0 {
+        *half = Half::Ended;
+        return to.shut_down_write().is_ok();
+    }
+    true
+}
+
+fn next(cx: &Context<'_>, client: &Client, upstream: &Stream, from_client: Half, from_upstream: Half) -> Poll<Event> {
+    let sides = [
+        (&client.stream, upstream, from_client, Event::FromClient as fn(Option<Lease>) -> Event),
+        (upstream, &client.stream, from_upstream, Event::FromUpstream),
+    ];
+    for (from, to, half, event) in sides {
+        let enough = match half {
+            Half::Open if to.unsent() <= HIGH => {
+                if let Poll::Ready(read) = from.poll_read(cx) {
+                    return Poll::Ready(read.map_or(Event::Broken, event));
+                }
+                continue;
             }
+            Half::Open => LOW,
+            Half::Ending => 0,
+            Half::Ended => continue,
+        };
+        if let Poll::Ready(room) = to.poll_unsent_at_most(cx, enough) {
+            return Poll::Ready(room.map_or(Event::Broken, |()| Event::Room));
         }
-        client.timer.poll(cx).map(|()| Event::Timeout)
-    })
-    .await
+    }
+    client.timer.poll(cx).map(|()| Event::Timeout)
 }
