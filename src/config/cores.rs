@@ -16,6 +16,7 @@ pub(super) const SECTION: Section = Section {
         key("metrics_dir", "path", Words("in memory only")),
         key("buffers", "number", Is("256")),
         key("buffer_size", "size", Is("\"64KiB\"")),
+        key("read_ahead", "size", Is("\"64KiB\"")),
         key("drain_timeout", "duration", Is("\"30s\"")),
     ],
 };
@@ -33,6 +34,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Cores {
     });
     fields.set("buffers", &mut cores.buffers, buffers);
     fields.set("buffer_size", &mut cores.buffer_size, size(4 << 10..=1 << 20));
+    fields.set("read_ahead", &mut cores.read_ahead, size(4 << 10..=16 << 20));
     fields.set("drain_timeout", &mut cores.drain_timeout, duration);
     cores
 }

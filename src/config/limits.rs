@@ -13,6 +13,9 @@ const CHUNK_LINE: Key = key("chunk_line", "size", Is("\"256B\""));
 const TRAILERS: Key = key("trailers", "size", Is("\"8KiB\""));
 const RESPONSE_HEAD: Key = key("response_head", "size", Is("\"32KiB\""));
 const RESPONSE_HEADERS: Key = key("response_headers", "number", Is("100"));
+const EXTENSIONS: Key = key("extensions", "size", Is("\"8KiB\""));
+const STREAM_BUFFER: Key = key("stream_buffer", "size", Is("\"64KiB\""));
+const LINGER: Key = key("linger", "size", Is("\"256KiB\""));
 const KEEP_ALIVE_REQUESTS: Key = key("keep_alive_requests", "number", Is("1000000"));
 
 pub(super) const SECTION: Section = Section {
@@ -25,6 +28,9 @@ pub(super) const SECTION: Section = Section {
         TRAILERS,
         RESPONSE_HEAD,
         RESPONSE_HEADERS,
+        EXTENSIONS,
+        STREAM_BUFFER,
+        LINGER,
         KEEP_ALIVE_REQUESTS,
         key("connections", "number", Is("65536")),
     ],
@@ -40,6 +46,9 @@ pub(super) const OF_LISTENER: Section = Section {
         TRAILERS,
         RESPONSE_HEAD,
         RESPONSE_HEADERS,
+        EXTENSIONS,
+        STREAM_BUFFER,
+        LINGER,
         KEEP_ALIVE_REQUESTS,
     ],
 };
@@ -55,6 +64,9 @@ pub(super) fn read(fields: &Fields<'_>, base: &Limits) -> Limits {
     fields.set("trailers", &mut limits.trailers, size(0..=1 << 20));
     fields.set("response_head", &mut limits.response_head, size(256..=1 << 20));
     fields.set("response_headers", &mut limits.response_headers, integer(1..=10_000));
+    fields.set("extensions", &mut limits.extensions, size(0..=1 << 20));
+    fields.set("stream_buffer", &mut limits.stream_buffer, size(4 << 10..=64 << 20));
+    fields.set("linger", &mut limits.linger, size(0..=64 << 20));
     fields.set("keep_alive_requests", &mut limits.keep_alive_requests, integer(1..=i64::MAX));
     limits
 }

@@ -13,6 +13,7 @@ const KEYS: &[Key] = &[
     key("tunnel_idle", "duration", Is("\"1h\"")),
     key("min_rate", "bytes a second or \"off\"", Is("\"240B/s\"")),
     key("min_rate_grace", "duration", Is("\"5s\"")),
+    key("linger", "duration", Is("\"2s\"")),
 ];
 
 pub(super) const SECTION: Section = Section { keys: KEYS };
@@ -29,5 +30,6 @@ pub(super) fn read(fields: &Fields<'_>, base: &Timeouts) -> Timeouts {
     fields.set("tunnel_idle", &mut timeouts.tunnel_idle, duration);
     fields.set("min_rate", &mut timeouts.min_rate, byte_rate_or_off);
     fields.set("min_rate_grace", &mut timeouts.min_rate_grace, duration);
+    fields.set("linger", &mut timeouts.linger, duration);
     timeouts
 }

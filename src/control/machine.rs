@@ -230,6 +230,7 @@ fn run_core(
     let config = engine::Config {
         buffers: u16::try_from(plan.cores.buffers).unwrap_or(u16::MAX),
         buffer_size: plan.cores.buffer_size as usize,
+        read_ahead: plan.cores.read_ahead as usize,
         busy_poll: match plan.cores.busy_poll {
             BusyPoll::Off => engine::BusyPoll::Off,
             BusyPoll::For(time) => engine::BusyPoll::For(time),

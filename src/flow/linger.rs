@@ -2,16 +2,9 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::After;
 use super::client::Client;
-
-/// How long a closing connection waits for the client's end. Closing with unread bytes would send a reset, which may
-/// overtake the answer.
-const LINGER: Duration = Duration::from_secs(2);
-/// Bytes read and thrown away meanwhile.
-const LINGER_BYTES: usize = 256 * 1024;
 
 /// Ends the connection.
 pub(super) async fn end(client: &Client, after: After) {
@@ -27,10 +20,10 @@ pub(super) async fn end(client: &Client, after: After) {
     }
 }
 
-/// Reads until the client's end.
+/// Reads until the client's end: closing with unread bytes would send a reset, which may overtake the answer.
 async fn discard(client: &Client) {
-    client.timer.set(client.now() + LINGER);
-    let mut left = LINGER_BYTES;
+    client.timer.set(client.now() + client.listener().timeouts.linger);
+    let mut left = client.listener().limits.linger as usize;
     loop {
         let read = poll_fn(|cx| match client.stream.poll_read(cx) {
             Poll::Ready(read) => Poll::Ready(read.ok().flatten()),

@@ -31,9 +31,9 @@ pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refu
     exchange.path = path;
     match normalized {
         Ok(Normalized::Unchanged | Normalized::Rewritten) => {}
-        Err(_) => {
+        Err(error) => {
             exchange.path.clear();
-            return Err(Reason::PathAmbiguous.into());
+            return Err(Reason::Path(error).into());
         }
     }
     let mut captures = std::mem::take(&mut exchange.captures);

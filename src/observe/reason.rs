@@ -4,6 +4,8 @@ use std::fmt;
 
 use ringway_proto::http1::{BodyError, RequestError};
 
+use crate::plan::PathError;
+
 /// Whose doing a refusal is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
@@ -41,6 +43,8 @@ macro_rules! reasons {
             Request(RequestError),
             /// The body of an HTTP/1 request is refused.
             Body(BodyError),
+            /// The path can be read in more than one way (400).
+            Path(PathError),
         }
 
         impl Reason {
@@ -50,6 +54,7 @@ macro_rules! reasons {
                     $( Reason::$variant => $code, )*
                     Reason::Request(error) => error.code(),
                     Reason::Body(error) => error.code(),
+                    Reason::Path(error) => error.code(),
                 }
             }
 
@@ -59,6 +64,7 @@ macro_rules! reasons {
                     $( Reason::$variant => $status, )*
                     Reason::Request(error) => error.status(),
                     Reason::Body(error) => error.status(),
+                    Reason::Path(_) => 400,
                 }
             }
 
@@ -66,7 +72,7 @@ macro_rules! reasons {
             pub fn side(self) -> Side {
                 match self {
                     $( Reason::$variant => Side::$side, )*
-                    Reason::Request(_) | Reason::Body(_) => Side::Client,
+                    Reason::Request(_) | Reason::Body(_) | Reason::Path(_) => Side::Client,
                 }
             }
 
@@ -74,7 +80,7 @@ macro_rules! reasons {
             pub fn all() -> impl Iterator<Item = Reason> {
                 let own: &'static [Reason] = &[$( Reason::$variant, )*];
                 let codec = RequestError::all().map(Reason::Request).chain(BodyError::all().map(Reason::Body));
-                own.iter().copied().chain(codec)
+                own.iter().copied().chain(codec).chain(PathError::all().map(Reason::Path))
             }
         }
 
@@ -85,6 +91,7 @@ macro_rules! reasons {
                     $( Reason::$variant => f.write_str($text), )*
                     Reason::Request(error) => error.fmt(f),
                     Reason::Body(error) => error.fmt(f),
+                    Reason::Path(error) => error.fmt(f),
                 }
             }
         }
@@ -96,8 +103,6 @@ reasons! {
     NoRoute = "no_route", 404, Client, "no route matches this host and path";
     /// Routes have this path, but none has this method.
     MethodNotAllowed = "method_not_allowed", 405, Client, "the method is not allowed for this path";
-    /// The path can be read in more than one way.
-    PathAmbiguous = "path_ambiguous", 400, Client, "the path can be read in more than one way";
     /// The request body is longer than the route allows.
     BodyTooLarge = "body_too_large", 413, Client, "the request body is too large";
     /// The request head did not come in time.

@@ -87,6 +87,8 @@ pub struct Cores {
     pub buffers: u32,
     /// Bytes of one receive buffer.
     pub buffer_size: u32,
+    /// Bytes one connection may receive ahead of its reader.
+    pub read_ahead: u32,
     /// Client connections one core holds at once.
     pub connections: u32,
     /// How long requests in flight may take once the gateway is told to stop.
@@ -104,6 +106,7 @@ impl Default for Cores {
             metrics_dir: None,
             buffers: 256,
             buffer_size: 64 << 10,
+            read_ahead: 64 << 10,
             connections: 65_536,
             drain_timeout: Duration::from_secs(30),
         }
@@ -169,6 +172,12 @@ pub struct Limits {
     pub response_head: u32,
     /// Header fields of an upstream's response.
     pub response_headers: u32,
+    /// Bytes by which the chunk extensions of one body may outweigh its data.
+    pub extensions: u32,
+    /// Unsent bytes of one side of an exchange past which the other side is not read.
+    pub stream_buffer: u32,
+    /// Bytes a closing connection reads and throws away while it waits for the client's end.
+    pub linger: u32,
     /// Requests on one client connection, after which it is closed.
     pub keep_alive_requests: u64,
 }
@@ -184,6 +193,9 @@ impl Default for Limits {
             trailers: 8 << 10,
             response_head: 32 << 10,
             response_headers: 100,
+            extensions: 8 << 10,
+            stream_buffer: 64 << 10,
+            linger: 256 << 10,
             keep_alive_requests: 1_000_000,
         }
     }
@@ -206,6 +218,8 @@ pub struct Timeouts {
     pub min_rate: Option<u64>,
     /// How long a body may run before `min_rate` is checked.
     pub min_rate_grace: Duration,
+    /// How long a closing connection waits for the client's end.
+    pub linger: Duration,
 }
 
 impl Default for Timeouts {
@@ -218,6 +232,7 @@ impl Default for Timeouts {
             tunnel_idle: Duration::from_hours(1),
             min_rate: Some(240),
             min_rate_grace: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
         }
     }
 }

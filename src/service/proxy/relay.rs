@@ -1,6 +1,6 @@
 //! One request and its response between a client and an endpoint: both directions at once, with backpressure.
 //!
-//! Each side is read only while the other side has less than [`HIGH`] bytes to send; a small exchange never waits for
+//! Each side is read only while the other side has less than [`stream_buffer`] bytes to send; a small exchange never waits for
 //! anything but the endpoint's answer.
 
 use std::future::poll_fn;
@@ -18,11 +18,6 @@ use crate::flow::{After, Client, Exchange, Input};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
 use crate::plan::{Route, UpstreamTimeouts};
 use crate::upstream::Connection;
-
-/// Unsent bytes of one side past which the other is not read.
-const HIGH: usize = 64 * 1024;
-/// Unsent bytes at which it is read again.
-const LOW: usize = 32 * 1024;
 
 /// How an attempt ended well.
 pub(super) enum Sent {
@@ -166,7 +161,7 @@ impl<'a> Relay<'a> {
     fn send_body(&mut self) -> Result<(), Failure> {
         let upstream = self.connection.stream();
         let chunked = self.exchange.head.framing == Framing::Chunked;
-        while self.body_goes_on() && !self.client.input.is_empty() && upstream.unsent() <= HIGH {
+        while self.body_goes_on() && !self.client.input.is_empty() && upstream.unsent() <= self.high() {
             let limits = body_limits(self.client);
             let event = match self.exchange.body.decode(self.client.input.bytes(), &limits) {
                 Ok(event) => event,
@@ -328,9 +323,10 @@ impl<'a> Relay<'a> {
         let Some(answer) = &mut self.answer else { return Ok(false) };
         let client = &mut *self.client;
         let limits = body_limits(client);
+        let high = stream_buffer(client);
         let chunked = answer.coding == Coding::Chunked;
         let mut failed = false;
-        while !answer.body.is_done() && !self.answer_input.is_empty() && client.stream.unsent() <= HIGH {
+        while !answer.body.is_done() && !self.answer_input.is_empty() && client.stream.unsent() <= high {
             let Ok(event) = answer.body.decode(self.answer_input.bytes(), &limits) else {
                 failed = true;
                 break;
@@ -429,17 +425,23 @@ impl<'a> Relay<'a> {
         !self.exchange.body.is_done() && !self.refused_body
     }
 
+    /// Unsent bytes of one side past which the other is not read.
+    fn high(&self) -> usize {
+        stream_buffer(self.client)
+    }
+
     fn client_is_full(&self) -> bool {
-        self.client.stream.unsent() > HIGH
+        self.client.stream.unsent() > self.high()
     }
 
     fn upstream_is_full(&self) -> bool {
-        self.body_goes_on() && self.upstream().unsent() > HIGH
+        self.body_goes_on() && self.upstream().unsent() > self.high()
     }
 
     async fn wait(&self) -> Event {
         let upstream = self.upstream();
         let client = &*self.client;
+        let low = self.high() / 2;
         let (client_full, upstream_full) = (self.client_is_full(), self.upstream_is_full());
         // With the body behind, a read tells that the client left; what it sends early waits in the input.
         let read_client = !upstream_full && (client.input.is_empty() || self.body_goes_on());
@@ -450,10 +452,10 @@ impl<'a> Relay<'a> {
             if read_client && let Poll::Ready(read) = client.stream.poll_read(cx) {
                 return Poll::Ready(Event::Client(read));
             }
-            if client_full && let Poll::Ready(room) = client.stream.poll_unsent_at_most(cx, LOW) {
+            if client_full && let Poll::Ready(room) = client.stream.poll_unsent_at_most(cx, low) {
                 return Poll::Ready(Event::ClientRoom(room.is_ok()));
             }
-            if upstream_full && let Poll::Ready(room) = upstream.poll_unsent_at_most(cx, LOW) {
+            if upstream_full && let Poll::Ready(room) = upstream.poll_unsent_at_most(cx, low) {
                 return Poll::Ready(Event::UpstreamRoom(room.is_ok()));
             }
             client.timer.poll(cx).map(|()| Event::Due)
@@ -547,7 +549,17 @@ impl<'a> Relay<'a> {
 /// The codec's limits for bodies of this client.
 fn body_limits(client: &Client) -> Limits {
     let limits = &client.listener().limits;
-    Limits { chunk_line: limits.chunk_line as usize, trailers: limits.trailers as usize, ..Limits::default() }
+    Limits {
+        chunk_line: limits.chunk_line as usize,
+        trailers: limits.trailers as usize,
+        extensions: limits.extensions as usize,
+        ..Limits::default()
+    }
+}
+
+/// Unsent bytes of one side of this client's exchanges past which the other side is not read.
+pub(super) fn stream_buffer(client: &Client) -> usize {
+    client.listener().limits.stream_buffer as usize
 }
 
 /// Puts body bytes into an outbox, in a chunk of their own where the receiver is sent chunks.

@@ -6,13 +6,10 @@ use std::task::{Context, Poll};
 use ringway_runtime::buffer::Lease;
 use ringway_runtime::engine::Stream;
 
+use super::relay::stream_buffer;
 use crate::flow::{After, Client, Input};
 use crate::observe::Timeout;
 use crate::upstream::Connection;
-
-/// Unsent bytes of one side past which the other is not read, and at which it is read again.
-const HIGH: usize = 64 * 1024;
-const LOW: usize = 32 * 1024;
 
 /// What one side still has to say.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,19 +90,20 @@ fn tell_end(half: &mut Half, to: &Stream) -> bool {
 }
 
 fn next(cx: &Context<'_>, client: &Client, upstream: &Stream, from_client: Half, from_upstream: Half) -> Poll<Event> {
+    let high = stream_buffer(client);
     let sides = [
         (&client.stream, upstream, from_client, Event::FromClient as fn(Option<Lease>) -> Event),
         (upstream, &client.stream, from_upstream, Event::FromUpstream),
     ];
     for (from, to, half, event) in sides {
         let enough = match half {
-            Half::Open if to.unsent() <= HIGH => {
+            Half::Open if to.unsent() <= high => {
                 if let Poll::Ready(read) = from.poll_read(cx) {
                     return Poll::Ready(read.map_or(Event::Broken, event));
                 }
                 continue;
             }
-            Half::Open => LOW,
+            Half::Open => high / 2,
             Half::Ending => 0,
             Half::Ended => continue,
         };
