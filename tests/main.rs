@@ -6,3 +6,4 @@ mod attack;
 mod http;
 mod simulated;
 mod support;
+mod systems;
