@@ -51,13 +51,18 @@ impl Client {
         self.state.engine.now()
     }
 
-    /// Waits until everything written is sent. False when the client is gone or takes nothing until `deadline`.
-    pub(super) async fn drained(&self, deadline: Instant) -> bool {
-        if self.stream.unsent() == 0 {
+    /// Waits until everything written is sent. False when the client is gone or takes too little until `deadline`.
+    pub(crate) async fn drained(&self, deadline: Instant) -> bool {
+        self.unsent_at_most(0, deadline).await
+    }
+
+    /// The same until at most `bytes` are unsent.
+    pub(super) async fn unsent_at_most(&self, bytes: usize, deadline: Instant) -> bool {
+        if self.stream.unsent() <= bytes {
             return true;
         }
         self.timer.set(deadline);
-        poll_fn(|cx| match self.stream.poll_unsent_at_most(cx, 0) {
+        poll_fn(|cx| match self.stream.poll_unsent_at_most(cx, bytes) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
             Poll::Pending => self.timer.poll(cx).map(|()| false),
         })

@@ -4,6 +4,9 @@ use super::client::Client;
 use super::decode::{Next, next};
 use super::{After, account, linger, reply, serve};
 
+/// Bytes of answers that may be unsent when the next request is looked at.
+const UNSENT: usize = 64 * 1024;
+
 /// Serves the requests of a connection in order.
 pub(super) async fn serve(mut client: Client) {
     let after = loop {
@@ -17,6 +20,11 @@ pub(super) async fn serve(mut client: Client) {
                     break after;
                 }
                 client.idle_since = client.now();
+                // A client that sends requests and takes no answers would have us keep them all.
+                let deadline = client.idle_since + client.listener().timeouts.send_idle;
+                if !client.unsent_at_most(UNSENT, deadline).await {
+                    break After::Reset;
+                }
             }
             Next::Refused(mut exchange, reason) => {
                 let after = reply::refuse(&mut client, &mut exchange, reason);

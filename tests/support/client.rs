@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::message::{Head, Message, Wire};
+use super::message::{Head, Message, Wire, came};
 
 /// One connection to the gateway.
 #[derive(Debug)]
@@ -49,12 +49,12 @@ impl Client {
 
     /// The next head, interim ones included.
     pub(crate) fn head(&mut self) -> Head {
-        self.wire.head()
+        came(self.wire.head())
     }
 
     /// The next response to a request other than HEAD.
     pub(crate) fn response(&mut self) -> Message {
-        let head = self.wire.head();
+        let head = came(self.wire.head());
         self.body_of(head)
     }
 
@@ -64,11 +64,11 @@ impl Client {
         if status < 200 || status == 204 || status == 304 {
             return Message { head, ..Message::default() };
         }
-        self.wire.body(head, true)
+        came(self.wire.body(head, true))
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        self.wire.take(count)
+        came(self.wire.take(count))
     }
 
     /// Appends what comes next to `bytes`. False when the connection has ended.

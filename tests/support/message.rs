@@ -1,6 +1,6 @@
 //! Reading of HTTP/1.1 messages that owes nothing to the gateway's own codec.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 
 /// A head as received.
@@ -103,42 +103,52 @@ impl Wire {
     /// Reads some more. False at the end.
     pub(crate) fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 * 1024];
-        let count = self.stream.read(&mut piece)?;
-        self.unread.extend_from_slice(&piece[..count]);
-        Ok(count > 0)
-    }
-
-    fn need(&mut self, what: &str) {
-        let more = self.fill().unwrap_or_else(|error| {
-            panic!("waiting for {what}: {error}; so far: {}", self.unread.escape_ascii());
-        });
-        assert!(more, "the connection ended before {what}; so far: {}", self.unread.escape_ascii());
-    }
-
-    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        while self.unread.len() < count {
-            self.need("the bytes asked for");
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(count) => {
+                    self.unread.extend_from_slice(&piece[..count]);
+                    return Ok(count > 0);
+                }
+                // A read with a deadline is not restarted after a signal.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.unread.drain(..count).collect()
     }
 
-    fn line(&mut self) -> String {
+    fn need(&mut self, what: &str) -> io::Result<()> {
+        let context = |why: &str, unread: &[u8]| format!("{why} before {what}; so far: {}", unread.escape_ascii());
+        match self.fill() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::new(ErrorKind::UnexpectedEof, context("the end", &self.unread))),
+            Err(error) => Err(io::Error::new(error.kind(), context(&error.to_string(), &self.unread))),
+        }
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        while self.unread.len() < count {
+            self.need("the bytes asked for")?;
+        }
+        Ok(self.unread.drain(..count).collect())
+    }
+
+    fn line(&mut self) -> io::Result<String> {
         loop {
             if let Some(at) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
-                let line = String::from_utf8(self.take(at + 2)).expect("a line is ASCII here");
-                return line.trim_end_matches("\r\n").to_owned();
+                let line = String::from_utf8(self.take(at + 2)?).expect("a line is ASCII here");
+                return Ok(line.trim_end_matches("\r\n").to_owned());
             }
-            self.need("a line");
+            self.need("a line")?;
         }
     }
 
-    pub(crate) fn head(&mut self) -> Head {
+    pub(crate) fn head(&mut self) -> io::Result<Head> {
         loop {
             if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
-                let raw = self.take(at + 4);
-                return Head::parse(&raw);
+                let raw = self.take(at + 4)?;
+                return Ok(Head::parse(&raw));
             }
-            self.need("a head");
+            self.need("a head")?;
         }
     }
 
@@ -154,26 +164,26 @@ impl Wire {
     }
 
     /// The data of the next chunk; nothing is the last, whose trailer section is still to come.
-    fn chunk_or_last(&mut self) -> Vec<u8> {
-        let size = usize::from_str_radix(&self.line(), 16).expect("a chunk size");
-        let data = self.take(size);
+    fn chunk_or_last(&mut self) -> io::Result<Vec<u8>> {
+        let size = usize::from_str_radix(&self.line()?, 16).expect("a chunk size");
+        let data = self.take(size)?;
         if size > 0 {
-            assert_eq!(self.take(2), b"\r\n", "a chunk ends with CRLF");
+            assert_eq!(self.take(2)?, b"\r\n", "a chunk ends with CRLF");
         }
-        data
+        Ok(data)
     }
 
     /// The data of the next chunk; nothing is the last, which has no trailers.
-    pub(crate) fn chunk(&mut self) -> Vec<u8> {
-        let data = self.chunk_or_last();
+    pub(crate) fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        let data = self.chunk_or_last()?;
         if data.is_empty() {
-            assert_eq!(self.line(), "", "the end of the body");
+            assert_eq!(self.line()?, "", "the end of the body");
         }
-        data
+        Ok(data)
     }
 
     /// The body that `head` announces; `until_close` is how it goes where it announces none.
-    pub(crate) fn body(&mut self, head: Head, until_close: bool) -> Message {
+    pub(crate) fn body(&mut self, head: Head, until_close: bool) -> io::Result<Message> {
         let chunked = head.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
         let length = head.get("content-length").map(|length| length.parse::<usize>().expect("a length"));
         assert!(!(chunked && length.is_some()), "both a length and chunked: {:?}", head.fields);
@@ -181,14 +191,14 @@ impl Wire {
         if chunked {
             message.transfer = Transfer::Chunked;
             loop {
-                let chunk = self.chunk_or_last();
+                let chunk = self.chunk_or_last()?;
                 if chunk.is_empty() {
                     break;
                 }
                 message.body.extend(chunk);
             }
             loop {
-                let line = self.line();
+                let line = self.line()?;
                 if line.is_empty() {
                     break;
                 }
@@ -197,13 +207,18 @@ impl Wire {
             }
         } else if let Some(length) = length {
             message.transfer = Transfer::Length;
-            message.body = self.take(length);
+            message.body = self.take(length)?;
         } else if until_close {
             message.transfer = Transfer::UntilClose;
             let (body, end) = self.rest();
-            end.expect("a body that ends with the connection ends in order");
+            end?;
             message.body = body;
         }
-        message
+        Ok(message)
     }
+}
+
+/// What came, or a failed test that says what was waited for.
+pub(crate) fn came<T>(result: io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
-use super::message::{Head, Message, Wire};
+use super::message::{Head, Message, Wire, came};
 
 /// A listening origin.
 #[derive(Debug)]
@@ -106,27 +106,24 @@ impl OriginConn {
 
     /// The next request head.
     pub(crate) fn head(&mut self) -> Head {
-        self.wire.head()
+        came(self.wire.head())
     }
 
     /// The next request, with its body.
     pub(crate) fn request(&mut self) -> Message {
-        let head = self.wire.head();
-        self.wire.body(head, false)
+        let head = came(self.wire.head());
+        came(self.wire.body(head, false))
     }
 
+    /// The next request, unless the connection ends before it is whole.
     fn next_request(&mut self) -> Option<Message> {
-        while self.wire.unread.is_empty() {
-            if !self.wire.fill().unwrap_or(false) {
-                return None;
-            }
-        }
-        Some(self.request())
+        let head = self.wire.head().ok()?;
+        self.wire.body(head, false).ok()
     }
 
     /// Reads one chunk and throws it away. Its size: 0 is the last, with no trailers.
     pub(crate) fn chunk(&mut self) -> usize {
-        self.wire.chunk().len()
+        came(self.wire.chunk()).len()
     }
 
     /// Throws away what was read and not asked for, and says how much it was.
@@ -135,7 +132,7 @@ impl OriginConn {
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        self.wire.take(count)
+        came(self.wire.take(count))
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
