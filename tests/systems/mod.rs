@@ -1,3 +1,4 @@
-//! The gateway as a process of a machine.
+//! The systems: the recipes of `docs/recipes` as they stand, and the gateway as a process of a machine.
 
 mod lifecycle;
+mod s01_basic;
