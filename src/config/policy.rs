@@ -149,9 +149,19 @@ pub(super) fn field_name(name: &str) -> Read<String> {
     Ok(lower)
 }
 
+/// A request has exactly one Host (RFC 9112 section 3.2), so it can only be set.
+fn one_host(key: &str, name: String) -> Read<String> {
+    if name == "host" && key != "set" {
+        return Err(Problem::new("a request has exactly one `host`; only `set` may write it"));
+    }
+    Ok(name)
+}
+
 fn edits(fields: &Fields<'_>) -> EditsSection {
     let mut seen: Vec<(String, Spanned<String>)> = Vec::new();
-    let mut named = |key: &str, name: &Spanned<String>| match field_name(&name.value) {
+    let mut named = |key: &str, name: &Spanned<String>| match field_name(&name.value)
+        .and_then(|name| one_host(key, name))
+    {
         Ok(lower) => {
             if let Some((_, first)) = seen.iter().find(|(known, _)| *known == lower).filter(|_| key != "add") {
                 let problem = format!("`{}` is edited twice; which comes first would not be clear", name.value);
@@ -180,7 +190,7 @@ fn edits(fields: &Fields<'_>) -> EditsSection {
     edits.remove = remove.iter().filter_map(|name| named("remove", name)).collect();
     for (from, item) in fields.entries("rename") {
         let to = match item.as_str() {
-            Some(to) => field_name(to),
+            Some(to) => field_name(to).and_then(|name| one_host("rename", name)),
             None => Err(Problem::new("the new name is wanted")),
         };
         match to {

@@ -8,8 +8,9 @@ use std::task::Poll;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Stream, Timer};
 
-use super::Input;
+use super::{Bound, Input, Progress};
 use crate::core::{CoreState, Presence};
+use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId};
 
 /// A client connection and all it holds between requests.
@@ -51,21 +52,32 @@ impl Client {
         self.state.engine.now()
     }
 
-    /// Waits until everything written is sent. False when the client is gone or takes too little until `deadline`.
-    pub(crate) async fn drained(&self, deadline: Instant) -> bool {
-        self.unsent_at_most(0, deadline).await
-    }
-
-    /// The same until at most `bytes` are unsent.
-    pub(super) async fn unsent_at_most(&self, bytes: usize, deadline: Instant) -> bool {
-        if self.stream.unsent() <= bytes {
-            return true;
+    /// Waits until at most `bytes` are unsent. False when the client is gone, or stalls, or takes less than the least
+    /// rate.
+    pub(super) async fn unsent_at_most(&self, bytes: usize) -> bool {
+        let timeouts = &self.listener().timeouts;
+        let mut progress = Progress::default();
+        let mut left = self.stream.unsent();
+        while left > bytes {
+            let (Bound::Idle(at) | Bound::Rate(at)) = progress.wait(self.now(), timeouts.send_idle, timeouts);
+            self.timer.set(at);
+            let room = poll_fn(|cx| match self.stream.poll_unsent_at_most(cx, bytes) {
+                Poll::Ready(result) => Poll::Ready(Some(result.is_ok())),
+                Poll::Pending => self.timer.poll(cx).map(|()| None),
+            })
+            .await;
+            let unsent = self.stream.unsent();
+            match room {
+                Some(is_open) => return is_open,
+                // Time is up, unless it took something meanwhile.
+                None if unsent < left => progress.moved((left - unsent) as u64, self.now()),
+                None => {
+                    self.state.metrics.timed_out(Timeout::Send);
+                    return false;
+                }
+            }
+            left = unsent;
         }
-        self.timer.set(deadline);
-        poll_fn(|cx| match self.stream.poll_unsent_at_most(cx, bytes) {
-            Poll::Ready(result) => Poll::Ready(result.is_ok()),
-            Poll::Pending => self.timer.poll(cx).map(|()| false),
-        })
-        .await
+        true
     }
 }

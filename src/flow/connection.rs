@@ -21,8 +21,7 @@ pub(super) async fn serve(mut client: Client) {
                 }
                 client.idle_since = client.now();
                 // A client that sends requests and takes no answers would have us keep them all.
-                let deadline = client.idle_since + client.listener().timeouts.send_idle;
-                if !client.unsent_at_most(UNSENT, deadline).await {
+                if !client.unsent_at_most(UNSENT).await {
                     break After::Reset;
                 }
             }
@@ -32,7 +31,8 @@ pub(super) async fn serve(mut client: Client) {
                 client.state.give_back(exchange);
                 break after;
             }
-            Next::Closed => break After::Gone,
+            Next::Closed => break After::Close,
+            Next::Gone => break After::Gone,
         }
     };
     linger::end(&client, after).await;

@@ -14,8 +14,10 @@ pub(super) enum Next {
     Request(Box<Exchange>),
     /// Something that is no acceptable request.
     Refused(Box<Exchange>, Reason),
-    /// The client left, idled for too long, or the core drains.
+    /// The client sends no more or idled for too long, or the core drains: what is unsent still goes out.
     Closed,
+    /// The connection broke.
+    Gone,
 }
 
 /// The codec's limits for a listener's requests.
@@ -73,7 +75,8 @@ pub(super) async fn next(client: &mut Client) -> Next {
                 client.state.metrics.client_received(lease.len() as u64);
                 client.input.add(lease);
             }
-            Event::Read(_) | Event::Drain => return Next::Closed,
+            Event::Read(Ok(None)) | Event::Drain => return Next::Closed,
+            Event::Read(Err(_)) => return Next::Gone,
             Event::Timeout => {
                 let Some(mut exchange) = exchange else {
                     client.state.metrics.timed_out(Timeout::KeepAlive);
@@ -93,8 +96,9 @@ async fn wait(client: &Client, begun: Option<&Exchange>) -> Event {
         // A client that does not take its last answer has less time than one that is merely idle.
         let unsent = client.stream.unsent();
         let deadline = match begun {
+            // From accept for the first request: its first byte buys no more time.
+            _ if client.requests == 0 => client.idle_since + timeouts.head,
             Some(exchange) => exchange.ledger.received + timeouts.head,
-            None if client.requests == 0 => client.idle_since + timeouts.head,
             None if unsent > 0 => client.idle_since + timeouts.send_idle.min(timeouts.keep_alive),
             None => client.idle_since + timeouts.keep_alive,
         };

@@ -148,8 +148,8 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         _ if field.hop_by_hop => Fate::Drop,
         _ => edit(field.name.of(bytes)),
     });
-    // HTTP/1.0 may name its host in the target alone.
-    if !has_host && !exchange.host().is_empty() && edit(b"host") == Fate::Keep {
+    // HTTP/1.0 may name its host in the target alone, or not at all: then it is empty (RFC 9112 section 3.2).
+    if !has_host && edit(b"host") == Fate::Keep {
         http1::field(out, b"host", exchange.host());
     }
     match head.framing {

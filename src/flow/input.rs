@@ -10,8 +10,9 @@ const COPY_UP_TO: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Input {
     lease: Option<Lease>,
-    /// Holds the bytes when `lease` is none.
+    /// Holds the bytes when `lease` is none, from `start` on.
     gathered: Vec<u8>,
+    start: usize,
 }
 
 impl Input {
@@ -19,7 +20,7 @@ impl Input {
     pub fn bytes(&self) -> &[u8] {
         match &self.lease {
             Some(lease) => lease,
-            None => &self.gathered,
+            None => self.gathered.get(self.start..).unwrap_or_default(),
         }
     }
 
@@ -31,11 +32,14 @@ impl Input {
     /// Appends what was received.
     pub fn add(&mut self, lease: Lease) {
         if self.is_empty() {
-            self.gathered.clear();
+            self.forget_gathered();
             self.lease = Some(lease);
             return;
         }
         self.gather();
+        // What was consumed goes before more comes, so that each byte moves at most once for each lease.
+        self.gathered.drain(..self.start);
+        self.start = 0;
         self.gathered.extend_from_slice(&lease);
     }
 
@@ -43,8 +47,15 @@ impl Input {
     pub fn gather(&mut self) {
         if let Some(lease) = self.lease.take() {
             self.gathered.clear();
+            self.start = 0;
             self.gathered.extend_from_slice(&lease);
         }
+    }
+
+    /// An idle connection holds no memory for what it once gathered.
+    fn forget_gathered(&mut self) {
+        self.gathered = Vec::new();
+        self.start = 0;
     }
 
     /// Drops the first `count` bytes.
@@ -54,11 +65,10 @@ impl Input {
             if lease.is_empty() {
                 self.lease = None;
             }
-        } else if count >= self.gathered.len() {
-            // An idle connection holds no memory for what it once gathered.
-            self.gathered = Vec::new();
+        } else if count >= self.bytes().len() {
+            self.forget_gathered();
         } else {
-            self.gathered.drain(..count);
+            self.start += count;
         }
     }
 
@@ -66,7 +76,10 @@ impl Input {
     pub fn take_front(&mut self, count: usize) -> Lease {
         let front = match &self.lease {
             Some(lease) => lease.slice(0, count),
-            None => Lease::copied(self.gathered.get(..count).unwrap_or(&self.gathered)),
+            None => {
+                let bytes = self.bytes();
+                Lease::copied(bytes.get(..count).unwrap_or(bytes))
+            }
         };
         self.consume(count);
         front

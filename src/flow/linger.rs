@@ -12,8 +12,10 @@ pub(super) async fn end(client: &Client, after: After) {
         After::Gone => {}
         After::Reset => client.stream.reset_on_drop(),
         After::KeepAlive | After::Close | After::Truncated => {
-            let deadline = client.now() + client.listener().timeouts.send_idle;
-            if client.drained(deadline).await && client.stream.shut_down_write().is_ok() {
+            if !client.unsent_at_most(0).await {
+                // What it did not take must not look like the end.
+                client.stream.reset_on_drop();
+            } else if client.stream.shut_down_write().is_ok() {
                 discard(client).await;
             }
         }

@@ -12,6 +12,7 @@ mod exchange;
 mod forwarded;
 mod input;
 mod linger;
+mod progress;
 mod reply;
 mod route;
 mod serve;
@@ -21,6 +22,7 @@ pub use account::Ledger;
 pub use client::Client;
 pub use exchange::Exchange;
 pub use input::Input;
+pub(crate) use progress::{Bound, Progress};
 pub(crate) use reply::refuse;
 pub use reply::{Reply, reply};
 

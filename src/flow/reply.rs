@@ -103,7 +103,7 @@ pub(super) fn refuse_with(
     // Nothing that follows a request that could not be read can be trusted to be one.
     if matches!(reason, Reason::Request(_) | Reason::HeadTimeout) {
         exchange.head = RequestHead { fields: std::mem::take(&mut exchange.head.fields), ..RequestHead::default() };
-    } else if matches!(reason, Reason::Body(_) | Reason::ConnectNotSupported) {
+    } else if matches!(reason, Reason::Body(_) | Reason::BodyTooLarge | Reason::ConnectNotSupported) {
         exchange.head.keep_alive = false;
     }
     let content_type = Some(&b"application/problem+json"[..]);
@@ -112,6 +112,10 @@ pub(super) fn refuse_with(
 
 /// Deals with what is there of the request body. True when it was all of it.
 fn body_is_behind(client: &mut Client, exchange: &mut Exchange) -> bool {
+    if !exchange.head.keep_alive {
+        // The connection ends anyway.
+        return exchange.body.is_done();
+    }
     loop {
         if exchange.body.is_done() {
             return true;

@@ -1,6 +1,6 @@
 //! Route: one normalization of the path, then the router.
 
-use ringway_proto::http1::{Framing, TargetForm};
+use ringway_proto::http1::{Framing, Method, TargetForm};
 
 use super::client::Client;
 use super::exchange::Exchange;
@@ -23,7 +23,11 @@ impl From<Reason> for Refusal {
 /// Finds the route and notes it in the exchange.
 pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refusal> {
     let plan = &client.state.plan;
-    if exchange.head.target.form == TargetForm::Asterisk {
+    // An absolute target without a path stands for `*` where the method is OPTIONS (RFC 9112 section 3.2.4).
+    let target = &exchange.head.target;
+    let is_asterisk = target.form == TargetForm::Asterisk
+        || (target.form == TargetForm::Absolute && target.path.is_empty() && exchange.head.method == Method::Options);
+    if is_asterisk {
         return Err(Reason::NoRoute.into());
     }
     let mut path = std::mem::take(&mut exchange.path);

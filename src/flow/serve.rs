@@ -25,7 +25,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
         if let Policy::Rewrite(rewrite) = policy {
             rewrite_target(
                 exchange,
-                |exchange, out| rewrite.path(exchange.path(), exchange, out),
+                |exchange, path, out| rewrite.path(path, exchange, out),
                 |exchange, out| rewrite.query(exchange, out),
             );
         }
@@ -52,18 +52,19 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
 /// Builds the new target in the exchange's scratch; parts that stay are taken from the target before.
 fn rewrite_target(
     exchange: &mut Exchange,
-    path: impl FnOnce(&Exchange, &mut Vec<u8>) -> bool,
+    path: impl FnOnce(&Exchange, &[u8], &mut Vec<u8>) -> bool,
     query: impl FnOnce(&Exchange, &mut Vec<u8>) -> bool,
 ) {
     let mut target = std::mem::take(&mut exchange.scratch);
     target.clear();
     let before = exchange.rewritten.iter().position(|&byte| byte == b'?');
-    if !path(exchange, &mut target) {
-        match (exchange.rewritten.is_empty(), before) {
-            (true, _) => target.extend_from_slice(exchange.path()),
-            (false, Some(at)) => target.extend_from_slice(exchange.rewritten.get(..at).unwrap_or_default()),
-            (false, None) => target.extend_from_slice(&exchange.rewritten),
-        }
+    let old = match (exchange.rewritten.is_empty(), before) {
+        (true, _) => exchange.path(),
+        (false, Some(at)) => exchange.rewritten.get(..at).unwrap_or_default(),
+        (false, None) => &exchange.rewritten,
+    };
+    if !path(exchange, old, &mut target) {
+        target.extend_from_slice(old);
     }
     let end = target.len();
     target.push(b'?');

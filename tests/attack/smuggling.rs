@@ -9,6 +9,7 @@ on_both_engines!(
     what_follows_a_refused_request_is_never_a_request,
     nothing_can_be_smuggled_behind_a_length,
     nothing_can_be_smuggled_behind_a_chunked_body,
+    nothing_can_be_smuggled_in_a_chunk_over_the_limit,
 );
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -206,4 +207,23 @@ fn nothing_can_be_smuggled_behind_a_chunked_body(engine: Engine) {
     assert_eq!(client.response().text(), "1");
     client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(upstream.request().head.line, "GET /2 HTTP/1.1");
+}
+
+/// The decoder must never see a byte twice: a chunk that is refused in its middle, decoded again from its start, would
+/// have its own data taken for chunk framing, and what stands there for a request.
+fn nothing_can_be_smuggled_in_a_chunk_over_the_limit(engine: Engine) {
+    let origin = Origin::listen();
+    let gateway = Config::new(engine).origin(&origin).limits("body = \"1KiB\"").start();
+    for missing in [1usize, 16, 500, 2000] {
+        let mut data = "x".repeat(missing);
+        data.push_str("\r\n0\r\n\r\n");
+        data.push_str(SMUGGLED);
+        data.push_str(&"y".repeat(4096 - missing - data.len()));
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n{data}"));
+        let answer = client.response();
+        assert_eq!((answer.status(), answer.code().as_str()), (413, "body_too_large"));
+        assert_eq!(answer.head.get("connection"), Some("close"));
+        client.expect_end();
+    }
 }

@@ -73,6 +73,14 @@ impl Peer {
         Ok(self.ahead.drain(..count).collect())
     }
 
+    /// What comes next, at least a byte.
+    pub(super) async fn some(&mut self) -> io::Result<Vec<u8>> {
+        if self.ahead.is_empty() {
+            self.more().await?;
+        }
+        Ok(std::mem::take(&mut self.ahead))
+    }
+
     /// Asks for a body of `length` bytes.
     pub(super) async fn get(&mut self, length: usize) -> io::Result<Answer> {
         self.send(format!("GET /{length} HTTP/1.1\r\nHost: world\r\n\r\n").as_bytes()).await?;

@@ -4,6 +4,7 @@
 
 mod http;
 mod rough;
+mod slow;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -48,11 +49,16 @@ impl Gateway {
         this
     }
 
-    /// Drains every core and returns how each ended.
-    fn drain(self, world: &World) -> Vec<Ended> {
+    /// Tells every core to drain.
+    fn raise(&self) {
         for drain in &self.drains {
             drain.raise();
         }
+    }
+
+    /// Drains every core and returns how each ended.
+    fn drain(self, world: &World) -> Vec<Ended> {
+        self.raise();
         world.run_until(|| self.ended.borrow().len() == self.drains.len()).unwrap();
         self.ended.take()
     }

@@ -1,6 +1,5 @@
 //! `upstream = "NAME"`: the request goes to an endpoint and its response comes back, both streamed.
 
-mod progress;
 mod relay;
 mod tunnel;
 
@@ -45,7 +44,9 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
             }
             Err(failure) => {
                 drop(connection);
-                client.state.metrics.upstream_failed(pool.index(), failure.kind);
+                if let Some(kind) = failure.kind {
+                    client.state.metrics.upstream_failed(pool.index(), kind);
+                }
                 if failure.started {
                     return failure.after;
                 }

@@ -12,9 +12,8 @@ use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
 
-use super::progress::{Bound, Progress};
 use crate::flow::encode::{self, Coding};
-use crate::flow::{After, Client, Exchange, Input};
+use crate::flow::{After, Bound, Client, Exchange, Input, Progress};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
 use crate::plan::{Route, UpstreamTimeouts};
 use crate::upstream::Connection;
@@ -30,7 +29,8 @@ pub(super) enum Sent {
 /// How an attempt failed.
 pub(super) struct Failure {
     pub(super) reason: Reason,
-    pub(super) kind: UpstreamFailure,
+    /// What the endpoint did wrong; nothing when it was the client.
+    pub(super) kind: Option<UpstreamFailure>,
     /// The connection ended before the first byte of a response.
     pub(super) is_reset: bool,
     /// A part of the response went to the client already, or the client is gone: no other answer is possible.
@@ -86,8 +86,9 @@ pub(super) struct Relay<'a> {
     upstream_moved: Instant,
     client_reads: Progress,
     client_takes: Progress,
-    /// What the client had still to take when it was last looked at.
-    untaken: usize,
+    /// Bytes written to the client, and those of them that the kernel had taken when it was last looked at.
+    written: u64,
+    taken: u64,
     continued: bool,
     /// The endpoint takes no more of the request body.
     refused_body: bool,
@@ -103,6 +104,7 @@ impl<'a> Relay<'a> {
     ) -> Self {
         let now = client.now();
         let timeouts = &connection.upstream().timeout;
+        let unsent = client.stream.unsent() as u64;
         Self {
             client,
             exchange,
@@ -117,7 +119,9 @@ impl<'a> Relay<'a> {
             upstream_moved: now,
             client_reads: Progress::default(),
             client_takes: Progress::default(),
-            untaken: 0,
+            // What is left of earlier answers counts as written.
+            written: unsent,
+            taken: 0,
             continued: false,
             refused_body: false,
         }
@@ -152,6 +156,8 @@ impl<'a> Relay<'a> {
                 Event::ClientRoom(false) => return Err(self.client_gone()),
                 // The endpoint's answer, if there is one, tells more than the failed write.
                 Event::UpstreamRoom(false) => self.refused_body = true,
+                // What moved meanwhile moves the deadline.
+                Event::Due if self.next_deadline().0 > self.client.now() => {}
                 Event::Due => return Err(self.timed_out(due)),
             }
         }
@@ -161,17 +167,19 @@ impl<'a> Relay<'a> {
     fn send_body(&mut self) -> Result<(), Failure> {
         let upstream = self.connection.stream();
         let chunked = self.exchange.head.framing == Framing::Chunked;
-        while self.body_goes_on() && !self.client.input.is_empty() && upstream.unsent() <= self.high() {
-            let limits = body_limits(self.client);
+        let limits = body_limits(self.client);
+        while self.body_goes_on() && !self.client.input.is_empty() && has_room(upstream, self.high()) {
             let event = match self.exchange.body.decode(self.client.input.bytes(), &limits) {
                 Ok(event) => event,
-                Err(error) => return Err(self.bad_body(Reason::Body(error))),
+                Err(error) => return Err(self.client_fault(Reason::Body(error))),
             };
             match event.kind {
                 EventKind::Data(span) => {
                     self.body_bytes += span.len() as u64;
                     if self.body_bytes > self.exchange.body_limit {
-                        return Err(self.bad_body(Reason::BodyTooLarge));
+                        // The decoder is past these bytes: they must never be decoded again.
+                        self.client.input.consume(event.consumed);
+                        return Err(self.client_fault(Reason::BodyTooLarge));
                     }
                     let input = &self.client.input;
                     upstream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
@@ -214,7 +222,7 @@ impl<'a> Relay<'a> {
         {
             // The route accepted and the endpoint is reached: the client may send its body.
             self.continued = true;
-            self.client.stream.with_outbox(|outbox| {
+            write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| {
                     http1::encode::status_line(out, Version::Http11, 100, None);
                     out.extend_from_slice(http1::encode::CRLF);
@@ -268,7 +276,7 @@ impl<'a> Relay<'a> {
         // A client of HTTP/1.0 knows no interim responses (RFC 9110 section 15.2), and 100 was ours to send.
         if exchange.head.version == Version::Http11 && exchange.response.status != 100 {
             let bytes = self.answer_input.bytes();
-            self.client.stream.with_outbox(|outbox| {
+            write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| encode::interim_head(out, exchange, bytes));
             });
             self.client.stream.flush();
@@ -309,10 +317,8 @@ impl<'a> Relay<'a> {
     fn write_head(&mut self, coding: Coding, close: bool) {
         let (client, exchange, route) = (&*self.client, &*self.exchange, self.route);
         let bytes = self.answer_input.bytes();
-        client.stream.with_outbox(|outbox| {
-            let before = outbox.len();
+        write_client(client, &mut self.written, |outbox| {
             outbox.write(|out| encode::response_head(out, client, exchange, route, bytes, coding, close));
-            client.state.metrics.client_sent((outbox.len() - before) as u64);
         });
         self.exchange.ledger.status = self.exchange.response.status;
         self.answer_input.consume(self.exchange.response.len);
@@ -326,7 +332,8 @@ impl<'a> Relay<'a> {
         let high = stream_buffer(client);
         let chunked = answer.coding == Coding::Chunked;
         let mut failed = false;
-        while !answer.body.is_done() && !self.answer_input.is_empty() && client.stream.unsent() <= high {
+        let written = &mut self.written;
+        while !answer.body.is_done() && !self.answer_input.is_empty() && has_room(&client.stream, high) {
             let Ok(event) = answer.body.decode(self.answer_input.bytes(), &limits) else {
                 failed = true;
                 break;
@@ -334,12 +341,11 @@ impl<'a> Relay<'a> {
             match event.kind {
                 EventKind::Data(span) => {
                     let input = &self.answer_input;
-                    client.stream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
-                    client.state.metrics.client_sent(span.len() as u64);
+                    write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
                 }
                 EventKind::Trailers(trailers) if chunked => {
                     let bytes = self.answer_input.bytes();
-                    client.stream.with_outbox(|outbox| {
+                    write_client(client, written, |outbox| {
                         outbox.write(|out| {
                             out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
                             for (name, value) in trailers.iter(bytes) {
@@ -350,7 +356,7 @@ impl<'a> Relay<'a> {
                     });
                 }
                 EventKind::End if chunked => {
-                    client.stream.with_outbox(|outbox| {
+                    write_client(client, written, |outbox| {
                         outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
                     });
                 }
@@ -405,11 +411,11 @@ impl<'a> Relay<'a> {
             self.client_reads.pause(now);
         }
         if client_full {
-            let unsent = self.client.stream.unsent();
-            if unsent < self.untaken {
-                self.client_takes.moved((self.untaken - unsent) as u64, now);
+            let taken = self.written.saturating_sub(self.client.stream.unsent() as u64);
+            if taken > self.taken {
+                self.client_takes.moved(taken - self.taken, now);
+                self.taken = taken;
             }
-            self.untaken = unsent;
             match self.client_takes.wait(now, timeouts.send_idle, timeouts) {
                 Bound::Idle(at) => sooner(at, Due::ClientSend),
                 Bound::Rate(at) => sooner(at, Due::ClientSendRate),
@@ -495,14 +501,14 @@ impl<'a> Relay<'a> {
         }
         answer.reusable = false;
         if answer.coding == Coding::Chunked {
-            self.client.stream.with_outbox(|outbox| {
+            write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
             });
         }
         Ok(())
     }
 
-    fn upstream_broke(&mut self) -> Failure {
+    fn upstream_broke(&self) -> Failure {
         if self.answer.is_some() {
             return self.failed(Reason::UpstreamReset, UpstreamFailure::Truncated);
         }
@@ -510,24 +516,25 @@ impl<'a> Relay<'a> {
         Failure { is_reset, ..self.failed(Reason::UpstreamReset, UpstreamFailure::Reset) }
     }
 
-    fn bad_body(&mut self, reason: Reason) -> Failure {
-        self.failed(reason, UpstreamFailure::Reset)
+    /// A failure that is no fault of the endpoint's.
+    fn client_fault(&self, reason: Reason) -> Failure {
+        Failure { kind: None, ..self.failed(reason, UpstreamFailure::Reset) }
     }
 
-    fn client_gone(&mut self) -> Failure {
-        Failure { started: true, after: After::Gone, ..self.failed(Reason::Internal, UpstreamFailure::Reset) }
+    fn client_gone(&self) -> Failure {
+        Failure { started: true, after: After::Gone, ..self.client_fault(Reason::Internal) }
     }
 
-    fn failed(&mut self, reason: Reason, kind: UpstreamFailure) -> Failure {
+    fn failed(&self, reason: Reason, kind: UpstreamFailure) -> Failure {
         let after = match &self.answer {
             // A body that ends with the connection looks whole unless the connection ends in a reset.
             Some(answer) if answer.until_close => After::Reset,
             _ => After::Truncated,
         };
-        Failure { reason, kind, is_reset: false, started: self.answer.is_some(), after }
+        Failure { reason, kind: Some(kind), is_reset: false, started: self.answer.is_some(), after }
     }
 
-    fn timed_out(&mut self, due: Due) -> Failure {
+    fn timed_out(&self, due: Due) -> Failure {
         let (timeout, reason) = match due {
             Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
             Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
@@ -540,10 +547,30 @@ impl<'a> Relay<'a> {
         let failure = self.failed(reason, UpstreamFailure::Timeout);
         match due {
             // It takes nothing, so nothing more can be said to it.
-            Due::ClientSend | Due::ClientSendRate => Failure { after: After::Reset, ..failure },
-            _ => failure,
+            Due::ClientSend | Due::ClientSendRate => Failure { kind: None, after: After::Reset, ..failure },
+            Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
+            Due::Total | Due::FirstByte | Due::UpstreamIdle => failure,
         }
     }
+}
+
+/// Whether less than `high` bytes are unsent, if need be after sending.
+fn has_room(stream: &Stream, high: usize) -> bool {
+    stream.unsent() <= high || {
+        stream.flush();
+        stream.unsent() <= high
+    }
+}
+
+/// Lets `write` append to what goes to the client, and counts it.
+fn write_client(client: &Client, written: &mut u64, write: impl FnOnce(&mut Outbox)) {
+    client.stream.with_outbox(|outbox| {
+        let before = outbox.len();
+        write(outbox);
+        let bytes = (outbox.len() - before) as u64;
+        *written += bytes;
+        client.state.metrics.client_sent(bytes);
+    });
 }
 
 /// The codec's limits for bodies of this client.

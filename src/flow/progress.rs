@@ -8,7 +8,7 @@ use crate::plan::Timeouts;
 
 /// Watches one direction of a client's connection: waiting is counted only while the client is what is waited for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bytes: u64,
     waited: Duration,
     /// When the current wait began.
@@ -17,27 +17,27 @@ pub(super) struct Progress {
 
 /// Which bound comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     Idle(Instant),
     Rate(Instant),
 }
 
 impl Progress {
     /// Bytes moved: what is waited for next is counted anew.
-    pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
+    pub(crate) fn moved(&mut self, bytes: u64, now: Instant) {
         self.bytes += bytes;
         self.pause(now);
     }
 
     /// The client is not what is waited for.
-    pub(super) fn pause(&mut self, now: Instant) {
+    pub(crate) fn pause(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             self.waited += now.since(since);
         }
     }
 
     /// The client is waited for from now on, or still. Returns by when something must come.
-    pub(super) fn wait(&mut self, now: Instant, idle: Duration, timeouts: &Timeouts) -> Bound {
+    pub(crate) fn wait(&mut self, now: Instant, idle: Duration, timeouts: &Timeouts) -> Bound {
         let since = *self.since.get_or_insert(now);
         let idle = since + idle;
         let Some(rate) = timeouts.min_rate.filter(|&rate| rate > 0) else { return Bound::Idle(idle) };
