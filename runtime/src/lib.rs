@@ -8,3 +8,5 @@ pub mod engine;
 pub mod floor;
 pub mod histogram;
 pub mod net;
+#[cfg(feature = "testing")]
+pub mod testing;

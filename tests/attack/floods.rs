@@ -63,7 +63,7 @@ fn large_answer(gateway: &Gateway, origin: &Origin, buffer: usize) -> (Client, s
     let mut upstream = origin.accept();
     upstream.request();
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-    let writer = std::thread::spawn(move || while upstream.try_send(&[0; 64 * 1024]) {});
+    let writer = std::thread::spawn(move || while upstream.try_send(&vec![0; 64 * 1024]) {});
     client.head();
     (client, writer)
 }
@@ -97,16 +97,30 @@ fn a_slow_reader_below_the_least_rate_is_reset(engine: Engine) {
 fn a_slow_reader_of_a_tunnel_is_ended(engine: Engine) {
     let origin = Origin::listen();
     let gateway = Config::new(engine).origin(&origin).timeouts("tunnel_idle = \"500ms\"").start();
-    let mut client = Client::connect_with_small_buffer(gateway.address, 4096);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-    let mut upstream = origin.accept();
-    upstream.head();
-    upstream.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-    // Until the client's side is full; then the origin ends, and what is left can never be delivered.
-    upstream.stream().set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    while upstream.try_send(&[0; 64 * 1024]) {}
+    let open = || {
+        let mut client = Client::connect_with_small_buffer(gateway.address, 4096);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        let mut upstream = origin.accept();
+        upstream.head();
+        upstream.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        (client, upstream)
+    };
+    let (_client, mut upstream) = open();
+    let most = upstream.send_until_stuck(64 << 20);
     upstream.expect_end();
-    assert!(client.rest_or_reset().0.len() < 40 << 20);
+    // The origin's end comes while any amount is still to be sent: none, some of it here, or more than is let in.
+    let steps: Vec<usize> = (1..).map(|step| step * 48 * 1024).take_while(|&bytes| bytes < most).collect();
+    for steps in steps.chunks(16) {
+        let mut tunnels: Vec<_> = steps.iter().map(|_| open()).collect();
+        for ((_, upstream), bytes) in tunnels.iter_mut().zip(steps) {
+            if upstream.try_send(&vec![0; *bytes]) {
+                upstream.finish();
+            }
+        }
+        for (_, upstream) in &mut tunnels {
+            upstream.expect_end();
+        }
+    }
 }
 
 fn pipelined_requests_whose_answers_nobody_reads_stop_being_read(engine: Engine) {

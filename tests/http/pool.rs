@@ -139,7 +139,7 @@ fn a_full_line_is_503_at_once(engine: Engine) {
     // One of the two waits, whichever came first; the other is turned away.
     for mut client in [ask(&gateway), ask(&gateway)] {
         let send = send.clone();
-        thread::spawn(move || send.send(client.response()));
+        thread::spawn(move || send.send(client.response()).unwrap());
     }
     let turned_away = answers.recv_timeout(PATIENCE).unwrap();
     assert_eq!((turned_away.status(), turned_away.code().as_str()), (503, "pool_exhausted"));
@@ -294,7 +294,7 @@ fn no_more_idle_connections_are_kept_than_allowed(engine: Engine) {
     let (send, answers) = mpsc::channel();
     for mut client in std::mem::replace(&mut clients, [gateway.connect(), gateway.connect()]) {
         let send = send.clone();
-        thread::spawn(move || send.send(client.response()));
+        thread::spawn(move || send.send(client.response()).unwrap());
     }
     answers.recv_timeout(PATIENCE).unwrap();
     upstreams[1].answer("ok");

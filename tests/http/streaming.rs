@@ -1,9 +1,8 @@
 //! Large bodies stream: the pace is that of the slower side, and memory does not grow with the body.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use crate::support::{Client, Config, Engine, Gateway, Origin, on_both_engines};
 
@@ -40,24 +39,6 @@ fn write_all_of(mut to: TcpStream, count: usize) -> thread::JoinHandle<()> {
             to.write_all(&piece).expect("the body goes on");
         }
     })
-}
-
-/// Writes until nothing goes for a while, and says how much went.
-fn write_until_stuck(mut to: &TcpStream, most: usize) -> usize {
-    let piece = vec![0x5a; 64 * 1024];
-    to.set_write_timeout(Some(Duration::from_millis(400))).expect("a deadline");
-    let mut sent = 0;
-    while sent < most {
-        match to.write(&piece[..piece.len().min(most - sent)]) {
-            Ok(count) => sent += count,
-            Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-                break;
-            }
-        }
-    }
-    to.set_write_timeout(Some(crate::support::PATIENCE)).expect("a deadline");
-    sent
 }
 
 fn expect_little_memory(gateway: &Gateway) {
@@ -121,7 +102,7 @@ fn a_reader_that_pauses_holds_back_the_origin(engine: Engine) {
     let mut upstream = origin.accept();
     upstream.request();
     upstream.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
-    let sent = write_until_stuck(upstream.stream(), LARGE);
+    let sent = upstream.send_until_stuck(LARGE);
     assert!(sent < IN_FLIGHT, "{sent} bytes went in though nobody read");
     expect_little_memory(&gateway);
     let writer = write_all_of(upstream.stream().try_clone().unwrap(), 4 << 20);
@@ -139,7 +120,7 @@ fn an_origin_that_pauses_holds_back_the_client(engine: Engine) {
     client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n"));
     let mut upstream = origin.accept();
     upstream.head();
-    let sent = write_until_stuck(client.stream(), LARGE);
+    let sent = client.send_until_stuck(LARGE);
     assert!(sent < IN_FLIGHT, "{sent} bytes went in though nobody read");
     expect_little_memory(&gateway);
     let writer = write_all_of(client.stream().try_clone().unwrap(), 4 << 20);

@@ -106,9 +106,9 @@ fn a_client_that_leaves_ends_the_exchange_with_the_origin(engine: Engine) {
         let mut upstream = origin.accept();
         upstream.request();
         if reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         upstream.expect_end();
     }

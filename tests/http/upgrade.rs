@@ -9,6 +9,7 @@ on_both_engines!(
     each_side_may_end_before_the_other,
     a_broken_side_breaks_the_other,
     a_large_tunnel_flows_with_backpressure,
+    an_end_on_one_side_holds_up_nothing_on_the_other,
     a_refused_upgrade_stays_http,
     h2c_is_not_passed_on,
     a_tunnel_that_idles_is_ended,
@@ -112,6 +113,28 @@ fn a_large_tunnel_flows_with_backpressure(engine: Engine) {
     upstream.expect_end();
     let resident = gateway.child.resident();
     assert!(resident < 64 << 20, "{resident} bytes for a tunnel");
+}
+
+fn an_end_on_one_side_holds_up_nothing_on_the_other(engine: Engine) {
+    let (gateway, origin) = Gateway::before(engine);
+    let (mut client, upstream) = tunnel(&gateway, &origin);
+    // An origin that echoes takes only as fast as its echo is taken.
+    let mut echo = upstream.stream().try_clone().unwrap();
+    let echoing = std::thread::spawn(move || {
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            let count = std::io::Read::read(&mut echo, &mut piece).unwrap();
+            if count == 0 {
+                return echo.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            std::io::Write::write_all(&mut echo, &piece[..count]).unwrap();
+        }
+    });
+    // All that goes in without an answer being taken, then the end, and only then the answers.
+    let sent = client.send_until_stuck(64 << 20);
+    client.finish();
+    assert_eq!(client.rest().len(), sent);
+    echoing.join().unwrap();
 }
 
 fn a_refused_upgrade_stays_http(engine: Engine) {

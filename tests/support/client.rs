@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::message::{Head, Message, Wire, came};
+use super::message::{Head, Message, Wire, came, write_until_stuck};
 
 /// One connection to the gateway.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.wire.stream.write_all(bytes.as_ref()).expect("the gateway takes the bytes");
         self
+    }
+
+    /// Sends until nothing more goes for a while, and says how many bytes went.
+    pub(crate) fn send_until_stuck(&mut self, most: usize) -> usize {
+        write_until_stuck(&self.wire.stream, most)
     }
 
     /// Sends what the gateway may refuse to take.

@@ -72,7 +72,7 @@ impl Config {
         self
     }
 
-    pub(crate) fn address(self, address: impl ToString) -> Self {
+    pub(crate) fn address(self, address: impl std::fmt::Display) -> Self {
         Self { address: address.to_string(), ..self }
     }
 
@@ -140,9 +140,7 @@ impl Config {
         let (mut child, dir) = self.spawn();
         let mut ready = String::new();
         BufReader::new(child.stdout()).read_line(&mut ready).expect("the gateway says when it is ready");
-        if ready.is_empty() {
-            panic!("the gateway does not start: {}\n{}", child.wait().errors, self.text());
-        }
+        assert!(!ready.is_empty(), "the gateway does not start: {}\n{}", child.wait().errors, self.text());
         let addresses = ready.trim_end().rsplit_once("listening on ").expect("a ready line").1;
         let address = |listener: &str| listener.rsplit_once(' ').and_then(|(_, address)| address.parse().ok());
         let addresses: Vec<SocketAddr> = addresses.split(", ").filter_map(address).collect();

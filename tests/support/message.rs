@@ -1,7 +1,8 @@
 //! Reading of HTTP/1.1 messages that owes nothing to the gateway's own codec.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// A head as received.
 #[derive(Clone, Debug, Default)]
@@ -216,6 +217,22 @@ impl Wire {
         }
         Ok(message)
     }
+}
+
+/// Writes until nothing goes for a while, or the connection ends, and says how much went.
+pub(crate) fn write_until_stuck(mut to: &TcpStream, most: usize) -> usize {
+    let piece = vec![0x5a; 64 * 1024];
+    to.set_write_timeout(Some(Duration::from_millis(400))).expect("a deadline");
+    let mut sent = 0;
+    while sent < most {
+        match to.write(&piece[..piece.len().min(most - sent)]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    to.set_write_timeout(Some(super::PATIENCE)).expect("a deadline");
+    sent
 }
 
 /// What came, or a failed test that says what was waited for.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
-use super::message::{Head, Message, Wire, came};
+use super::message::{Head, Message, Wire, came, write_until_stuck};
 
 /// A listening origin.
 #[derive(Debug)]
@@ -145,6 +145,11 @@ impl OriginConn {
         let more = self.wire.fill().unwrap_or(false);
         bytes.append(&mut self.wire.unread);
         more
+    }
+
+    /// Sends until nothing more goes for a while, and says how many bytes went.
+    pub(crate) fn send_until_stuck(&mut self, most: usize) -> usize {
+        write_until_stuck(&self.wire.stream, most)
     }
 
     /// Sends what the gateway may refuse to take.

@@ -1,0 +1,5 @@
+//! What tests need of the machine. No product is built with it.
+
+mod alloc;
+
+pub use alloc::{Counting, allocations};

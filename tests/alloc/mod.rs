@@ -1,0 +1,161 @@
+//! The hot path allocates nothing: counted by the allocator of this test binary, on the thread of the core alone.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use ringway::core::DrainSignal;
+use ringway::observe::Metrics;
+use ringway::plan::{Captures, ListenerId, NoHeaders, Plan, Query};
+use ringway_runtime::engine::{self, Engine, EngineKind};
+use ringway_runtime::testing::{Counting, allocations};
+
+use crate::support::{Client, Origin, PATIENCE};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn plan(text: &str) -> Plan {
+    let mut no_names = |name: &str, _| Err(format!("{name} is no address"));
+    match ringway::config::compile("test.toml", text, 1, &mut no_names) {
+        Ok((plan, _)) => plan,
+        Err(report) => panic!("{report}"),
+    }
+}
+
+/// A core in a thread of this process.
+struct Core {
+    address: std::net::SocketAddr,
+    drain: Arc<DrainSignal>,
+    /// Asks for the count of the core's thread, and gets it.
+    ask: SyncSender<()>,
+    count: Receiver<u64>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Core {
+    fn start(config: &str) -> Self {
+        let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"127.0.0.1:0\"\n{config}")));
+        let drain = Arc::new(DrainSignal::default());
+        // With room for what is sent, so that sending allocates nothing.
+        let ((ask, asked), (tell, count), (here, at)) = (sync_channel(1), sync_channel(1), sync_channel(1));
+        let raised = drain.clone();
+        let thread = thread::spawn(move || {
+            engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
+                let listener = engine.listen(plan.listeners[0].addresses[0]).unwrap();
+                here.send(listener.local_address().unwrap()).unwrap();
+                engine.spawn(meter(engine.clone(), asked, tell));
+                let metrics = Metrics::in_memory(&["all"], &["origin"]).unwrap();
+                ringway::core::run(engine, plan, metrics, vec![(ListenerId(0), listener)], raised).await;
+            })
+            .unwrap();
+        });
+        Self { address: at.recv_timeout(PATIENCE).unwrap(), drain, ask, count, thread }
+    }
+
+    fn allocations(&self) -> u64 {
+        self.ask.send(()).unwrap();
+        self.count.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn end(self) {
+        self.drain.raise();
+        self.thread.join().unwrap();
+    }
+}
+
+/// Tells how often this thread has allocated whenever it is asked.
+async fn meter(engine: Engine, asked: Receiver<()>, tell: SyncSender<u64>) {
+    loop {
+        if asked.try_recv().is_ok() && tell.send(allocations()).is_err() {
+            return;
+        }
+        engine.sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What `rounds` rounds of `round` made the core's thread allocate, after as many to warm up.
+fn allocated_by(core: &Core, rounds: usize, mut round: impl FnMut()) -> u64 {
+    (0..rounds).for_each(|_| round());
+    let before = core.allocations();
+    (0..rounds).for_each(|_| round());
+    core.allocations() - before
+}
+
+const ROUNDS: usize = 3000;
+
+fn proxied(route: &str, answer: &'static [u8]) -> (Core, Client) {
+    let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(answer));
+    let core = Core::start(&format!(
+        "[upstream.origin]\nendpoints = [\"{}\"]\n[[route]]\nname = \"all\"\nupstream = \"origin\"\n{route}\n",
+        origin.address
+    ));
+    let client = Client::connect(core.address);
+    (core, client)
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn plain_proxying_allocates_nothing_per_request() {
+    let (core, mut client) = proxied("path = \"/users/{id}\"", ANSWER);
+    let allocated = allocated_by(&core, ROUNDS, || {
+        client.send("GET /users/7?x=1 HTTP/1.1\r\nHost: example.com\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n");
+        assert_eq!(client.response().text(), "hello");
+    });
+    assert_eq!(allocated, 0, "in {ROUNDS} requests");
+    core.end();
+}
+
+#[test]
+fn proxying_bodies_and_edits_allocates_nothing_per_request() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let edits = "path = \"/users/{id}\"\npolicies = [{ type = \"headers\", request = { set = { x-user = \"{id}\" } }, \
+                 response = { remove = [\"server\"] } }, { type = \"rewrite\", path = \"/v2/{id}\" }]";
+    let (core, mut client) = proxied(edits, chunked);
+    let allocated = allocated_by(&core, ROUNDS, || {
+        client.send("POST /users/./%37 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+        assert_eq!(client.response().text(), "hello");
+    });
+    assert_eq!(allocated, 0, "in {ROUNDS} requests");
+    core.end();
+}
+
+#[test]
+fn the_count_sees_what_a_core_allocates() {
+    let (core, mut client) = proxied("path = \"/users/{id}\"", ANSWER);
+    // A refusal is written by allocating: the counter is not blind.
+    let allocated = allocated_by(&core, 100, || assert_eq!(client.get("/absent").status(), 404));
+    assert!(allocated >= 100, "{allocated} allocations in 100 refusals");
+    core.end();
+}
+
+#[test]
+fn a_match_among_ten_thousand_routes_allocates_nothing() {
+    let mut config = String::from("[listener.web]\naddress = \"127.0.0.1:0\"\n[service.hello]\ntype = \"respond\"\n");
+    for at in 0..10_000 {
+        let (host, group) = (at % 10, at / 10);
+        let route = format!(
+            "[[route]]\nname = \"r{at}\"\nservice = \"hello\"\nhosts = [\"h{host}.example.com\"]\n\
+             path = \"/api/v1/group{group}/{{id}}/items/{{item}}\"\n"
+        );
+        config.push_str(&route);
+    }
+    let plan = plan(&config);
+    let mut captures = Captures::default();
+    let mut find = |host: &[u8], path: &[u8]| {
+        let query = Query { method: b"GET", host, path, query: None, headers: &NoHeaders };
+        plan.router.find(&query, &mut captures)
+    };
+    assert!(find(b"h7.example.com", b"/api/v1/group42/1/items/2").is_ok());
+    let before = allocations();
+    let mut found = 0;
+    for _ in 0..1000 {
+        found += usize::from(find(b"h7.example.com", b"/api/v1/group42/1/items/2").is_ok());
+        found += usize::from(find(b"H0.EXAMPLE.com.:80", b"/api/v1/group999/abc/items/def").is_ok());
+        found += usize::from(find(b"h1.example.com", b"/api/v1/group1000/1/items/2").is_ok());
+        found += usize::from(find(b"other", b"/").is_ok());
+    }
+    assert_eq!((found, allocations() - before), (2000, 0));
+}
