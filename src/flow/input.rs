@@ -74,12 +74,11 @@ impl Input {
 
     /// Takes the first `count` bytes, which stay where they are.
     pub fn take_front(&mut self, count: usize) -> Lease {
-        let front = match &self.lease {
-            Some(lease) => lease.slice(0, count),
-            None => {
-                let bytes = self.bytes();
-                Lease::copied(bytes.get(..count).unwrap_or(bytes))
-            }
+        let front = if let Some(lease) = &self.lease {
+            lease.slice(0, count)
+        } else {
+            let bytes = self.bytes();
+            Lease::copied(bytes.get(..count).unwrap_or(bytes))
         };
         self.consume(count);
         front

@@ -16,8 +16,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, super::PATIENCE).expect("the gateway accepts");
-        Self { wire: Wire::new(stream) }
+        Self::try_connect(address).expect("the gateway accepts")
+    }
+
+    /// Nothing when the gateway resets the connection before it is known to be there.
+    pub(crate) fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, super::PATIENCE).ok()?;
+        Some(Self { wire: Wire::new(stream) })
     }
 
     /// With a receive buffer of about `bytes`, so that the sender soon notices that nobody reads.
