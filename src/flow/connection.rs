@@ -4,9 +4,6 @@ use super::client::Client;
 use super::decode::{Next, next};
 use super::{After, account, linger, reply, serve};
 
-/// Bytes of answers that may be unsent when the next request is looked at.
-const UNSENT: usize = 64 * 1024;
-
 /// Serves the requests of a connection in order.
 pub(super) async fn serve(mut client: Client) {
     let after = loop {
@@ -21,7 +18,7 @@ pub(super) async fn serve(mut client: Client) {
                 }
                 client.idle_since = client.now();
                 // A client that sends requests and takes no answers would have us keep them all.
-                if !client.unsent_at_most(UNSENT).await {
+                if !client.unsent_at_most(client.listener().limits.stream_buffer as usize).await {
                     break After::Reset;
                 }
             }

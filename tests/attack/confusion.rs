@@ -14,34 +14,34 @@ on_both_engines!(
 fn a_path_that_reads_in_two_ways_is_refused(engine: Engine) {
     let (gateway, origin) = Gateway::before(engine);
     let mut client = gateway.connect();
-    for path in [
-        "//admin",
-        "/public//admin",
-        "/public\\..\\admin",
-        "/public/%2e%2e%2fadmin",
-        "/public/..%2Fadmin",
-        "/public%2fadmin",
-        "/public%5cadmin",
-        "/public/..;/admin",
-        "/public/..;x=y/admin",
-        "/public/.;/admin",
-        "/..",
-        "/../admin",
-        "/%2e%2e/admin",
-        "/public/../../admin",
-        "/admin%00",
-        "/admin%0a",
-        "/admin%0d%0aX:y",
-        "/admin%7f",
-        "/%252e%252e/admin",
-        "/admin%252f",
-        "/admin%",
-        "/admin%4",
-        "/admin%zz",
+    for (path, code) in [
+        ("//admin", "path_empty_segment"),
+        ("/public//admin", "path_empty_segment"),
+        ("/public\\..\\admin", "path_backslash"),
+        ("/public/%2e%2e%2fadmin", "path_encoded_slash"),
+        ("/public/..%2Fadmin", "path_encoded_slash"),
+        ("/public%2fadmin", "path_encoded_slash"),
+        ("/public%5cadmin", "path_encoded_slash"),
+        ("/public/..;/admin", "path_dot_parameters"),
+        ("/public/..;x=y/admin", "path_dot_parameters"),
+        ("/public/.;/admin", "path_dot_parameters"),
+        ("/..", "path_above_root"),
+        ("/../admin", "path_above_root"),
+        ("/%2e%2e/admin", "path_above_root"),
+        ("/public/../../admin", "path_above_root"),
+        ("/admin%00", "path_encoded_control"),
+        ("/admin%0a", "path_encoded_control"),
+        ("/admin%0d%0aX:y", "path_encoded_control"),
+        ("/admin%7f", "path_encoded_control"),
+        ("/%252e%252e/admin", "path_double_encoded"),
+        ("/admin%252f", "path_double_encoded"),
+        ("/admin%", "path_invalid_percent"),
+        ("/admin%4", "path_invalid_percent"),
+        ("/admin%zz", "path_invalid_percent"),
     ] {
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let answer = client.response();
-        assert_eq!((answer.status(), answer.code().starts_with("path_")), (400, true), "{path}");
+        assert_eq!((answer.status(), answer.code().as_str()), (400, code), "{path}");
     }
     origin.expect_no_connection();
 }
