@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -60,6 +60,14 @@ impl Listener {
             }
             *waiting = None;
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The poll holds a duplicate of the socket, which would go on to queue connections until glommio lets go of it.
+        // A socket that fails to shut down is closed then all the same.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 

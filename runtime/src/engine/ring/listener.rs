@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use io_uring::{opcode, types};
+use socket2::SockRef;
 
 use super::conn::Stream;
 use super::{Io, Op, Ring, user_data};
@@ -80,6 +81,9 @@ impl Drop for Listener {
         let mut io = self.engine.io.borrow_mut();
         let acceptor = &mut io.acceptors[self.slot as usize];
         acceptor.closed = true;
+        // From now on the kernel refuses: what it accepted until the cancellation comes through would be dropped. A
+        // socket that fails to shut down is closed a turn later all the same.
+        let _ = SockRef::from(&acceptor.socket).shutdown(Shutdown::Both);
         if acceptor.armed {
             let target = user_data(Op::Accept, self.slot, acceptor.generation);
             io.cancel(target);
