@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Child, Client, Origin, Process};
+use super::{Child, Client, Origin, PATIENCE, Process};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -138,8 +139,16 @@ impl Config {
     /// Starts the gateway and waits until it is ready.
     pub(crate) fn start(&self) -> Gateway {
         let (mut child, dir) = self.spawn();
-        let mut ready = String::new();
-        BufReader::new(child.stdout()).read_line(&mut ready).expect("the gateway says when it is ready");
+        let out = child.stdout();
+        let (send, ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(out).read_line(&mut line);
+            // A test that is over needs it no more.
+            let _ = send.send(read.map(|_| line));
+        });
+        let ready = ready.recv_timeout(PATIENCE).expect("the gateway starts or fails");
+        let ready = ready.expect("the gateway says when it is ready");
         assert!(!ready.is_empty(), "the gateway does not start: {}\n{}", child.wait().errors, self.text());
         let addresses = ready.trim_end().rsplit_once("listening on ").expect("a ready line").1;
         let address = |listener: &str| listener.rsplit_once(' ').and_then(|(_, address)| address.parse().ok());
