@@ -118,7 +118,12 @@ impl Driver {
 
     /// Notes that the kernel found no buffer. True when it had all there are, and not only the stock so far.
     pub(super) fn buffers_ran_out(&mut self) -> bool {
-        let had_all = self.buffers.stock == self.buffers.most;
+        let had_all = self.buffers.lent_all;
+        // Many find none in one turn: the stock grows once for them all.
+        if self.buffers.grew {
+            return had_all;
+        }
+        self.buffers.grew = true;
         self.buffers.stock = self.buffers.stock.saturating_mul(2).min(self.buffers.most);
         had_all
     }
@@ -224,6 +229,10 @@ struct BufferRing {
     /// them would not; when it runs out, it gets more.
     stock: u16,
     most: u16,
+    /// Whether the stock grew since the last lending.
+    grew: bool,
+    /// Whether the stock was all there are at the last lending.
+    lent_all: bool,
 }
 
 impl BufferRing {
@@ -256,6 +265,8 @@ impl BufferRing {
             lent: 0,
             stock: FIRST_STOCK.min(pool.count()),
             most: pool.count(),
+            grew: false,
+            lent_all: false,
         };
         // SAFETY: the mapping holds `count` entries and outlives the ring: the driver drops the ring first.
         unsafe { ring.submitter().register_buf_ring_with_flags(base as u64, count, BUFFER_GROUP, 0) }?;
@@ -264,6 +275,8 @@ impl BufferRing {
 
     /// Hands free buffers to the kernel up to the stock, with one store of the tail.
     fn lend(&mut self, pool: &Pool) {
+        self.grew = false;
+        self.lent_all = self.stock == self.most;
         if self.lent >= self.stock {
             return;
         }
