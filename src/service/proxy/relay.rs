@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Limits, Progress as Decoded, Version};
+use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Limits, Progress as Decoded, Trailers, Version};
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
@@ -187,15 +187,7 @@ impl<'a> Relay<'a> {
                 }
                 EventKind::Trailers(trailers) => {
                     let bytes = self.client.input.bytes();
-                    upstream.with_outbox(|outbox| {
-                        outbox.write(|out| {
-                            out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
-                            for (name, value) in trailers.iter(bytes) {
-                                http1::encode::field(out, name, value);
-                            }
-                            out.extend_from_slice(http1::encode::CRLF);
-                        });
-                    });
+                    upstream.with_outbox(|outbox| send_trailers(outbox, trailers, bytes));
                 }
                 EventKind::End => {
                     if chunked {
@@ -345,15 +337,7 @@ impl<'a> Relay<'a> {
                 }
                 EventKind::Trailers(trailers) if chunked => {
                     let bytes = self.answer_input.bytes();
-                    write_client(client, written, |outbox| {
-                        outbox.write(|out| {
-                            out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
-                            for (name, value) in trailers.iter(bytes) {
-                                http1::encode::field(out, name, value);
-                            }
-                            out.extend_from_slice(http1::encode::CRLF);
-                        });
-                    });
+                    write_client(client, written, |outbox| send_trailers(outbox, trailers, bytes));
                 }
                 EventKind::End if chunked => {
                     write_client(client, written, |outbox| {
@@ -552,6 +536,17 @@ impl<'a> Relay<'a> {
             Due::Total | Due::FirstByte | Due::UpstreamIdle => failure,
         }
     }
+}
+
+/// Ends a chunked body with the trailers that may be passed on.
+fn send_trailers(outbox: &mut Outbox, trailers: Trailers, bytes: &[u8]) {
+    outbox.write(|out| {
+        out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
+        for (name, value) in trailers.iter(bytes) {
+            http1::encode::field(out, name, value);
+        }
+        out.extend_from_slice(http1::encode::CRLF);
+    });
 }
 
 /// Whether less than `high` bytes are unsent, if need be after sending.
