@@ -3,9 +3,6 @@
 use ringway_proto::http1::Span;
 use ringway_runtime::buffer::{Lease, Outbox};
 
-/// Data up to this many bytes is copied rather than sent from where it was received.
-const COPY_UP_TO: usize = 2048;
-
 /// The unread bytes of one side of a connection, always contiguous: a lease while one is enough, else gathered.
 #[derive(Debug, Default)]
 pub struct Input {
@@ -87,7 +84,10 @@ impl Input {
     /// Puts the bytes of `span` into `outbox`: small ones by copy, large ones from where they are.
     pub fn send(&self, span: Span, outbox: &mut Outbox) {
         match &self.lease {
-            Some(lease) if span.len() > COPY_UP_TO => outbox.push(lease.slice(span.start as usize, span.end as usize)),
+            // Below that the outbox would copy from a lease made for nothing.
+            Some(lease) if span.len() > Outbox::COPY_UP_TO => {
+                outbox.push(lease.slice(span.start as usize, span.end as usize));
+            }
             _ => outbox.write(|out| out.extend_from_slice(span.of(self.bytes()))),
         }
     }

@@ -4,10 +4,6 @@ use std::collections::VecDeque;
 
 use super::Lease;
 
-/// Leases up to this many bytes are copied next to the bytes before them: one plain send is cheaper than a
-/// vectored one.
-const COPY_UP_TO: usize = 2048;
-
 enum Piece {
     /// The owned bytes up to this offset.
     Bytes(usize),
@@ -28,6 +24,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Leases up to this many bytes are copied next to the bytes before them: one plain send is cheaper than a
+    /// vectored one.
+    pub const COPY_UP_TO: usize = 2048;
+
     /// Bytes not yet sent.
     pub fn len(&self) -> usize {
         self.len
@@ -53,7 +53,7 @@ impl Outbox {
         if lease.is_empty() {
             return;
         }
-        if lease.len() <= COPY_UP_TO {
+        if lease.len() <= Self::COPY_UP_TO {
             self.write(|bytes| bytes.extend_from_slice(&lease));
             return;
         }
