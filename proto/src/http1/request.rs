@@ -1,14 +1,18 @@
 //! Decoding a request head (RFC 9112 sections 2, 3, 5).
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr2};
 
 use super::framing::survey;
 use super::head::{Framing, Limits, Method, Progress, RequestHead, Target, TargetForm, Version};
-use super::line::{FieldLine, LineEnd, field_line, line_end, token_len, visible_len};
+use super::line::{FieldLine, LineEnd, field_line, line_end, ordinary_line, token_len, visible_len};
 use super::scan::{Cut, HeadScan};
 use super::values::authority;
 use super::{Field, FieldError, Known, RequestError, Span};
 
+/// Bytes of a line's end.
+const CRLF: usize = 2;
 /// Longest method, in bytes. The longest registered one has 17 (`UPDATEREDIRECTREF`).
 const METHOD_MAX: usize = 32;
 
@@ -67,7 +71,24 @@ pub(super) fn read_fields<E: From<FieldError>>(
     fields: &mut Vec<Field>,
     too_large: E,
 ) -> Result<Progress, E> {
+    let section = input.get(..head_max).unwrap_or(input);
     loop {
+        let bytes = section.get(scan.at..).unwrap_or_default();
+        if bytes.starts_with(b"\r\n") {
+            scan.advance(CRLF);
+            return Ok(Progress::Complete);
+        }
+        // What nearly all lines are needs no window around it.
+        if scan.is_fresh()
+            && let Some(line) = ordinary_line(bytes)
+            && line.value_end <= limits.line
+            && fields.len() < limits.fields
+        {
+            let known = Known::of(bytes.get(..line.name_end).unwrap_or_default());
+            push_field(fields, scan.at, known, line.name_end, line.value_start..line.value_end);
+            scan.advance(line.len());
+            continue;
+        }
         let Some(window) = scan.window(input, limits.line, head_max) else {
             return Ok(Progress::Partial);
         };
@@ -80,18 +101,12 @@ pub(super) fn read_fields<E: From<FieldError>>(
                 if fields.len() >= limits.fields {
                     return Err(FieldError::TooMany.into());
                 }
-                let at = scan.at;
                 let known = Known::of(window.bytes.get(..name_end).unwrap_or_default());
-                fields.push(Field {
-                    name: Span::new(at, at + name_end),
-                    value: Span::new(at + value_start, at + value_end),
-                    known,
-                    hop_by_hop: known.is_connection_specific(),
-                });
+                push_field(fields, scan.at, known, name_end, value_start..value_end);
                 scan.advance(len);
             }
             FieldLine::End => {
-                scan.advance(2);
+                scan.advance(CRLF);
                 return Ok(Progress::Complete);
             }
             FieldLine::Partial => {
@@ -106,6 +121,17 @@ pub(super) fn read_fields<E: From<FieldError>>(
             }
         }
     }
+}
+
+/// Notes the field of a line that starts at `at` in the input.
+#[inline]
+fn push_field(fields: &mut Vec<Field>, at: usize, known: Known, name_end: usize, value: Range<usize>) {
+    fields.push(Field {
+        name: Span::new(at, at + name_end),
+        value: Span::new(at + value.start, at + value.end),
+        known,
+        hop_by_hop: known.is_connection_specific(),
+    });
 }
 
 /// Derives what the whole head says.

@@ -40,6 +40,12 @@ impl HeadScan {
         *self = Self::default();
     }
 
+    /// Whether the line to read next has not been looked at.
+    #[inline]
+    pub(super) fn is_fresh(&self) -> bool {
+        self.searched <= self.at
+    }
+
     /// The line to read next, or `None` if it is already known not to be whole.
     #[inline]
     pub(super) fn window<'a>(&mut self, input: &'a [u8], line_max: usize, section_max: usize) -> Option<Window<'a>> {

@@ -97,18 +97,21 @@ pub fn authority(value: &[u8]) -> Option<Authority<'_>> {
 
 /// Bytes of the host's name at the start of `value`.
 fn name_len(value: &[u8]) -> Option<usize> {
-    let mut label_start = 0;
+    let mut end = value.len();
+    // An empty label is a dot at the start or after another.
+    let mut after_dot = true;
     for (at, &byte) in value.iter().enumerate() {
-        if byte == b'.' {
-            if at == label_start {
-                return None;
-            }
-            label_start = at + 1;
-        } else if !is_name_byte(byte) {
-            return (1..=HOST_MAX).contains(&at).then_some(at);
+        if !is_name_byte(byte) {
+            end = at;
+            break;
         }
+        let is_dot = byte == b'.';
+        if is_dot && after_dot {
+            return None;
+        }
+        after_dot = is_dot;
     }
-    (1..=HOST_MAX).contains(&value.len()).then_some(value.len())
+    (1..=HOST_MAX).contains(&end).then_some(end)
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
