@@ -54,6 +54,8 @@ impl Pool {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        // SAFETY: advice on the mapping made above. Large pages spare look-ups; without them all works as well.
+        unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
         let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mmap returned the null page"))?;
         Ok(Self {
             inner: Rc::new(Inner {
@@ -121,7 +123,9 @@ impl Pool {
         debug_assert_eq!(refs.get(), 0, "a buffer is leased once by the engine");
         refs.set(1);
         self.inner.leased.set(self.inner.leased.get() + 1);
-        let lease = Lease { owner: Owner::Pool(self.inner.clone(), id), start: 0, end: len as u32 };
+        // SAFETY: as `address`; the base is not null.
+        let start = unsafe { self.inner.base.add(usize::from(id) * self.inner.size) };
+        let lease = Lease { owner: Owner::Pool(self.inner.clone(), id), start, len: len.min(self.inner.size) };
         if self.is_low() { lease.to_heap() } else { lease }
     }
 }
@@ -135,15 +139,18 @@ enum Owner {
 ///
 /// Cloning shares the bytes. The buffer goes back when the last lease on it drops.
 pub struct Lease {
+    /// Keeps the bytes where they are.
     owner: Owner,
-    start: u32,
-    end: u32,
+    /// Always inside what `owner` holds, with `len` bytes from here on.
+    start: NonNull<u8>,
+    len: usize,
 }
 
 impl Lease {
     /// A lease over a copy of `bytes` on the heap.
     pub fn copied(bytes: &[u8]) -> Self {
-        Self { owner: Owner::Heap(Rc::from(bytes)), start: 0, end: bytes.len() as u32 }
+        let heap: Rc<[u8]> = Rc::from(bytes);
+        Self { start: NonNull::from(&*heap).cast(), len: heap.len(), owner: Owner::Heap(heap) }
     }
 
     fn to_heap(&self) -> Self {
@@ -166,22 +173,25 @@ impl Lease {
 
     /// Bytes in the lease.
     pub fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        self.len
     }
 
     /// Whether no byte is left.
     pub fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.len == 0
     }
 
     /// Drops the first `count` bytes, all of them when there are fewer.
     pub fn advance(&mut self, count: usize) {
-        self.start += count.min(self.len()) as u32;
+        let count = count.min(self.len);
+        // SAFETY: at most one past the last byte of the lease.
+        self.start = unsafe { self.start.add(count) };
+        self.len -= count;
     }
 
     /// Keeps the first `count` bytes only.
     pub fn truncate(&mut self, count: usize) {
-        self.end = self.start + count.min(self.len()) as u32;
+        self.len = self.len.min(count);
     }
 
     /// A lease on the bytes `start..end` of this one, sharing the buffer. The range is clamped.
@@ -204,7 +214,7 @@ impl Clone for Lease {
             }
             Owner::Heap(heap) => Owner::Heap(heap.clone()),
         };
-        Self { owner, start: self.start, end: self.end }
+        Self { owner, start: self.start, len: self.len }
     }
 }
 
@@ -223,18 +233,11 @@ impl Drop for Lease {
 
 impl Deref for Lease {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
-        let bytes = match &self.owner {
-            Owner::Pool(inner, id) => {
-                // SAFETY: buffer `id` lies in the mapping, which the Rc keeps alive; while a lease exists nobody,
-                // the kernel included, writes to it.
-                unsafe {
-                    std::slice::from_raw_parts(inner.base.as_ptr().add(usize::from(*id) * inner.size), inner.size)
-                }
-            }
-            Owner::Heap(bytes) => bytes,
-        };
-        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+        // SAFETY: `owner` holds these initialized bytes alive and in place; while a lease exists nobody, the kernel
+        // included, writes to them.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 

@@ -4,7 +4,6 @@
 //! futures and other threads use, goes through a shared queue and, when the core sleeps, its doorbell.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,18 +86,23 @@ impl Wake for TaskWaker {
     }
 }
 
+/// What runs, and what wakes it.
+type Parts = (Pin<Box<dyn Future<Output = ()>>>, Waker);
+
 struct Task {
     id: TaskId,
     /// Absent while it runs.
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    waker: Waker,
+    parts: Option<Parts>,
     ready: bool,
 }
 
 /// The tasks of one core.
 pub(crate) struct Tasks {
     slots: RefCell<Slab<Task>>,
-    ready: RefCell<VecDeque<TaskId>>,
+    /// Woken, in order.
+    ready: RefCell<Vec<TaskId>>,
+    /// Empty between runs; the two swap, so that neither allocates.
+    running: Cell<Vec<TaskId>>,
     generation: Cell<u32>,
     /// The task that runs now, with the data pointer of its waker.
     current: Cell<Option<(TaskId, *const ())>>,
@@ -110,6 +114,7 @@ impl Tasks {
         Self {
             slots: RefCell::default(),
             ready: RefCell::default(),
+            running: Cell::default(),
             generation: Cell::new(0),
             current: Cell::new(None),
             remote,
@@ -123,9 +128,9 @@ impl Tasks {
         self.generation.set(self.generation.get().wrapping_add(1));
         let id = TaskId { index: entry.key() as u32, generation: self.generation.get() };
         let waker = Waker::from(Arc::new(TaskWaker { id, remote: self.remote.clone() }));
-        entry.insert(Task { id, future: Some(future), waker, ready: true });
+        entry.insert(Task { id, parts: Some((future, waker)), ready: true });
         drop(slots);
-        self.ready.borrow_mut().push_back(id);
+        self.ready.borrow_mut().push(id);
     }
 
     /// Number of tasks that have not ended.
@@ -150,13 +155,13 @@ impl Tasks {
         }
     }
 
-    fn make_ready(&self, id: TaskId) {
+    pub(crate) fn make_ready(&self, id: TaskId) {
         if let Some(task) = self.slots.borrow_mut().get_mut(id.index as usize)
             && task.id == id
             && !task.ready
         {
             task.ready = true;
-            self.ready.borrow_mut().push_back(id);
+            self.ready.borrow_mut().push(id);
         }
     }
 
@@ -178,13 +183,12 @@ impl Tasks {
 
     /// Runs the tasks that are ready now, each once, and returns how many ran.
     pub(crate) fn run(&self) -> usize {
-        let count = self.ready.borrow().len();
-        for _ in 0..count {
-            let next = self.ready.borrow_mut().pop_front();
-            if let Some(id) = next {
-                self.run_one(id);
-            }
+        let mut batch = self.ready.replace(self.running.take());
+        let count = batch.len();
+        for id in batch.drain(..) {
+            self.run_one(id);
         }
+        self.running.set(batch);
         count
     }
 
@@ -197,35 +201,30 @@ impl Tasks {
             return false;
         }
         let place = pick(count);
-        let picked = self.ready.borrow_mut().swap_remove_back(place);
-        if let Some(id) = picked {
-            self.run_one(id);
-        }
+        let id = self.ready.borrow_mut().swap_remove(place);
+        self.run_one(id);
         true
     }
 
     fn run_one(&self, id: TaskId) {
-        let (mut future, waker) = {
-            let mut slots = self.slots.borrow_mut();
-            let Some(task) = slots.get_mut(id.index as usize).filter(|task| task.id == id) else { return };
+        let taken = self.slots.borrow_mut().get_mut(id.index as usize).filter(|task| task.id == id).and_then(|task| {
             task.ready = false;
-            let Some(future) = task.future.take() else { return };
-            (future, std::mem::replace(&mut task.waker, Waker::noop().clone()))
-        };
+            task.parts.take()
+        });
+        let Some((mut future, waker)) = taken else { return };
         let outer = self.current.replace(Some((id, waker.data())));
         let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
         self.current.set(outer);
         match poll {
             Poll::Pending => {
                 if let Some(task) = self.slots.borrow_mut().get_mut(id.index as usize) {
-                    task.future = Some(future);
-                    task.waker = waker;
+                    task.parts = Some((future, waker));
                 }
             }
             Poll::Ready(()) => {
                 let task = self.slots.borrow_mut().try_remove(id.index as usize);
                 // What a future drops may spawn or wake: no borrow is held here.
-                drop((task, future));
+                drop((task, future, waker));
             }
         }
     }

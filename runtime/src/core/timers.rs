@@ -3,7 +3,7 @@
 //! A timer that moves later is only noted: its place in the wheel is corrected when the old place comes up. Requests
 //! move their deadline at every stage, so that is the common case and costs one store.
 
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use super::tasks::Waiter;
 use crate::clock::Instant;
@@ -84,17 +84,24 @@ impl Wheel {
         }
     }
 
-    pub(crate) fn deadline(&self, key: TimerKey) -> Option<Instant> {
-        self.entries[key.0 as usize].deadline
-    }
-
-    /// Says who is woken when the timer is due.
-    pub(crate) fn wait(&mut self, key: TimerKey, cx: &Context<'_>, waiter: impl FnOnce() -> Waiter) {
+    /// Ready once the timer is due; until then `waiter` says who is woken when it is.
+    #[inline]
+    pub(crate) fn poll(
+        &mut self,
+        key: TimerKey,
+        now: Instant,
+        cx: &Context<'_>,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Poll<()> {
         let entry = &mut self.entries[key.0 as usize];
+        if entry.deadline.is_some_and(|deadline| deadline <= now) {
+            return Poll::Ready(());
+        }
         match &entry.waiter {
             Waiter::Foreign(waker) if waker.will_wake(cx.waker()) => {}
             _ => entry.waiter = waiter(),
         }
+        Poll::Pending
     }
 
     /// When the wheel wants to be advanced next: never later than the first deadline.
@@ -247,8 +254,12 @@ mod tests {
                         wheel.set(*key, Some(Instant::from_nanos(now + by)));
                         let waker = Waker::from(fired.clone());
                         let cx = Context::from_waker(&waker);
-                        wheel.wait(*key, &cx, || Waiter::Foreign(waker.clone()));
-                        *deadline = Some(now + by);
+                        let polled = wheel.poll(*key, Instant::from_nanos(now), &cx, || Waiter::Foreign(waker.clone()));
+                        prop_assert_eq!(polled.is_ready(), by == 0);
+                        if polled.is_ready() {
+                            wheel.set(*key, None);
+                        }
+                        *deadline = polled.is_pending().then_some(now + by);
                     },
                     Step::Clear(at) => if let Some(id) = pick(at, &model) {
                         wheel.set(model[&id].0, None);

@@ -338,9 +338,10 @@ impl Stream {
         each!(StreamKind, &self.0, stream => stream.poll_read(cx))
     }
 
-    /// Notices the peer's end from now on, though nobody reads: what a pooled connection needs.
-    pub fn watch(&self) {
-        each!(StreamKind, &self.0, stream => stream.watch());
+    /// Notices the peer's end from now on, though nobody reads: what a pooled connection needs. False when the stream
+    /// is not quiet as it is.
+    pub fn watch(&self) -> bool {
+        each!(StreamKind, &self.0, stream => stream.watch())
     }
 
     /// Whether the stream is open and has received nothing that was not read.

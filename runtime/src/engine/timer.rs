@@ -31,12 +31,9 @@ impl Timer {
 
     /// Ready once the deadline has passed; it stays so until moved.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut wheel = wheel(&self.engine).borrow_mut();
-        if wheel.deadline(self.key).is_some_and(|deadline| deadline <= self.engine.now()) {
-            return Poll::Ready(());
-        }
-        wheel.wait(self.key, cx, || each!(Kind, &self.engine.0, engine => engine.waiter(cx)));
-        Poll::Pending
+        each!(Kind, &self.engine.0, engine => {
+            engine.timers().borrow_mut().poll(self.key, engine.now(), cx, || engine.waiter(cx))
+        })
     }
 }
 

@@ -89,6 +89,7 @@ impl Stream {
         Ok(Self::new(engine, socket))
     }
 
+    #[inline(never)] // The ring's callers inline the choice of the engine, and need not save registers for this.
     pub(crate) fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         let state = &mut *self.0.state.borrow_mut();
         match state.end {
@@ -140,9 +141,10 @@ impl Stream {
             && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Nothing to do: `is_quiet` looks for itself.
-    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
-    pub(crate) fn watch(&self) {}
+    /// Nothing to start: `is_quiet` looks for itself.
+    pub(crate) fn watch(&self) -> bool {
+        self.is_quiet()
+    }
 
     pub(crate) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
         let mut state = self.0.state.borrow_mut();

@@ -101,6 +101,10 @@ impl Conn {
         self.filling.as_ref().map_or(0, |outbox| outbox.len()) + self.flight.as_ref().map_or(0, |outbox| outbox.len())
     }
 
+    fn is_quiet(&self) -> bool {
+        self.first.is_none() && self.end.is_none() && self.send_error.is_none()
+    }
+
     fn take_read(&mut self) -> Option<Lease> {
         let lease = self.first.take()?;
         self.first = self.more.pop_front();
@@ -186,19 +190,19 @@ impl Stream {
 
     /// Whether the stream is open and nothing has come that was not asked for.
     pub(crate) fn is_quiet(&self) -> bool {
-        let io = self.engine.io.borrow();
-        let conn = &io.conns[self.slot as usize];
-        conn.first.is_none() && conn.end.is_none() && conn.send_error.is_none()
+        self.engine.io.borrow().conns[self.slot as usize].is_quiet()
     }
 
     /// Starts receiving without anybody waiting, so that an idle stream notices its end.
-    pub(crate) fn watch(&self) {
+    pub(crate) fn watch(&self) -> bool {
         let mut io = self.engine.io.borrow_mut();
         let conn = &mut io.conns[self.slot as usize];
         conn.reader = Waiter::Nobody;
-        if !conn.receiving && conn.end.is_none() && conn.first.is_none() {
+        let (is_quiet, is_receiving) = (conn.is_quiet(), conn.receiving);
+        if is_quiet && !is_receiving {
             io.arm_receive(self.slot);
         }
+        is_quiet
     }
 
     pub(crate) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {

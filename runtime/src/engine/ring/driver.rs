@@ -67,15 +67,21 @@ impl Driver {
                 ),
             )
         };
-        let ring = IoUring::builder()
+        let mut builder = IoUring::builder();
+        builder
             .setup_single_issuer()
             .setup_coop_taskrun()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
             .setup_clamp()
-            .setup_cqsize(setup.completion_entries)
+            .setup_cqsize(setup.completion_entries);
+        // Entries in order need no array of their indexes (Linux 6.6).
+        let ring = builder
+            .clone()
+            .setup_no_sqarray()
             .build(setup.submission_entries)
+            .or_else(|_| builder.build(setup.submission_entries))
             .map_err(|error| explain("cannot set up io_uring (Linux 6.1 or newer is needed)", &error))?;
         ring.submitter()
             .register_files_sparse(setup.files)

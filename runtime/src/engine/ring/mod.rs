@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, types};
@@ -182,10 +182,7 @@ impl Ring {
         let mut completions = Vec::with_capacity(256);
         loop {
             self.now.set(Instant::now());
-            self.io.borrow_mut().driver.reap(&mut completions);
-            for completion in completions.drain(..) {
-                self.complete(completion);
-            }
+            self.complete_all(&mut completions);
             self.timers.borrow_mut().advance(self.now.get(), |waiter| self.tasks.wake(waiter));
             self.tasks.take_remote();
             let ran = self.tasks.run();
@@ -247,29 +244,21 @@ impl Ring {
         result
     }
 
-    fn complete(&self, completion: Completion) {
-        let slot = completion.user_data as u32;
-        let generation = (completion.user_data >> 32) as u32 & 0x00ff_ffff;
-        let op = (completion.user_data >> 56) as u8;
-        let more = cqueue::more(completion.flags);
+    /// Acts upon every completion that is there. `scratch` is empty before and after.
+    fn complete_all(&self, scratch: &mut Vec<Completion>) {
+        let mut foreign = Vec::new();
         let mut io = self.io.borrow_mut();
-        let waiter = if op == Op::Receive as u8 {
-            let buffer = cqueue::buffer_select(completion.flags);
-            io.received(&self.pool, slot, generation, completion.result, buffer, more)
-        } else if op == Op::Send as u8 {
-            io.sent(slot, generation, completion.result)
-        } else if op == Op::Connect as u8 {
-            io.connected(slot, generation, completion.result)
-        } else if op == Op::Accept as u8 {
-            io.accepted(slot, generation, completion.result, more)
-        } else {
-            if op == Op::Doorbell as u8 {
-                io.answer_doorbell(more);
+        io.driver.reap(scratch);
+        for completion in scratch.drain(..) {
+            match io.complete(&self.pool, &completion) {
+                Waiter::Nobody => {}
+                Waiter::Task(id) => self.tasks.make_ready(id),
+                Waiter::Foreign(waker) => foreign.push(waker),
             }
-            return;
-        };
+        }
         drop(io);
-        self.tasks.wake(waiter);
+        // A foreign waker may run code that comes back here.
+        foreign.into_iter().for_each(Waker::wake);
     }
 
     /// Ends every task and stream and waits until the kernel holds no buffer, at most for `limit`.
@@ -286,11 +275,8 @@ impl Ring {
             if waited >= limit || io.driver.enter(&self.pool, 1, Some(limit.saturating_sub(waited))).is_err() {
                 break;
             }
-            io.driver.reap(&mut completions);
             drop(io);
-            for completion in completions.drain(..) {
-                self.complete(completion);
-            }
+            self.complete_all(&mut completions);
         }
         // The kernel may still write to the buffers: leaking them is the only safe end.
         std::mem::forget(self.pool.clone());
@@ -301,6 +287,32 @@ impl Ring {
 }
 
 impl Io {
+    /// Acts upon one completion and tells who waits for it.
+    #[inline]
+    fn complete(&mut self, pool: &Pool, completion: &Completion) -> Waiter {
+        let slot = completion.user_data as u32;
+        let generation = (completion.user_data >> 32) as u32 & 0x00ff_ffff;
+        let op = (completion.user_data >> 56) as u8;
+        let more = cqueue::more(completion.flags);
+        if op == Op::Receive as u8 {
+            let buffer = cqueue::buffer_select(completion.flags);
+            return self.received(pool, slot, generation, completion.result, buffer, more);
+        }
+        if op == Op::Send as u8 {
+            return self.sent(slot, generation, completion.result);
+        }
+        if op == Op::Connect as u8 {
+            return self.connected(slot, generation, completion.result);
+        }
+        if op == Op::Accept as u8 {
+            return self.accepted(slot, generation, completion.result, more);
+        }
+        if op == Op::Doorbell as u8 {
+            self.answer_doorbell(more);
+        }
+        Waiter::Nobody
+    }
+
     fn next_generation(&mut self) -> u32 {
         self.generation = (self.generation + 1) & 0x00ff_ffff;
         self.generation

@@ -87,8 +87,9 @@ impl Stream {
     }
 
     /// The network delivers whether or not somebody reads.
-    pub(crate) fn watch(&self) {
+    pub(crate) fn watch(&self) -> bool {
         self.with_end(|end| end.reader = Waiter::Nobody);
+        self.is_quiet()
     }
 
     pub(crate) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {

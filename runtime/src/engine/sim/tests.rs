@@ -195,7 +195,7 @@ fn a_sender_that_is_not_read_is_held_back() {
             .run(async move {
                 let outgoing = client.connect(address).await.unwrap();
                 let (incoming, _) = listener.accept().await.unwrap();
-                incoming.watch();
+                assert!(incoming.watch());
                 outgoing.with_outbox(|out| out.write(|out| out.resize(500_000, 7)));
                 outgoing.flush();
                 client.sleep(Duration::from_secs(5)).await;
