@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ringway_proto::http1::{self, Body, Limits, Method, Progress};
+use ringway_proto::http1::{self, Body, Method, Progress};
 
 use super::client::Client;
 use super::exchange::Exchange;
@@ -18,18 +18,6 @@ pub(super) enum Next {
     Closed,
     /// The connection broke.
     Gone,
-}
-
-/// The codec's limits for a listener's requests.
-fn limits(limits: &crate::plan::Limits) -> Limits {
-    Limits {
-        line: limits.request_line as usize,
-        head: limits.head as usize,
-        fields: limits.headers as usize,
-        chunk_line: limits.chunk_line as usize,
-        trailers: limits.trailers as usize,
-        ..Limits::default()
-    }
 }
 
 enum Event {
@@ -48,7 +36,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
                 exchange.ledger.received = client.now();
                 exchange
             });
-            let limits = limits(&client.listener().limits);
+            let limits = client.listener().limits.of_requests();
             match http1::decode_request(client.input.bytes(), &mut current.scan, &limits, &mut current.head) {
                 Ok(Progress::Complete) => {
                     current.head_bytes = Some(client.input.take_front(current.head.len));

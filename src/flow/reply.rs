@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use ringway_proto::http1::{EventKind, Limits, Method, RequestHead, Version, encode as http1};
+use ringway_proto::http1::{EventKind, Method, RequestHead, Version, encode as http1};
 
 use super::After;
 use super::client::Client;
@@ -116,11 +116,12 @@ fn body_is_behind(client: &mut Client, exchange: &mut Exchange) -> bool {
         // The connection ends anyway.
         return exchange.body.is_done();
     }
+    let limits = client.listener().limits.of_requests();
     loop {
         if exchange.body.is_done() {
             return true;
         }
-        match exchange.body.decode(client.input.bytes(), &Limits::default()) {
+        match exchange.body.decode(client.input.bytes(), &limits) {
             Ok(event) => {
                 client.input.consume(event.consumed);
                 if event.kind == EventKind::NeedMore {

@@ -22,6 +22,7 @@ pub use template::{Scope, Template, TemplateError, Variable, Vars};
 use crate::policy::Policy;
 use crate::service::{Redirect, Respond};
 use ipnet::IpNet;
+use ringway_proto::http1;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -180,6 +181,30 @@ pub struct Limits {
     pub linger: u32,
     /// Requests on one client connection, after which it is closed.
     pub keep_alive_requests: u64,
+}
+
+impl Limits {
+    /// What the codec holds a client's requests to.
+    pub fn of_requests(&self) -> http1::Limits {
+        http1::Limits {
+            line: self.request_line as usize,
+            head: self.head as usize,
+            fields: self.headers as usize,
+            chunk_line: self.chunk_line as usize,
+            extensions: self.extensions as usize,
+            trailers: self.trailers as usize,
+        }
+    }
+
+    /// What the codec holds an upstream's responses to.
+    pub fn of_responses(&self) -> http1::Limits {
+        http1::Limits {
+            line: self.response_head as usize,
+            head: self.response_head as usize,
+            fields: self.response_headers as usize,
+            ..self.of_requests()
+        }
+    }
 }
 
 impl Default for Limits {
