@@ -18,7 +18,8 @@ pub(super) async fn serve(mut client: Client) {
                 }
                 client.idle_since = client.now();
                 // A client that sends requests and takes no answers would have us keep them all.
-                if !client.unsent_at_most(client.listener().limits.stream_buffer as usize).await {
+                let most = client.listener().limits.stream_buffer as usize;
+                if client.stream.unsent() > most && !client.unsent_at_most(most).await {
                     break After::Reset;
                 }
             }

@@ -1,6 +1,6 @@
 //! Encode: outgoing heads, written once, straight into the send buffer.
 
-use ringway_proto::http1::{Field, Framing, Known, RequestHead, Version, encode as http1, values};
+use ringway_proto::http1::{Field, Framing, Known, RequestHead, TargetForm, Version, encode as http1, values};
 
 use super::client::Client;
 use super::exchange::Exchange;
@@ -104,10 +104,15 @@ fn copy_fields<'f>(
     lines.flush(out);
 }
 
-/// Appends the request head for the upstream.
-pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, route: &Route) {
-    let bytes = exchange.head_bytes();
-    out.reserve(bytes.len() + ROOM);
+/// Whether the request line goes on as it was received: a normal path in origin form, which no policy changed.
+fn keeps_request_line(exchange: &Exchange) -> bool {
+    exchange.rewritten.is_empty()
+        && exchange.path.is_empty()
+        && exchange.head.target.form == TargetForm::Origin
+        && exchange.head.version == Version::Http11
+}
+
+fn request_line(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(exchange.method());
     out.push(b' ');
     if exchange.rewritten.is_empty() {
@@ -120,14 +125,37 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         out.extend_from_slice(&exchange.rewritten);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Whether a Content-Length that was accepted is written as we would write it.
+fn is_plain_length(value: &[u8]) -> bool {
+    value == b"0" || !value.starts_with(b"0")
+}
+
+/// Appends the request head for the upstream.
+pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, route: &Route) {
+    let bytes = exchange.head_bytes();
+    out.reserve(bytes.len() + ROOM);
+    let head = &exchange.head;
+    let fields_start = head.fields.first().map_or(head.len - http1::CRLF.len(), |field| field.name.start as usize);
+    let mut lines = Lines::new(bytes, fields_start);
+    if keeps_request_line(exchange) {
+        lines = Lines::new(bytes, head.method_span.start as usize);
+        lines.keep(fields_start);
+    } else {
+        request_line(out, exchange);
+    }
     let listener = client.listener();
     let trusted = listener.trusts(client.peer.ip());
     let edits = Edits::request(route);
     let edit = |name: &[u8]| edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(name));
-    let head = &exchange.head;
     let mut has_host = false;
-    let mut lines = Lines::new(bytes, head.fields.first().map_or(0, |field| field.name.start as usize));
+    let mut has_length = false;
     copy_fields(out, &mut lines, &head.fields, head.len, |field| match field.known {
+        Known::ContentLength if is_plain_length(field.value.of(bytes)) => {
+            has_length = true;
+            Fate::Keep
+        }
         // The framing is written by us, and Expect was answered by us.
         Known::ContentLength | Known::Expect => Fate::Drop,
         Known::Host => {
@@ -153,13 +181,13 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         http1::field(out, b"host", exchange.host());
     }
     match head.framing {
-        Framing::Length(length) => {
+        Framing::Length(length) if !has_length => {
             out.extend_from_slice(b"content-length: ");
             http1::decimal(out, length);
             out.extend_from_slice(http1::CRLF);
         }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::None | Framing::UntilClose => {}
+        Framing::None | Framing::Length(_) | Framing::UntilClose => {}
     }
     if forwards_upgrade(head, bytes) {
         write_upgrade(out, &head.fields, bytes);
@@ -198,8 +226,14 @@ pub(crate) fn response_head(
     }
     let via = client.listener().via.as_deref();
     let edits = Edits::response(route);
-    let mut dated = false;
+    let (mut dated, mut has_length) = (false, false);
+    // RFC 9110 section 8.6: a 204 has no length, whatever the upstream says.
+    let may_have_length = coding == Coding::Identity && response.status != 204;
     copy_fields(out, &mut lines, &response.fields, response.len, |field| match field.known {
+        Known::ContentLength if may_have_length && is_plain_length(field.value.of(bytes)) => {
+            has_length = true;
+            Fate::Keep
+        }
         Known::ContentLength => Fate::Drop,
         Known::Via if via.is_some() => Fate::Drop,
         _ if field.hop_by_hop => Fate::Drop,
@@ -215,8 +249,7 @@ pub(crate) fn response_head(
     }
     match (coding, response.content_length) {
         (Coding::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        // RFC 9110 section 8.6: a 204 has no length, whatever the upstream says.
-        (Coding::Identity, Some(length)) if response.status != 204 => {
+        (Coding::Identity, Some(length)) if may_have_length && !has_length => {
             out.extend_from_slice(b"content-length: ");
             http1::decimal(out, length);
             out.extend_from_slice(http1::CRLF);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ringway_proto::http1::{Body, Framing, HeadScan, RequestHead, ResponseHead};
+use ringway_proto::http1::{Body, Field, Framing, HeadScan, RequestHead, ResponseHead};
 use ringway_runtime::buffer::Lease;
 
 use super::account::Ledger;
@@ -104,13 +104,18 @@ impl Exchange {
     }
 }
 
-impl Headers for Exchange {
+/// The fields of a request head, for the router.
+pub(super) struct HeadFields<'a> {
+    pub(super) fields: &'a [Field],
+    /// What their spans are ranges of.
+    pub(super) bytes: &'a [u8],
+}
+
+impl Headers for HeadFields<'_> {
     fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        let bytes = self.head_bytes();
-        self.head
-            .fields
-            .iter()
-            .any(|field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()) && test(field.value.of(bytes)))
+        self.fields.iter().any(|field| {
+            field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes()) && test(field.value.of(self.bytes))
+        })
     }
 }
 

@@ -23,7 +23,10 @@ impl Input {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
+        match &self.lease {
+            Some(lease) => lease.is_empty(),
+            None => self.gathered.len() == self.start,
+        }
     }
 
     /// Appends what was received.

@@ -3,7 +3,7 @@
 use ringway_proto::http1::{Framing, Method, TargetForm};
 
 use super::client::Client;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, HeadFields};
 use crate::observe::Reason;
 use crate::plan::{self, BodyLimit, MethodSet, Miss, Normalized, Query};
 
@@ -40,18 +40,18 @@ pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refu
             return Err(Reason::Path(error).into());
         }
     }
-    let mut captures = std::mem::take(&mut exchange.captures);
+    let bytes = exchange.head_bytes.as_deref().unwrap_or_default();
+    let path = if exchange.path.is_empty() { exchange.head.target.path_of(bytes) } else { exchange.path.as_slice() };
     let found = plan.router.find(
         &Query {
-            method: exchange.method(),
-            host: exchange.host(),
-            path: exchange.path(),
-            query: exchange.query(),
-            headers: &*exchange,
+            method: exchange.head.method_span.of(bytes),
+            host: exchange.head.host.of(bytes),
+            path,
+            query: exchange.head.target.query.map(|query| query.of(bytes)),
+            headers: &HeadFields { fields: &exchange.head.fields, bytes },
         },
-        &mut captures,
+        &mut exchange.captures,
     );
-    exchange.captures = captures;
     let id = found.map_err(|miss| match miss {
         Miss::NotFound => Refusal::from(Reason::NoRoute),
         Miss::MethodNotAllowed(methods) => Refusal { reason: Reason::MethodNotAllowed, allow: Some(methods) },

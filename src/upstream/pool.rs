@@ -128,23 +128,15 @@ impl Pool {
 
     /// An idle connection to `endpoint` that is still good.
     fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let line = idle.get_mut(endpoint)?;
-        let mut dead = Vec::new();
-        let found = loop {
-            let Some(idle) = line.pop_back() else { break None };
+        let idle = loop {
+            let idle = self.idle.borrow_mut().get_mut(endpoint)?.pop_back()?;
             self.idle_count.set(self.idle_count.get() - 1);
             // Closed by the endpoint, or unasked bytes: the next request must not see it.
             if idle.stream.is_quiet() {
-                break Some(idle);
+                break idle;
             }
-            dead.push(idle);
-        };
-        drop(idle);
-        for idle in dead {
             self.close(idle);
-        }
-        let idle = found?;
+        };
         self.metrics.upstream_reused(self.index);
         Some(Connection {
             stream: idle.stream,
@@ -317,10 +309,9 @@ impl Connection {
         let pool = slot.pool.clone();
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
-        if now.since(opened) >= limits.lifetime || pool.idle_count.get() >= limits.max_idle || !stream.is_quiet() {
+        if now.since(opened) >= limits.lifetime || pool.idle_count.get() >= limits.max_idle || !stream.watch() {
             return;
         }
-        stream.watch();
         if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
             line.push_back(Idle { stream, since: now, opened });
             pool.idle_count.set(pool.idle_count.get() + 1);

@@ -1,13 +1,14 @@
 //! Clients that read slowly: steady ones get everything, stalled ones see that they did not.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::{Faults, World, explore};
 
-use super::Gateway;
 use super::http::{Peer, body, origin};
+use super::{Gateway, ORIGIN_PORT};
 
 /// More than all buffers between origin and client hold.
 const LONG: usize = 1 << 20;
@@ -76,6 +77,54 @@ fn a_client_below_the_least_rate_is_reset() {
         // At most 16 KiB each 9 s, and never a whole second without progress of the kernel's.
         let error = ask(world, &gateway, LONG, Duration::from_secs(9)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    });
+}
+
+/// An origin that answers every request with one byte of a head each 400 ms.
+fn trickling_origin(world: &World) -> SocketAddr {
+    let engine = world.node("origin").unwrap();
+    let address = SocketAddr::new(world.address("origin"), ORIGIN_PORT);
+    let listener = engine.listen(address).unwrap();
+    let inner = engine.clone();
+    engine.spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = Peer::new(stream);
+        let _ = peer.head().await;
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" {
+            inner.sleep(Duration::from_millis(400)).await;
+            if peer.send(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_response_head_that_trickles_gets_no_more_time_by_it() {
+    explore(0..5, |world| {
+        let origin = trickling_origin(world);
+        let gateway = Gateway::start(
+            world,
+            1,
+            &format!(
+                "[upstream.origin]\nendpoints = [\"{origin}\"]\ntimeout = {{ first_byte = \"1s\" }}\n\
+                 [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n"
+            ),
+        );
+        let engine = world.node("client").unwrap();
+        let address = gateway.address;
+        let before = world.now();
+        let head = world
+            .run(async move {
+                let mut peer = Peer::connect(&engine, address).await?;
+                peer.send(b"GET / HTTP/1.1\r\nHost: world\r\n\r\n").await?;
+                peer.head().await
+            })
+            .unwrap()
+            .unwrap();
+        assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
+        assert!(world.now().since(before) < Duration::from_secs(3), "it had as long as it wanted");
     });
 }
 

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Limits, Progress as Decoded, Trailers, Version};
+use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
@@ -60,6 +60,16 @@ enum Event {
     Due,
 }
 
+/// What a relay waits for.
+struct Next {
+    /// The next time something must have happened, and what that is.
+    at: Instant,
+    due: Due,
+    /// The sides that have enough to send, so that the other one is not read.
+    client_full: bool,
+    upstream_full: bool,
+}
+
 /// The response while its body is under way.
 struct Answer {
     body: Body,
@@ -86,9 +96,11 @@ pub(super) struct Relay<'a> {
     upstream_moved: Instant,
     client_reads: Progress,
     client_takes: Progress,
-    /// Bytes written to the client, and those of them that the kernel had taken when it was last looked at.
+    /// Bytes written to the client.
     written: u64,
-    taken: u64,
+    /// Those of them that the kernel had taken when it was last looked at, less what was left of earlier answers.
+    /// Nothing before the client is full for the first time.
+    taken: Option<i64>,
     continued: bool,
     /// The endpoint takes no more of the request body.
     refused_body: bool,
@@ -104,7 +116,6 @@ impl<'a> Relay<'a> {
     ) -> Self {
         let now = client.now();
         let timeouts = &connection.upstream().timeout;
-        let unsent = client.stream.unsent() as u64;
         Self {
             client,
             exchange,
@@ -119,9 +130,8 @@ impl<'a> Relay<'a> {
             upstream_moved: now,
             client_reads: Progress::default(),
             client_takes: Progress::default(),
-            // What is left of earlier answers counts as written.
-            written: unsent,
-            taken: 0,
+            written: 0,
+            taken: None,
             continued: false,
             refused_body: false,
         }
@@ -147,9 +157,9 @@ impl<'a> Relay<'a> {
             if self.send_answer()? {
                 return Ok(self.finish());
             }
-            let (at, due) = self.next_deadline();
-            self.client.timer.set(at);
-            match self.wait().await {
+            let next = self.next();
+            self.client.timer.set(next.at);
+            match self.wait(&next).await {
                 Event::Client(read) => self.client_read(read)?,
                 Event::Upstream(read) => self.upstream_read(read)?,
                 Event::ClientRoom(true) | Event::UpstreamRoom(true) => self.upstream_moved = self.client.now(),
@@ -157,8 +167,8 @@ impl<'a> Relay<'a> {
                 // The endpoint's answer, if there is one, tells more than the failed write.
                 Event::UpstreamRoom(false) => self.refused_body = true,
                 // What moved meanwhile moves the deadline.
-                Event::Due if self.next_deadline().0 > self.client.now() => {}
-                Event::Due => return Err(self.timed_out(due)),
+                Event::Due if self.next().at > self.client.now() => {}
+                Event::Due => return Err(self.timed_out(next.due)),
             }
         }
     }
@@ -167,8 +177,8 @@ impl<'a> Relay<'a> {
     fn send_body(&mut self) -> Result<(), Failure> {
         let upstream = self.connection.stream();
         let chunked = self.exchange.head.framing == Framing::Chunked;
-        let limits = body_limits(self.client);
         while self.body_goes_on() && !self.client.input.is_empty() && has_room(upstream, self.high()) {
+            let limits = self.client.listener().limits.of_requests();
             let event = match self.exchange.body.decode(self.client.input.bytes(), &limits) {
                 Ok(event) => event,
                 Err(error) => return Err(self.client_fault(Reason::Body(error))),
@@ -228,13 +238,7 @@ impl<'a> Relay<'a> {
     /// Decodes response heads as they come. Interim ones go on to the client at once.
     fn receive_head(&mut self) -> Result<Option<Sent>, Failure> {
         while self.answer.is_none() && !self.answer_input.is_empty() {
-            let limits = &self.client.listener().limits;
-            let limits = Limits {
-                line: limits.response_head as usize,
-                head: limits.response_head as usize,
-                fields: limits.response_headers as usize,
-                ..body_limits(self.client)
-            };
+            let limits = self.client.listener().limits.of_responses();
             let method = self.exchange.head.method;
             let decoded = http1::decode_response(
                 self.answer_input.bytes(),
@@ -320,7 +324,7 @@ impl<'a> Relay<'a> {
     fn send_answer(&mut self) -> Result<bool, Failure> {
         let Some(answer) = &mut self.answer else { return Ok(false) };
         let client = &mut *self.client;
-        let limits = body_limits(client);
+        let limits = client.listener().limits.of_responses();
         let high = stream_buffer(client);
         let chunked = answer.coding == Coding::Chunked;
         let mut failed = false;
@@ -368,17 +372,21 @@ impl<'a> Relay<'a> {
         Sent::Done { after, reusable: answer.reusable && self.answer_input.is_empty() }
     }
 
-    /// The next time something must have happened, and what that is.
-    fn next_deadline(&mut self) -> (Instant, Due) {
+    /// What may come next.
+    fn next(&mut self) -> Next {
         let now = self.client.now();
-        let mut next = (self.deadline, Due::Total);
+        let mut next = Next {
+            at: self.deadline,
+            due: Due::Total,
+            client_full: self.client_is_full(),
+            upstream_full: self.upstream_is_full(),
+        };
+        let Next { client_full, upstream_full, .. } = next;
         let mut sooner = |at: Instant, due: Due| {
-            if at < next.0 {
-                next = (at, due);
+            if at < next.at {
+                (next.at, next.due) = (at, due);
             }
         };
-        let upstream_full = self.upstream_is_full();
-        let client_full = self.client_is_full();
         let body_done = !self.body_goes_on();
         if body_done && self.answer.is_none() {
             sooner(self.upstream_moved.max(self.exchange.ledger.sent) + self.timeouts.first_byte, Due::FirstByte);
@@ -395,10 +403,11 @@ impl<'a> Relay<'a> {
             self.client_reads.pause(now);
         }
         if client_full {
-            let taken = self.written.saturating_sub(self.client.stream.unsent() as u64);
-            if taken > self.taken {
-                self.client_takes.moved(taken - self.taken, now);
-                self.taken = taken;
+            let taken = self.written as i64 - self.client.stream.unsent() as i64;
+            let before = *self.taken.get_or_insert(taken);
+            if taken > before {
+                self.client_takes.moved((taken - before) as u64, now);
+                self.taken = Some(taken);
             }
             match self.client_takes.wait(now, timeouts.send_idle, timeouts) {
                 Bound::Idle(at) => sooner(at, Due::ClientSend),
@@ -428,11 +437,11 @@ impl<'a> Relay<'a> {
         self.body_goes_on() && self.upstream().unsent() > self.high()
     }
 
-    async fn wait(&self) -> Event {
+    async fn wait(&self, next: &Next) -> Event {
         let upstream = self.upstream();
         let client = &*self.client;
         let low = self.high() / 2;
-        let (client_full, upstream_full) = (self.client_is_full(), self.upstream_is_full());
+        let Next { client_full, upstream_full, .. } = *next;
         // With the body behind, a read tells that the client left; what it sends early waits in the input.
         let read_client = !upstream_full && (client.input.is_empty() || self.body_goes_on());
         poll_fn(|cx| {
@@ -464,7 +473,10 @@ impl<'a> Relay<'a> {
     fn upstream_read(&mut self, read: io::Result<Option<Lease>>) -> Result<(), Failure> {
         match read {
             Ok(Some(lease)) => {
-                self.upstream_moved = self.client.now();
+                // A head that has begun gets no more time by coming piece by piece.
+                if self.answer.is_some() || self.answer_input.is_empty() {
+                    self.upstream_moved = self.client.now();
+                }
                 if self.exchange.ledger.first_byte == Instant::default() {
                     self.exchange.ledger.first_byte = self.upstream_moved;
                 }
@@ -566,17 +578,6 @@ fn write_client(client: &Client, written: &mut u64, write: impl FnOnce(&mut Outb
         *written += bytes;
         client.state.metrics.client_sent(bytes);
     });
-}
-
-/// The codec's limits for bodies of this client.
-fn body_limits(client: &Client) -> Limits {
-    let limits = &client.listener().limits;
-    Limits {
-        chunk_line: limits.chunk_line as usize,
-        trailers: limits.trailers as usize,
-        extensions: limits.extensions as usize,
-        ..Limits::default()
-    }
 }
 
 /// Unsent bytes of one side of this client's exchanges past which the other side is not read.
