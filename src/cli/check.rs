@@ -5,7 +5,7 @@ use crate::config;
 use crate::plan::Plan;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `check`.
 #[derive(clap::Args, Debug)]
@@ -18,9 +18,8 @@ pub(super) struct Args {
 /// config can be checked on a machine that does not know them.
 pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let file = args.file.display();
-    let mut names = Vec::new();
-    match config::load(&args.file, 1, &mut |host, port| Ok(vec![stand_in(&mut names, host, port)])) {
-        Ok((plan, report)) => {
+    match load(&args.file) {
+        Ok(config::Loaded { plan, report, .. }) => {
             write!(err, "{report}")?;
             writeln!(out, "{file}: ok: {}{}", summary(&plan), warnings(report.warnings()))?;
             Ok(Exit::Done)
@@ -35,6 +34,12 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             Ok(Exit::Input)
         }
     }
+}
+
+/// Loads a config without resolving host names.
+pub(super) fn load(file: &Path) -> Result<config::Loaded, config::LoadError> {
+    let mut names = Vec::new();
+    config::load(file, 1, &mut |host, port| Ok(vec![stand_in(&mut names, host, port)]))
 }
 
 /// What stands for the address of a name that is not looked up: another one of `0.0.0.0/8` for each name, so that a name
@@ -66,7 +71,6 @@ fn warnings(number: usize) -> String {
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::Path;
 
     /// What a shell would show: exit code, standard output, standard error.
     fn checked(file: &Path) -> String {

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod doctor;
 mod hdr;
 mod run;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// How every command ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::Args),
     /// Check a config: exit 0, or 1 with every error at once
     Check(check::Args),
+    /// Tell what changed between two configs
+    Diff(diff::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &mut out, &mut err),
         Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
+        Command::Diff(args) => diff::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Version => version::run(&mut out),

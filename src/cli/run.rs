@@ -18,9 +18,9 @@ pub(super) struct Args {
 /// Runs until SIGTERM or SIGINT; the gateway then drains.
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
     let plan = match config::load(&args.file, 1, &mut resolve) {
-        Ok((plan, report)) => {
-            write!(err, "{report}")?;
-            plan
+        Ok(loaded) => {
+            write!(err, "{}", loaded.report)?;
+            loaded.plan
         }
         Err(LoadError::File(why)) => {
             writeln!(err, "{why}")?;

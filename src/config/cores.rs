@@ -1,49 +1,50 @@
 //! `[cores]`.
 
+use super::Config;
+use super::kind::Kind::{Duration, Either, Number, OneOf, Size};
+use super::kind::{CPU_LIST, PATH};
 use super::reader::Otherwise::{Is, Words};
-use super::reader::{Fields, Problem, Read, Section, key};
-use super::values::{CPUS_MAX, cpu_list, duration, integer, one_of, size, string};
-use crate::plan::{BusyPoll, Cores, DataCores, Engine, Placement};
-use toml_edit::Value;
+use super::reader::{Fields, Problem, Read, Section, key, section};
+use super::tree::Value;
+use super::values::{CPUS_MAX, cpu_list, duration, integer, one_of, path, size};
+use crate::plan::{BusyPoll, DataCores, Engine, Placement};
 
-pub(super) const SECTION: Section = Section {
-    keys: &[
-        key("data", "count, CPU list or \"all\"", Is("\"all\"")),
-        key("control", "CPU number", Words("not pinned")),
-        key("engine", "\"ring\" or \"glommio\"", Is("\"ring\"")),
-        key("busy_poll", "duration, \"off\" or \"always\"", Is("\"off\"")),
-        key("placement", "\"kernel\" or \"cpu\"", Is("\"kernel\"")),
-        key("metrics_dir", "path", Words("in memory only")),
-        key("buffers", "number", Is("256")),
-        key("buffer_size", "size", Is("\"64KiB\"")),
-        key("read_ahead", "size", Is("\"64KiB\"")),
-        key("drain_timeout", "duration", Is("\"30s\"")),
+pub(super) const SECTION: Section = section(
+    "[cores]",
+    &[
+        key("data", Either(&[Number("count", 1, CPUS_MAX as i64), CPU_LIST, OneOf(&["all"])]), Is("\"all\"")),
+        key("control", Number("CPU number", 0, CPUS_MAX as i64 - 1), Words("not pinned")),
+        key("engine", OneOf(&["ring", "glommio"]), Is("\"ring\"")),
+        key("busy_poll", Either(&[Duration, OneOf(&["off", "always"])]), Is("\"off\"")),
+        key("placement", OneOf(&["kernel", "cpu"]), Is("\"kernel\"")),
+        key("metrics_dir", PATH, Words("in memory only")),
+        key("buffers", Number("number", 16, 32_768), Is("256")),
+        key("buffer_size", Size(4 << 10, 1 << 20), Is("\"64KiB\"")),
+        key("read_ahead", Size(4 << 10, 16 << 20), Is("\"64KiB\"")),
+        key("drain_timeout", Duration, Is("\"30s\"")),
     ],
-};
+);
 
-pub(super) fn read(fields: &Fields<'_>) -> Cores {
-    let mut cores = Cores::default();
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    let Some(fields) = root.table("cores", &SECTION) else { return };
+    let cores = &mut config.cores;
     fields.set("data", &mut cores.data, data);
     fields.set("control", &mut cores.control, |value| integer(0..=i64::from(CPUS_MAX) - 1)(value).map(Some));
     fields.set("engine", &mut cores.engine, one_of(&[("ring", Engine::Ring), ("glommio", Engine::Glommio)]));
     fields.set("busy_poll", &mut cores.busy_poll, busy_poll);
     fields.set("placement", &mut cores.placement, one_of(&[("kernel", Placement::Kernel), ("cpu", Placement::Cpu)]));
-    fields.set("metrics_dir", &mut cores.metrics_dir, |value| match string(value)? {
-        path if path.is_empty() => Err(Problem::new("a path is wanted, not an empty string")),
-        path => Ok(Some(path.into())),
-    });
+    fields.set("metrics_dir", &mut cores.metrics_dir, |value| path(value).map(|path| Some(path.into())));
     fields.set("buffers", &mut cores.buffers, buffers);
     fields.set("buffer_size", &mut cores.buffer_size, size(4 << 10..=1 << 20));
     fields.set("read_ahead", &mut cores.read_ahead, size(4 << 10..=16 << 20));
     fields.set("drain_timeout", &mut cores.drain_timeout, duration);
-    cores
 }
 
 fn data(value: &Value) -> Read<DataCores> {
     match value.as_str() {
         Some("all") => Ok(DataCores::All),
         Some(list) => cpu_list(list).map(DataCores::List),
-        None if value.is_integer() => integer(1..=i64::from(CPUS_MAX))(value).map(DataCores::Count),
+        None if value.as_integer().is_some() => integer(1..=i64::from(CPUS_MAX))(value).map(DataCores::Count),
         None => Err(Problem::new("a count, a CPU list such as \"0,2-5\" or \"all\" is wanted")),
     }
 }

@@ -1,57 +1,41 @@
 //! `[limits]`, and the `limits` of a listener.
 
+use super::Config;
+use super::kind::Kind::{Number, Size};
+use super::kind::SIZE_OR_UNLIMITED;
 use super::reader::Otherwise::Is;
-use super::reader::{Fields, Key, Section, key};
+use super::reader::{Fields, Key, Section, key, section};
 use super::values::{integer, size, size_or_unlimited};
-use crate::plan::{Cores, Limits};
+use crate::plan::Limits;
 
-const REQUEST_LINE: Key = key("request_line", "size", Is("\"8KiB\""));
-const HEAD: Key = key("head", "size", Is("\"32KiB\""));
-const HEADERS: Key = key("headers", "number", Is("100"));
-const BODY: Key = key("body", "size or \"unlimited\"", Is("\"100MiB\""));
-const CHUNK_LINE: Key = key("chunk_line", "size", Is("\"256B\""));
-const TRAILERS: Key = key("trailers", "size", Is("\"8KiB\""));
-const RESPONSE_HEAD: Key = key("response_head", "size", Is("\"32KiB\""));
-const RESPONSE_HEADERS: Key = key("response_headers", "number", Is("100"));
-const EXTENSIONS: Key = key("extensions", "size", Is("\"8KiB\""));
-const STREAM_BUFFER: Key = key("stream_buffer", "size", Is("\"64KiB\""));
-const LINGER: Key = key("linger", "size", Is("\"256KiB\""));
-const KEEP_ALIVE_REQUESTS: Key = key("keep_alive_requests", "number", Is("1000000"));
+const KEYS: [Key; 13] = [
+    key("request_line", Size(64, 1 << 20), Is("\"8KiB\"")),
+    key("head", Size(256, 1 << 20), Is("\"32KiB\"")),
+    key("headers", Number("number", 1, 10_000), Is("100")),
+    key("body", SIZE_OR_UNLIMITED, Is("\"100MiB\"")),
+    key("chunk_line", Size(16, 64 << 10), Is("\"256B\"")),
+    key("trailers", Size(0, 1 << 20), Is("\"8KiB\"")),
+    key("response_head", Size(256, 1 << 20), Is("\"32KiB\"")),
+    key("response_headers", Number("number", 1, 10_000), Is("100")),
+    key("extensions", Size(0, 1 << 20), Is("\"8KiB\"")),
+    key("stream_buffer", Size(4 << 10, 64 << 20), Is("\"64KiB\"")),
+    key("linger", Size(0, 64 << 20), Is("\"256KiB\"")),
+    key("keep_alive_requests", Number("number", 1, i64::MAX), Is("1000000")),
+    key("connections", Number("number", 1, 10_000_000), Is("65536")),
+];
 
-pub(super) const SECTION: Section = Section {
-    keys: &[
-        REQUEST_LINE,
-        HEAD,
-        HEADERS,
-        BODY,
-        CHUNK_LINE,
-        TRAILERS,
-        RESPONSE_HEAD,
-        RESPONSE_HEADERS,
-        EXTENSIONS,
-        STREAM_BUFFER,
-        LINGER,
-        KEEP_ALIVE_REQUESTS,
-        key("connections", "number", Is("65536")),
-    ],
-};
+pub(super) const SECTION: Section = section("[limits]", &KEYS);
 
-pub(super) const OF_LISTENER: Section = Section {
-    keys: &[
-        REQUEST_LINE,
-        HEAD,
-        HEADERS,
-        BODY,
-        CHUNK_LINE,
-        TRAILERS,
-        RESPONSE_HEAD,
-        RESPONSE_HEADERS,
-        EXTENSIONS,
-        STREAM_BUFFER,
-        LINGER,
-        KEEP_ALIVE_REQUESTS,
-    ],
-};
+/// All but the last, `connections`, which belongs to a core.
+pub(super) const OF_LISTENER: Section =
+    Section { title: "[listener.NAME.limits]", keys: KEYS.split_at(KEYS.len() - 1).0, inherits: Some("limits") };
+
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    if let Some(fields) = root.table("limits", &SECTION) {
+        config.limits = read(&fields, &config.limits);
+        fields.set("connections", &mut config.cores.connections, integer(1..=10_000_000));
+    }
+}
 
 /// Reads what both kinds of table have; what is not given stays as in `base`.
 pub(super) fn read(fields: &Fields<'_>, base: &Limits) -> Limits {
@@ -69,9 +53,4 @@ pub(super) fn read(fields: &Fields<'_>, base: &Limits) -> Limits {
     fields.set("linger", &mut limits.linger, size(0..=64 << 20));
     fields.set("keep_alive_requests", &mut limits.keep_alive_requests, integer(1..=i64::MAX));
     limits
-}
-
-/// Reads what belongs to a core.
-pub(super) fn read_core(fields: &Fields<'_>, cores: &mut Cores) {
-    fields.set("connections", &mut cores.connections, integer(1..=10_000_000));
 }

@@ -1,26 +1,29 @@
 //! `[listener.NAME]`.
 
+use super::kind::Kind::{Either, Flag, List, Number, OneOf, Table, Text, Unknown};
+use super::kind::{ADDRESS, NETWORK, TOKEN_PATTERN};
 use super::reader::Otherwise::{Is, Later, Required, Words};
-use super::reader::{Fields, Problem, Read, Section, Spanned, key};
+use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
+use super::tree::Value;
 use super::values::{integer, is_token, network, one_of, socket_address};
-use super::{limits, timeouts};
+use super::{Config, limits, timeouts};
 use crate::plan::{Forwarded, Limits, Timeouts};
 use ipnet::IpNet;
 use std::net::SocketAddr;
-use toml_edit::Value;
 
-pub(super) const SECTION: Section = Section {
-    keys: &[
-        key("address", "address and port, or a list", Required),
-        key("backlog", "number", Is("4096")),
-        key("trusted_proxies", "list of networks", Is("[]")),
-        key("forwarded", "\"x-forwarded\", \"forwarded\", \"both\" or \"none\"", Is("\"x-forwarded\"")),
-        key("via", "string or false", Is("\"ringway\"")),
-        key("limits", "table", Words("those of `[limits]`")),
-        key("timeouts", "table", Words("those of `[timeouts]`")),
-        key("tls", "table", Later),
+pub(super) const SECTION: Section = section(
+    "[listener.NAME]",
+    &[
+        key("address", List("addresses and ports", &ADDRESS), Required),
+        key("backlog", Number("number", 1, 65_535), Is("4096")),
+        key("trusted_proxies", List("networks", &NETWORK), Is("[]")),
+        key("forwarded", OneOf(&["x-forwarded", "forwarded", "both", "none"]), Is("\"x-forwarded\"")),
+        key("via", Either(&[Text("string", TOKEN_PATTERN), Flag(false)]), Is("\"ringway\"")),
+        key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
+        key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
+        key("tls", Unknown, Later),
     ],
-};
+);
 
 /// A listener, as the config has it.
 #[derive(Clone, Debug)]
@@ -43,12 +46,13 @@ pub struct ListenerSection {
     pub timeouts: Timeouts,
 }
 
-pub(super) fn read(
-    name: Spanned<String>,
-    fields: &Fields<'_>,
-    limits: &Limits,
-    timeouts: &Timeouts,
-) -> ListenerSection {
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    for (name, fields) in root.named("listener", &SECTION) {
+        config.listeners.push(read(name, &fields, &config.limits, &config.timeouts));
+    }
+}
+
+fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &Timeouts) -> ListenerSection {
     let addresses = fields.some("address", socket_address);
     let mut listener = ListenerSection {
         name,

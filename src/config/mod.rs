@@ -1,6 +1,11 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
 mod cores;
+mod diff;
+mod effective;
+mod environment;
+mod include;
+mod kind;
 mod limits;
 mod listener;
 mod nearest;
@@ -8,65 +13,76 @@ mod policy;
 mod reader;
 mod report;
 mod route;
+mod secret;
 mod service;
+mod sources;
 mod syntax;
 mod timeouts;
+mod tree;
 mod upstream;
 mod values;
 
+pub use diff::{Change, Diff, Object, diff};
+pub use effective::Effective;
 pub use listener::ListenerSection;
 pub(crate) use nearest::nearest;
-pub use policy::{EditsSection, PolicyKind, PolicySection};
+pub use policy::{EditsSection, PolicyKind, PolicySection, ValueSection};
 pub use reader::Spanned;
 pub(crate) use report::Diagnostics;
 pub use report::{Diagnostic, Report, Severity};
 pub use route::{PolicyRef, RouteSection, Target};
+pub use secret::Secret;
 pub use service::{ServiceKind, ServiceSection};
 pub use upstream::{EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
 use crate::plan::{self, Cores, Limits, Plan, Timeouts};
+use environment::Environment;
+use kind::Kind::{List, Named, Table, Tables, Typed};
+use kind::PATH;
 use reader::Otherwise::{Required, Words};
-use reader::{Fields, Section, key};
+use reader::{Fields, Section, key, section};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-const ROOT: Section = Section {
-    keys: &[
-        key("cores", "table", Words("as its keys say")),
-        key("limits", "table", Words("as its keys say")),
-        key("timeouts", "table", Words("as its keys say")),
-        key("listener", "tables by name", Required),
-        key("upstream", "tables by name", Words("none")),
-        key("policy", "tables by name", Words("none")),
-        key("service", "tables by name", Words("none")),
-        key("route", "array of tables", Required),
-    ],
-};
+/// Every section of the file: the field of [`Config`] with its type, the key, the kind and what holds without it.
+/// `read` of the module named last fills the field; sections are read in this order. A new section is a module and a
+/// line here.
+macro_rules! sections {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty = $key:literal, $kind:expr, $otherwise:expr, $module:ident;)*) => {
+        /// A config, section by section. What could not be read has its default, and a diagnostic.
+        #[derive(Clone, Debug, Default)]
+        pub struct Config {
+            $($(#[doc = $doc])* pub $field: $type,)*
+        }
 
-/// The largest config file, in bytes.
-const FILE_MAX: u64 = 64 << 20;
+        const ROOT: Section = section("The file", &[
+            key("include", List("paths or patterns", &PATH), Words("no other file")),
+            $(key($key, $kind, $otherwise),)*
+        ]);
 
-/// A config, section by section. What could not be read has its default, and a diagnostic.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
+        const READERS: &[fn(&Fields<'_>, &mut Config)] = &[$($module::read_all),*];
+    };
+}
+
+sections! {
     /// `[cores]`, and what `[limits]` says of a core.
-    pub cores: Cores,
+    cores: Cores = "cores", Table(&cores::SECTION), Words("as its keys say"), cores;
     /// `[limits]`.
-    pub limits: Limits,
+    limits: Limits = "limits", Table(&limits::SECTION), Words("as its keys say"), limits;
     /// `[timeouts]`.
-    pub timeouts: Timeouts,
+    timeouts: Timeouts = "timeouts", Table(&timeouts::SECTION), Words("as its keys say"), timeouts;
     /// `[listener.NAME]`.
-    pub listeners: Vec<ListenerSection>,
+    listeners: Vec<ListenerSection> = "listener", Named(&Table(&listener::SECTION)), Required, listener;
     /// `[upstream.NAME]`.
-    pub upstreams: Vec<UpstreamSection>,
+    upstreams: Vec<UpstreamSection> = "upstream", Named(&Table(&upstream::SECTION)), Words("none"), upstream;
     /// `[policy.NAME]`.
-    pub policies: Vec<PolicySection>,
+    policies: Vec<PolicySection> = "policy", Named(&Typed(policy::TYPES)), Words("none"), policy;
     /// `[service.NAME]`.
-    pub services: Vec<ServiceSection>,
+    services: Vec<ServiceSection> = "service", Named(&Typed(service::TYPES)), Words("none"), service;
     /// `[[route]]`.
-    pub routes: Vec<RouteSection>,
+    routes: Vec<RouteSection> = "route", Tables(&route::SECTION), Required, route;
 }
 
 /// How a host name and a port become addresses. The error says why they do not.
@@ -92,78 +108,67 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads a file into a plan. The report that comes with a plan holds warnings only.
-pub fn load(path: &Path, epoch: u64, resolve: Resolve<'_>) -> Result<(Plan, Report), LoadError> {
-    let file = path.display().to_string();
-    let text = read_file(path).map_err(|why| LoadError::File(format!("{file}: error: {why}")))?;
-    compile(&file, &text, epoch, resolve).map_err(LoadError::Config)
+/// What came of a config.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What cores run.
+    pub plan: Plan,
+    /// Warnings, and the files that were read.
+    pub report: Report,
+    /// What the config says, to be compared with another.
+    pub effective: Effective,
 }
 
-fn read_file(path: &Path) -> Result<String, String> {
-    let length = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if length > FILE_MAX {
-        return Err(format!("a config has at most {FILE_MAX} bytes"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1))
+/// Reads a file, and those it includes, into a plan.
+pub fn load(path: &Path, epoch: u64, resolve: Resolve<'_>) -> Result<Loaded, LoadError> {
+    let text = include::read_file(path).map_err(|why| LoadError::File(format!("{}: error: {why}", path.display())))?;
+    load_text(path, &text, &|name| std::env::var_os(name), epoch, resolve).map_err(LoadError::Config)
 }
 
-/// Turns the text of a config into a plan. `file` is its name in reports; the report that comes with a plan holds
-/// warnings only.
+/// Turns the text of a config into a plan. `file` is its name in reports, and relative paths in it are read against
+/// the directory of that name; the report that comes with a plan holds warnings only.
 pub fn compile(file: &str, text: &str, epoch: u64, resolve: Resolve<'_>) -> Result<(Plan, Report), Report> {
+    let loaded = load_text(Path::new(file), text, &|name| std::env::var_os(name), epoch, resolve)?;
+    Ok((loaded.plan, loaded.report))
+}
+
+fn load_text(
+    path: &Path,
+    text: &str,
+    environment: Environment<'_>,
+    epoch: u64,
+    resolve: Resolve<'_>,
+) -> Result<Loaded, Report> {
     let diags = Diagnostics::default();
-    let plan = read(text, &diags).and_then(|config| plan::build(&config, epoch, resolve, &diags));
-    let report = Report::new(file, text, diags.into_vec());
-    match plan {
-        Some(plan) if report.errors() == 0 => Ok((plan, report)),
+    let loaded = include::read(path, text, environment, &diags).map(|table| {
+        let config = read(&table, &diags);
+        // Secrets are known once the sections have been read.
+        let effective = Effective::of(&table, &diags.sources());
+        (plan::build(&config, epoch, resolve, &diags), effective)
+    });
+    let report = diags.into_report();
+    match loaded {
+        Some((Some(plan), effective)) if report.errors() == 0 => Ok(Loaded { plan, report, effective }),
         _ => Err(report),
     }
 }
 
-/// Reads all sections; nothing when the text is no TOML.
-fn read(text: &str, diags: &Diagnostics) -> Option<Config> {
-    let document = syntax::parse(text, diags)?;
-    let root = Fields::new(document.as_table(), "", 0..0, &ROOT, diags);
+/// Reads all sections.
+fn read(table: &tree::Table, diags: &Diagnostics) -> Config {
+    let root = Fields::new(table, "", 0..0, &ROOT, diags);
     let mut config = Config::default();
-    if let Some(fields) = root.table("cores", &cores::SECTION) {
-        config.cores = cores::read(&fields);
+    for read in READERS {
+        read(&root, &mut config);
     }
-    if let Some(fields) = root.table("limits", &limits::SECTION) {
-        config.limits = limits::read(&fields, &config.limits);
-        limits::read_core(&fields, &mut config.cores);
-    }
-    if let Some(fields) = root.table("timeouts", &timeouts::SECTION) {
-        config.timeouts = timeouts::read(&fields, &config.timeouts);
-    }
-    for (name, fields) in root.named("listener", &listener::SECTION) {
-        config.listeners.push(listener::read(checked(name, diags), &fields, &config.limits, &config.timeouts));
-    }
-    for (name, fields) in root.named("upstream", &upstream::SECTION) {
-        config.upstreams.push(upstream::read(checked(name, diags), &fields));
-    }
-    for (name, table) in root.named_tables("policy") {
-        let path = root.path_of(&format!("policy.{}", name.value));
-        config.policies.push(policy::read(checked(name, diags), table, &root, &path));
-    }
-    for (name, table) in root.named_tables("service") {
-        let path = root.path_of(&format!("service.{}", name.value));
-        config.services.push(service::read(checked(name, diags), table, &root, &path));
-    }
-    config.routes = root.tables("route", &route::SECTION).iter().map(route::read).collect();
     for (key, header) in [("listener", "[listener.NAME]"), ("route", "[[route]]")] {
         if !root.has(key) {
             diags.push(Diagnostic::error(0..0, format!("the config has no {header}")));
         }
     }
-    Some(config)
+    config
 }
 
-fn checked(name: Spanned<String>, diags: &Diagnostics) -> Spanned<String> {
-    if let Err(problem) = values::check_name(&name.value) {
-        diags.push(Diagnostic::error(name.span.clone(), problem.message).maybe_help(problem.help));
-    }
-    name
-}
-
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

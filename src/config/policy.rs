@@ -1,46 +1,44 @@
 //! `[policy.NAME]`, and a policy written in its route.
 
+use super::kind::Kind::{Either, List, Map, OneOf, Secret, Table, Text};
+use super::kind::{FIELD_NAME, Kind, TEMPLATE};
 use super::reader::Otherwise::{Is, Required, Words};
-use super::reader::{Fields, Key, Problem, Read, Section, Spanned, key};
+use super::reader::{Fields, Key, Problem, Read, Section, Spanned, key, section};
 use super::report::Diagnostic;
+use super::tree::Value;
 use super::values::{is_token, one_of, string};
+use super::{Config, secret, tree};
 use crate::plan::{Scope, Template, TemplateError};
-use toml_edit::{Item, TableLike};
 
-const TYPE: Key = key("type", "\"headers\" or \"rewrite\"", Required);
+const TYPE: Key = key("type", OneOf(&["headers", "rewrite"]), Required);
+const REQUEST: Key = key("request", Table(&EDITS), Words("no edits"));
+const RESPONSE: Key = key("response", Table(&EDITS), Words("no edits"));
+const STRIP_PREFIX: Key = key("strip_prefix", Text("path", "^/."), Words("nothing is stripped"));
+const PATH: Key = key("path", TEMPLATE, Words("the path stays"));
+const QUERY: Key = key("query", TEMPLATE, Words("the query stays"));
+
+/// The sections of the types.
+pub(super) const TYPES: &[(&str, &Section)] = &[("headers", &HEADERS), ("rewrite", &REWRITE)];
 
 /// For a table whose type is not known.
-pub(super) const ANY: Section = Section {
-    keys: &[
-        TYPE,
-        key("request", "table", Words("no edits")),
-        key("response", "table", Words("no edits")),
-        key("strip_prefix", "path", Words("nothing is stripped")),
-        key("path", "template", Words("the path stays")),
-        key("query", "template", Words("the query stays")),
-    ],
-};
+const ANY: Section = section("[policy.NAME]", &[TYPE, REQUEST, RESPONSE, STRIP_PREFIX, PATH, QUERY]);
 
-pub(super) const HEADERS: Section =
-    Section { keys: &[TYPE, key("request", "table", Words("no edits")), key("response", "table", Words("no edits"))] };
+const HEADERS: Section = section("[policy.NAME] of type headers", &[TYPE, REQUEST, RESPONSE]);
 
-pub(super) const EDITS: Section = Section {
-    keys: &[
-        key("set", "table of templates", Is("{}")),
-        key("add", "table of templates or lists of them", Is("{}")),
-        key("remove", "list of field names", Is("[]")),
-        key("rename", "table of field names", Is("{}")),
+const EDITS: Section = section(
+    "[policy.NAME.request] and [policy.NAME.response]",
+    &[
+        key("set", Map("templates or secrets", &VALUE), Is("{}")),
+        key("add", Map("templates, secrets or lists of them", &List("templates or secrets", &VALUE)), Is("{}")),
+        key("remove", List("field names", &FIELD_NAME), Is("[]")),
+        key("rename", Map("field names", &FIELD_NAME), Is("{}")),
     ],
-};
+);
 
-pub(super) const REWRITE: Section = Section {
-    keys: &[
-        TYPE,
-        key("strip_prefix", "path", Words("nothing is stripped")),
-        key("path", "template", Words("the path stays")),
-        key("query", "template", Words("the query stays")),
-    ],
-};
+/// The value of a header field.
+const VALUE: Kind = Either(&[TEMPLATE, Secret]);
+
+const REWRITE: Section = section("[policy.NAME] of type rewrite", &[TYPE, STRIP_PREFIX, PATH, QUERY]);
 
 /// A policy, as the config has it.
 #[derive(Clone, Debug)]
@@ -76,38 +74,54 @@ pub enum PolicyKind {
 #[derive(Clone, Debug, Default)]
 pub struct EditsSection {
     /// These fields in place of those of their names.
-    pub set: Vec<(String, Spanned<String>)>,
+    pub set: Vec<(String, ValueSection)>,
     /// These fields beside those of their names.
-    pub add: Vec<(String, Spanned<String>)>,
+    pub add: Vec<(String, ValueSection)>,
     /// Without these fields.
     pub remove: Vec<String>,
     /// These fields under other names.
     pub rename: Vec<(String, String)>,
 }
 
+/// The value of a header field, as the config has it.
+#[derive(Clone, Debug)]
+pub enum ValueSection {
+    /// A template.
+    Template(Spanned<String>),
+    /// A secret, sent as it is.
+    Secret(secret::Secret),
+}
+
 #[derive(Clone, Copy)]
-enum Kind {
+enum Type {
     Headers,
     Rewrite,
 }
 
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    for (name, table) in root.named_tables("policy") {
+        let path = format!("policy.{}", name.value);
+        config.policies.push(read(name, table, root, &path));
+    }
+}
+
 /// Reads `table`, which is a policy of this name.
-pub(super) fn read(name: Spanned<String>, table: &dyn TableLike, from: &Fields<'_>, path: &str) -> PolicySection {
+pub(super) fn read(name: Spanned<String>, table: &tree::Table, from: &Fields<'_>, path: &str) -> PolicySection {
     let of = |section| Fields::new(table, path, name.span.clone(), section, from.diags);
     // The type says which keys there are, so it is read first and complaints about keys come from the right list.
-    let quiet = table.get("type").and_then(Item::as_str).and_then(|kind| match kind {
-        "headers" => Some(Kind::Headers),
-        "rewrite" => Some(Kind::Rewrite),
+    let quiet = table.get("type").and_then(Value::as_str).and_then(|kind| match kind {
+        "headers" => Some(Type::Headers),
+        "rewrite" => Some(Type::Rewrite),
         _ => None,
     });
     let kind = match quiet {
-        Some(Kind::Headers) => Some(headers(&of(&HEADERS))),
-        Some(Kind::Rewrite) => Some(rewrite(&of(&REWRITE))),
+        Some(Type::Headers) => Some(headers(&of(&HEADERS))),
+        Some(Type::Rewrite) => Some(rewrite(&of(&REWRITE))),
         None => {
-            let kinds = one_of(&[("headers", Kind::Headers), ("rewrite", Kind::Rewrite)]);
-            if table.get("type").and_then(Item::as_str) == Some("rate-limit") {
+            let kinds = one_of(&[("headers", Type::Headers), ("rewrite", Type::Rewrite)]);
+            if table.get("type").and_then(Value::as_str) == Some("rate-limit") {
                 let message = format!("{path}: the type \"rate-limit\" is not supported in this release");
-                let span = table.get("type").and_then(Item::span).unwrap_or(name.span.clone());
+                let span = table.get("type").map(Value::span).unwrap_or(name.span.clone());
                 from.diags.push(Diagnostic::error(span, message));
             } else {
                 of(&ANY).required("type", kinds);
@@ -179,50 +193,51 @@ fn edits(fields: &Fields<'_>) -> EditsSection {
     };
     let mut edits = EditsSection::default();
     for (key, list) in [("set", &mut edits.set), ("add", &mut edits.add)] {
-        for (name, item) in fields.entries(key) {
+        for (name, value) in fields.entries(key) {
             let Some(lower) = named(key, &name) else { continue };
-            for value in templates(fields, key, item, key == "add") {
+            for value in field_values(fields, key, value, key == "add") {
                 list.push((lower.clone(), value));
             }
         }
     }
     let remove = fields.list("remove", string).unwrap_or_default();
     edits.remove = remove.iter().filter_map(|name| named("remove", name)).collect();
-    for (from, item) in fields.entries("rename") {
-        let to = match item.as_str() {
+    for (from, value) in fields.entries("rename") {
+        let to = match value.as_str() {
             Some(to) => field_name(to).and_then(|name| one_host("rename", name)),
             None => Err(Problem::new("the new name is wanted")),
         };
         match to {
             Ok(to) => edits.rename.extend(named("rename", &from).map(|from| (from, to))),
-            Err(problem) => fields.complain("rename", item.span().unwrap_or(from.span), problem),
+            Err(problem) => fields.complain("rename", value.span(), problem),
         }
     }
     edits
 }
 
 /// The values of one field.
-fn templates(fields: &Fields<'_>, key: &str, item: &Item, many: bool) -> Vec<Spanned<String>> {
-    let single = item.as_value().into_iter().filter(|value| !many || !value.is_array());
-    let several = item.as_array().into_iter().filter(|_| many).flatten();
-    let mut good = Vec::new();
-    let mut any = false;
-    for value in single.chain(several) {
-        any = true;
-        let span = value.span().unwrap_or(fields.key_span(key));
-        match string(value) {
-            Ok(value) => {
-                let value = Spanned { value, span };
-                check_template(fields, key, &value);
-                good.push(value);
-            }
-            Err(problem) => fields.complain(key, span, problem),
+fn field_values(fields: &Fields<'_>, key: &str, value: &Value, many: bool) -> Vec<ValueSection> {
+    let values = if many { value.as_list() } else { std::slice::from_ref(value) };
+    if values.is_empty() {
+        fields.complain(key, value.span(), Problem::new("a value is wanted"));
+    }
+    let read = |value: &Value| {
+        if value.as_table().is_some() {
+            return fields.secret(key, value).map(ValueSection::Secret);
         }
-    }
-    if !any {
-        fields.complain(key, item.span().unwrap_or(fields.key_span(key)), Problem::new("a value is wanted"));
-    }
-    good
+        match string(value) {
+            Ok(text) => {
+                let text = Spanned::of(text, value);
+                check_template(fields, key, &text);
+                Some(ValueSection::Template(text))
+            }
+            Err(problem) => {
+                fields.complain(key, value.span(), problem);
+                None
+            }
+        }
+    };
+    values.iter().filter_map(read).collect()
 }
 
 /// Complains about what is wrong with a template whatever the captures of the route are; the names in it are checked

@@ -1,23 +1,40 @@
 //! Reads one table of the config against the list of its keys, gathering all that is wrong on the way.
 
+use super::kind::Kind;
 use super::nearest::nearest;
 use super::report::{Diagnostic, Diagnostics};
+use super::secret::{self, Secret};
+use super::tree::{Table, Value};
+use super::values;
 use std::ops::Range;
-use toml_edit::{Item, TableLike, Value};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// What it says.
     pub value: T,
-    /// Where, as bytes of the text.
+    /// Where, as bytes of all files of the config, laid one behind the other.
     pub span: Range<usize>,
+    /// Whether the environment had a part in it. What it gave may be a secret.
+    pub(crate) is_expanded: bool,
+}
+
+impl<T> Spanned<T> {
+    /// A value that the config has at this place as it stands.
+    pub(crate) fn new(value: T, span: Range<usize>) -> Self {
+        Self { value, span, is_expanded: false }
+    }
+
+    /// What a value of the config says.
+    pub(crate) fn of(value: T, from: &Value) -> Self {
+        Self { value, span: from.span(), is_expanded: from.is_expanded() }
+    }
 }
 
 impl Spanned<String> {
-    /// The span of a part of this string, in bytes of its value; all of it where escapes have moved the bytes.
+    /// The span of a part of this string, in bytes of its value; all of it where its bytes are not those of the file.
     pub(crate) fn part(&self, part: Range<usize>) -> Range<usize> {
-        let is_plain = self.span.len() == self.value.len() + 2;
+        let is_plain = !self.is_expanded && self.span.len() == self.value.len() + 2;
         if is_plain { self.span.start + 1 + part.start..self.span.start + 1 + part.end } else { self.span.clone() }
     }
 }
@@ -27,7 +44,7 @@ impl Spanned<String> {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What kind of value it takes.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) otherwise: Otherwise,
 }
 
@@ -44,14 +61,22 @@ pub(crate) enum Otherwise {
     Later,
 }
 
-pub(crate) const fn key(name: &'static str, kind: &'static str, otherwise: Otherwise) -> Key {
+pub(crate) const fn key(name: &'static str, kind: Kind, otherwise: Otherwise) -> Key {
     Key { name, kind, otherwise }
 }
 
 /// The keys of one kind of table.
 #[derive(Debug)]
 pub(crate) struct Section {
+    /// Its heading in `docs/config.md`.
+    pub(crate) title: &'static str,
     pub(crate) keys: &'static [Key],
+    /// The table of the file whose values hold for keys that are not given here; otherwise the defaults do.
+    pub(crate) inherits: Option<&'static str>,
+}
+
+pub(crate) const fn section(title: &'static str, keys: &'static [Key]) -> Section {
+    Section { title, keys, inherits: None }
 }
 
 /// What is wrong with a value.
@@ -77,7 +102,7 @@ pub(crate) type Read<T> = Result<T, Problem>;
 /// One table, its place and its keys.
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
-    table: &'a dyn TableLike,
+    table: &'a Table,
     /// As in `upstream.users.pool`.
     path: String,
     /// The name in its header or in front of its `=`.
@@ -89,15 +114,15 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Takes a table, and complains about each key that the section does not have.
     pub(crate) fn new(
-        table: &'a dyn TableLike,
+        table: &'a Table,
         path: &str,
         span: Range<usize>,
         section: &'static Section,
         diags: &'a Diagnostics,
     ) -> Self {
         let fields = Self { table, path: path.to_owned(), span, section, diags };
-        for (name, item) in table.iter() {
-            let span = key_span(table, name).or_else(|| item.span()).unwrap_or(fields.span.clone());
+        for entry in table.iter() {
+            let (name, span) = (entry.name.as_str(), entry.span.clone());
             match section.keys.iter().find(|key| key.name == name) {
                 Some(Key { otherwise: Otherwise::Later, .. }) => {
                     let message = format!("{}: `{name}` is not supported in this release", fields.place());
@@ -132,13 +157,9 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn item(&self, key: &str) -> Option<&'a Item> {
+    fn value(&self, key: &str) -> Option<&'a Value> {
         debug_assert!(self.section.keys.iter().any(|known| known.name == key), "{key} is in no list of keys");
-        self.table.get(key).filter(|item| !item.is_none())
-    }
-
-    fn span_of(&self, key: &str, item: &Item) -> Range<usize> {
-        item.span().or_else(|| key_span(self.table, key)).unwrap_or(self.span.clone())
+        self.table.get(key)
     }
 
     /// Complains about the value of a key.
@@ -149,33 +170,31 @@ impl<'a> Fields<'a> {
 
     /// The span of a key's name, or of the table where the key is not given.
     pub(crate) fn key_span(&self, key: &str) -> Range<usize> {
-        key_span(self.table, key).unwrap_or(self.span.clone())
+        self.table.entry(key).map_or_else(|| self.span.clone(), |entry| entry.span.clone())
     }
 
     /// Whether the key is given, rightly or not.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.item(key).is_some()
+        self.value(key).is_some()
     }
 
     /// A value, where it is given and right.
-    pub(crate) fn get<T>(&self, key: &str, read: impl FnOnce(&Value) -> Read<T>) -> Option<Spanned<T>> {
-        let item = self.item(key)?;
-        let span = self.span_of(key, item);
-        let read = match item.as_value() {
-            Some(value) => read(value),
-            None => Err(Problem::new("a table does not belong here")),
-        };
-        match read {
-            Ok(value) => Some(Spanned { value, span }),
+    pub(crate) fn get<T>(&self, key: &str, read: impl FnOnce(&'a Value) -> Read<T>) -> Option<Spanned<T>> {
+        self.read(key, self.value(key)?, read)
+    }
+
+    fn read<T>(&self, key: &str, value: &'a Value, read: impl FnOnce(&'a Value) -> Read<T>) -> Option<Spanned<T>> {
+        match read(value) {
+            Ok(said) => Some(Spanned::of(said, value)),
             Err(problem) => {
-                self.complain(key, span, problem);
+                self.complain(key, value.span(), problem);
                 None
             }
         }
     }
 
     /// A value that must be given.
-    pub(crate) fn required<T>(&self, key: &str, read: impl FnOnce(&Value) -> Read<T>) -> Option<Spanned<T>> {
+    pub(crate) fn required<T>(&self, key: &str, read: impl FnOnce(&'a Value) -> Read<T>) -> Option<Spanned<T>> {
         self.must_have(key);
         self.get(key, read)
     }
@@ -184,49 +203,44 @@ impl<'a> Fields<'a> {
     pub(crate) fn must_have(&self, key: &str) {
         if !self.has(key) {
             let message = format!("{}: the key `{key}` is missing", self.place());
-            let kind = self.section.keys.iter().find(|known| known.name == key).map(|known| known.kind);
-            let help = kind.map(|kind| format!("it takes: {kind}"));
+            let known = self.section.keys.iter().find(|known| known.name == key);
+            let help = known.map(|known| format!("it takes: {}", known.kind.name()));
             self.diags.push(Diagnostic::error(self.span.clone(), message).maybe_help(help));
         }
     }
 
     /// Replaces what is in `slot`, where a value is given and right.
-    pub(crate) fn set<T>(&self, key: &str, slot: &mut T, read: impl FnOnce(&Value) -> Read<T>) {
+    pub(crate) fn set<T>(&self, key: &str, slot: &mut T, read: impl FnOnce(&'a Value) -> Read<T>) {
         if let Some(spanned) = self.get(key, read) {
             *slot = spanned.value;
         }
     }
 
     /// The values of a list, where it is given; those that are right. One value alone is a list of it.
-    pub(crate) fn list<T>(&self, key: &str, mut read: impl FnMut(&Value) -> Read<T>) -> Option<Vec<Spanned<T>>> {
-        let values: Vec<&Value> = match self.item(key)? {
-            Item::Value(Value::Array(array)) => array.iter().collect(),
-            Item::Value(value) => vec![value],
-            item => {
-                self.complain(key, self.span_of(key, item), Problem::new("a list is wanted, not tables"));
-                return None;
-            }
-        };
-        let mut good = Vec::with_capacity(values.len());
-        for value in values {
-            let span = value.span().unwrap_or(self.key_span(key));
-            match read(value) {
-                Ok(value) => good.push(Spanned { value, span }),
-                Err(problem) => self.complain(key, span, problem),
-            }
-        }
-        Some(good)
+    pub(crate) fn list<T>(&self, key: &str, mut read: impl FnMut(&'a Value) -> Read<T>) -> Option<Vec<Spanned<T>>> {
+        let values = self.value(key)?.as_list();
+        Some(values.iter().filter_map(|value| self.read(key, value, &mut read)).collect())
     }
 
     /// The values of a list that must be given and not be empty; those that are right.
-    pub(crate) fn some<T>(&self, key: &str, read: impl FnMut(&Value) -> Read<T>) -> Vec<Spanned<T>> {
+    pub(crate) fn some<T>(&self, key: &str, read: impl FnMut(&'a Value) -> Read<T>) -> Vec<Spanned<T>> {
         self.must_have(key);
         let list = self.list(key, read);
-        let is_empty = |item: &Item| item.as_array().is_some_and(toml_edit::Array::is_empty);
-        if let Some(item) = self.item(key).filter(|item| is_empty(item)) {
-            self.complain(key, self.span_of(key, item), Problem::new("at least one is wanted"));
+        if let Some(value) = self.value(key).filter(|value| value.as_list().is_empty()) {
+            self.complain(key, value.span(), Problem::new("at least one is wanted"));
         }
         list.unwrap_or_default()
+    }
+
+    /// The secret that a value of this key says or names; what is wrong was complained about. Messages never say it.
+    pub(crate) fn secret(&self, key: &str, value: &Value) -> Option<Secret> {
+        match secret::read(value, self, key) {
+            Ok(secret) => secret,
+            Err(problem) => {
+                self.complain(key, value.span(), problem);
+                None
+            }
+        }
     }
 
     /// A table with keys of its own, where it is given.
@@ -235,19 +249,15 @@ impl<'a> Fields<'a> {
         Some(Fields::new(table, &self.path_of(key), self.key_span(key), section, self.diags))
     }
 
-    /// The entries of a table whose keys are names: each name and item.
-    pub(crate) fn entries(&self, key: &str) -> Vec<(Spanned<String>, &'a Item)> {
+    /// The entries of a table whose keys are names: each name and value.
+    pub(crate) fn entries(&self, key: &str) -> Vec<(Spanned<String>, &'a Value)> {
         let Some(table) = self.table_of(key) else { return Vec::new() };
-        let named = |(name, item): (&str, &'a Item)| {
-            let span = key_span(table, name).or_else(|| item.span()).unwrap_or(self.key_span(key));
-            (Spanned { value: name.to_owned(), span }, item)
-        };
-        table.iter().map(named).collect()
+        table.iter().map(|entry| (Spanned::new(entry.name.clone(), entry.span.clone()), &entry.value)).collect()
     }
 
     /// The tables of a table whose keys are names, as `[upstream.NAME]`, with the keys of a section.
     pub(crate) fn named(&self, key: &str, section: &'static Section) -> Vec<(Spanned<String>, Fields<'a>)> {
-        let fields = |(name, table): (Spanned<String>, &'a dyn TableLike)| {
+        let fields = |(name, table): (Spanned<String>, &'a Table)| {
             let path = self.path_of(&format!("{key}.{}", name.value));
             let fields = Fields::new(table, &path, name.span.clone(), section, self.diags);
             (name, fields)
@@ -255,16 +265,19 @@ impl<'a> Fields<'a> {
         self.named_tables(key).into_iter().map(fields).collect()
     }
 
-    /// The tables of a table whose keys are names.
-    pub(crate) fn named_tables(&self, key: &str) -> Vec<(Spanned<String>, &'a dyn TableLike)> {
+    /// The tables of a table whose keys are names of listeners, upstreams and their like.
+    pub(crate) fn named_tables(&self, key: &str) -> Vec<(Spanned<String>, &'a Table)> {
         let mut tables = Vec::new();
-        for (name, item) in self.entries(key) {
-            if let Some(table) = item.as_table_like() {
+        for (name, value) in self.entries(key) {
+            if let Err(problem) = values::check_name(&name.value) {
+                self.diags.push(Diagnostic::error(name.span.clone(), problem.message).maybe_help(problem.help));
+            }
+            if let Some(table) = value.as_table() {
                 tables.push((name, table));
             } else {
                 let path = self.path_of(&format!("{key}.{}", name.value));
-                let message = format!("{path}: a table is wanted, not {}", article(item.type_name()));
-                self.diags.push(Diagnostic::error(item.span().unwrap_or(name.span), message));
+                let message = format!("{path}: a table is wanted, not {}", article(value.type_name()));
+                self.diags.push(Diagnostic::error(value.span(), message));
             }
         }
         tables
@@ -272,37 +285,25 @@ impl<'a> Fields<'a> {
 
     /// The tables of an array of tables, as `[[route]]`.
     pub(crate) fn tables(&self, key: &str, section: &'static Section) -> Vec<Fields<'a>> {
-        let Some(item) = self.item(key) else { return Vec::new() };
-        let all: Vec<(&'a dyn TableLike, Option<Range<usize>>)> = match item {
-            Item::ArrayOfTables(tables) => tables.iter().map(|table| (table as &dyn TableLike, table.span())).collect(),
-            Item::Value(Value::Array(array)) if array.iter().all(Value::is_inline_table) => {
-                let inline = array.iter().filter_map(Value::as_inline_table);
-                inline.map(|table| (table as &dyn TableLike, table.span())).collect()
-            }
-            _ => {
-                let help = format!("write `[[{key}]]`");
-                self.complain(key, self.span_of(key, item), Problem::new("tables are wanted").with_help(help));
-                return Vec::new();
-            }
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let values = value.as_array().filter(|values| values.iter().all(|value| value.as_table().is_some()));
+        let Some(values) = values else {
+            let help = format!("write `[[{key}]]`");
+            self.complain(key, value.span(), Problem::new("tables are wanted").with_help(help));
+            return Vec::new();
         };
-        let read = |(table, span): (&'a dyn TableLike, Option<Range<usize>>)| {
-            Fields::new(table, &self.path_of(key), span.unwrap_or(self.key_span(key)), section, self.diags)
-        };
-        all.into_iter().map(read).collect()
+        let tables = values.iter().filter_map(|value| Some((value.as_table()?, value.span())));
+        tables.map(|(table, span)| Fields::new(table, &self.path_of(key), span, section, self.diags)).collect()
     }
 
-    fn table_of(&self, key: &str) -> Option<&'a dyn TableLike> {
-        let item = self.item(key)?;
-        if item.as_table_like().is_none() {
-            let message = format!("a table is wanted, not {}", article(item.type_name()));
-            self.complain(key, self.span_of(key, item), Problem::new(message));
+    fn table_of(&self, key: &str) -> Option<&'a Table> {
+        let value = self.value(key)?;
+        if value.as_table().is_none() {
+            let message = format!("a table is wanted, not {}", article(value.type_name()));
+            self.complain(key, value.span(), Problem::new(message));
         }
-        item.as_table_like()
+        value.as_table()
     }
-}
-
-fn key_span(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
-    table.key(name).and_then(toml_edit::Key::span)
 }
 
 /// A type of TOML with its article.

@@ -1,33 +1,41 @@
 //! `[[route]]`.
 
+use super::Config;
+use super::kind::Kind::{Duration, Either, Flag, List, Map, Table, Text, Typed};
+use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::policy::{self, PolicySection};
 use super::reader::Otherwise::{Is, Required, Words};
-use super::reader::{Fields, Problem, Read, Section, Spanned, key};
+use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
+use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, size_or_unlimited, string};
 use crate::plan::{BodyLimit, HostPattern, Predicate, Test};
 use std::ops::Range;
-use std::time::Duration;
-use toml_edit::{Item, Value};
+use std::time;
 
-pub(super) const SECTION: Section = Section {
-    keys: &[
-        key("name", "name", Required),
-        key("hosts", "list of hosts", Words("any host")),
-        key("path", "path template", Required),
-        key("methods", "list of methods", Words("any method")),
-        key("headers", "table of tests", Is("{}")),
-        key("query", "table of tests", Is("{}")),
-        key("policies", "list of names or tables", Is("[]")),
-        key("upstream", "name", Words("a `service` instead")),
-        key("service", "name", Words("an `upstream` instead")),
-        key("timeout", "table", Words("that of the upstream")),
-        key("body", "size or \"unlimited\"", Words("`body` of the listener's limits")),
+pub(super) const SECTION: Section = section(
+    "[[route]]",
+    &[
+        key("name", NAME, Required),
+        key("hosts", List("hosts", &HOST), Words("any host")),
+        key("path", Text("path template", "^/"), Required),
+        key("methods", List("methods", &METHOD), Words("any method")),
+        key("headers", Map("tests", &TESTS), Is("{}")),
+        key("query", Map("tests", &TESTS), Is("{}")),
+        key("policies", List("names or tables", &Either(&[NAME, Typed(policy::TYPES)])), Is("[]")),
+        key("upstream", NAME, Words("a `service` instead")),
+        key("service", NAME, Words("an `upstream` instead")),
+        key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
+        key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
     ],
-};
+);
 
-pub(super) const TIMEOUT: Section = Section { keys: &[key("total", "duration", Words("that of the upstream"))] };
+const HOST: Kind = Text("host", r"^(\*\.)?[^*/ ]+$");
 
-pub(super) const TEST: Section = Section { keys: &[key("prefix", "string", Required)] };
+const TESTS: Kind = Either(&[STRING, Flag(true), Table(&TEST)]);
+
+const TIMEOUT: Section = section("[route.timeout]", &[key("total", Duration, Words("that of the upstream"))]);
+
+const TEST: Section = section("Tests of headers and query", &[key("prefix", STRING, Required)]);
 
 /// A route, as the config has it.
 #[derive(Clone, Debug)]
@@ -49,7 +57,7 @@ pub struct RouteSection {
     /// What answers.
     pub target: Option<Target>,
     /// See [`crate::plan::Route::total_timeout`].
-    pub total_timeout: Option<Duration>,
+    pub total_timeout: Option<time::Duration>,
     /// See [`crate::plan::Route::body`].
     pub body: Option<BodyLimit>,
 }
@@ -72,13 +80,17 @@ pub enum Target {
     Service(Spanned<String>),
 }
 
-pub(super) fn read(fields: &Fields<'_>) -> RouteSection {
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    config.routes = root.tables("route", &SECTION).iter().map(read).collect();
+}
+
+fn read(fields: &Fields<'_>) -> RouteSection {
     let hosts = fields.list("hosts", |value| HostPattern::parse(&string(value)?).map_err(Problem::new));
     let methods = fields.list("methods", method);
     for (key, is_empty) in
         [("hosts", hosts.as_ref().is_some_and(Vec::is_empty)), ("methods", methods.as_ref().is_some_and(Vec::is_empty))]
     {
-        let is_empty_list = |value: &Value| Ok(value.as_array().is_some_and(toml_edit::Array::is_empty));
+        let is_empty_list = |value: &Value| Ok(value.as_array().is_some_and(<[Value]>::is_empty));
         if is_empty && fields.get(key, is_empty_list).is_some_and(|empty| empty.value) {
             let problem = Problem::new("an empty list matches nothing").with_help("leave the key out to match any");
             fields.complain(key, fields.key_span(key), problem);
@@ -124,11 +136,10 @@ fn target(fields: &Fields<'_>) -> Option<Target> {
 
 fn policies(fields: &Fields<'_>) -> Vec<PolicyRef> {
     let path = fields.path_of("policies");
-    let read = |value: &Value| match value.as_inline_table() {
+    let read = |value: &Value| match value.as_table() {
         None => string(value).map(|_| None).map_err(|_| Problem::new("the name of a policy, or a table, is wanted")),
         Some(table) => {
-            let span = value.span().unwrap_or(fields.key_span("policies"));
-            let name = Spanned { value: path.clone(), span };
+            let name = Spanned::new(path.clone(), value.span());
             Ok(Some(policy::read(name, table, fields, &path)))
         }
     };
@@ -143,30 +154,30 @@ fn policies(fields: &Fields<'_>) -> Vec<PolicyRef> {
     });
     let reference = |(policy, name): (Spanned<Option<PolicySection>>, String)| match policy.value {
         Some(inline) => PolicyRef::Inline(inline),
-        None => PolicyRef::Named(Spanned { value: name, span: policy.span }),
+        None => PolicyRef::Named(Spanned::new(name, policy.span)),
     };
     all.unwrap_or_default().into_iter().zip(names).map(reference).collect()
 }
 
 fn predicates(fields: &Fields<'_>, key: &str) -> Vec<Predicate> {
     let mut predicates = Vec::new();
-    for (name, item) in fields.entries(key) {
+    for (name, value) in fields.entries(key) {
         if key == "headers" && !is_token(&name.value) {
             let problem = Problem::new(format!("\"{}\" is no field name", name.value));
             fields.complain(key, name.span.clone(), problem);
         }
-        let test = match item.as_table_like() {
+        let test = match value.as_table() {
             Some(table) => {
                 let path = fields.path_of(&format!("{key}.{}", name.value));
                 let own = Fields::new(table, &path, name.span.clone(), &TEST, fields.diags);
                 own.required("prefix", string).map(|prefix| Ok(Test::Prefix(prefix.value.into())))
             }
-            None => item.as_value().map(test),
+            None => Some(test(value)),
         };
         let name_in_form = if key == "headers" { name.value.to_ascii_lowercase() } else { name.value };
         match test {
             Some(Ok(test)) => predicates.push(Predicate { name: name_in_form.into(), test }),
-            Some(Err(problem)) => fields.complain(key, Item::span(item).unwrap_or(name.span), problem),
+            Some(Err(problem)) => fields.complain(key, value.span(), problem),
             None => {}
         }
     }

@@ -1,38 +1,46 @@
 //! `[service.NAME]`.
 
+use super::Config;
+use super::kind::Kind::{Map, Number, Numbers, OneOf, Text};
+use super::kind::{Kind, STRING, TEMPLATE};
 use super::policy::{check_template, field_name};
 use super::reader::Otherwise::{Is, Required, Words};
-use super::reader::{Fields, Key, Problem, Section, Spanned, key};
+use super::reader::{Fields, Key, Problem, Section, Spanned, key, section};
+use super::tree::{Table, Value};
 use super::values::{integer, one_of, string};
-use toml_edit::{Item, TableLike};
 
-const TYPE: Key = key("type", "\"redirect\" or \"respond\"", Required);
+const TYPE: Key = key("type", OneOf(&["redirect", "respond"]), Required);
+const BODY: Key = key("body", STRING, Is("\"\""));
+const CONTENT_TYPE: Key = key("content_type", FIELD_VALUE, Is("\"text/plain; charset=utf-8\""));
+const HEADERS: Key = key("headers", Map("strings", &FIELD_VALUE), Is("{}"));
+
+const FIELD_VALUE: Kind = Text("string", r"^([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?$");
+
+/// The sections of the types.
+pub(super) const TYPES: &[(&str, &Section)] = &[("redirect", &REDIRECT), ("respond", &RESPOND)];
 
 /// For a table whose type is not known.
-pub(super) const ANY: Section = Section {
-    keys: &[
+const ANY: Section = section(
+    "[service.NAME]",
+    &[
         TYPE,
-        key("status", "number", Words("as the type says")),
-        key("location", "template", Required),
-        key("body", "string", Is("\"\"")),
-        key("content_type", "string", Is("\"text/plain; charset=utf-8\"")),
-        key("headers", "table of strings", Is("{}")),
+        key("status", Number("number", 200, 599), Words("as the type says")),
+        key("location", TEMPLATE, Required),
+        BODY,
+        CONTENT_TYPE,
+        HEADERS,
     ],
-};
+);
 
-pub(super) const REDIRECT: Section = Section {
-    keys: &[TYPE, key("status", "301, 302, 303, 307 or 308", Is("308")), key("location", "template", Required)],
-};
+const REDIRECT: Section = section(
+    "[service.NAME] of type redirect",
+    &[TYPE, key("status", Numbers(&[301, 302, 303, 307, 308]), Is("308")), key("location", TEMPLATE, Required)],
+);
 
-pub(super) const RESPOND: Section = Section {
-    keys: &[
-        TYPE,
-        key("status", "number", Is("200")),
-        key("body", "string", Is("\"\"")),
-        key("content_type", "string", Is("\"text/plain; charset=utf-8\"")),
-        key("headers", "table of strings", Is("{}")),
-    ],
-};
+const RESPOND: Section = section(
+    "[service.NAME] of type respond",
+    &[TYPE, key("status", Number("number", 200, 599), Is("200")), BODY, CONTENT_TYPE, HEADERS],
+);
 
 /// A service, as the config has it.
 #[derive(Clone, Debug)]
@@ -67,19 +75,26 @@ pub enum ServiceKind {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum Type {
     Redirect,
     Respond,
 }
 
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    for (name, table) in root.named_tables("service") {
+        let path = format!("service.{}", name.value);
+        config.services.push(read(name, table, root, &path));
+    }
+}
+
 /// Reads `table`, which is a service of this name.
-pub(super) fn read(name: Spanned<String>, table: &dyn TableLike, from: &Fields<'_>, path: &str) -> ServiceSection {
+fn read(name: Spanned<String>, table: &Table, from: &Fields<'_>, path: &str) -> ServiceSection {
     let of = |section| Fields::new(table, path, name.span.clone(), section, from.diags);
-    let kind = match table.get("type").and_then(Item::as_str) {
+    let kind = match table.get("type").and_then(Value::as_str) {
         Some("redirect") => redirect(&of(&REDIRECT)),
         Some("respond") => Some(respond(&of(&RESPOND))),
         _ => {
-            of(&ANY).required("type", one_of(&[("redirect", Kind::Redirect), ("respond", Kind::Respond)]));
+            of(&ANY).required("type", one_of(&[("redirect", Type::Redirect), ("respond", Type::Respond)]));
             None
         }
     };
@@ -114,21 +129,17 @@ fn respond(fields: &Fields<'_>) -> ServiceKind {
         fields.complain("body", fields.key_span("body"), problem);
     }
     let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, item) in fields.entries("headers") {
+    for (name, value) in fields.entries("headers") {
         let lower = match field_name(&name.value) {
             Ok(lower) if lower == "content-type" => {
                 Err(Problem::new("`content-type` has a key of its own").with_help("use `content_type`"))
             }
             checked => checked,
         };
-        let value = match item.as_value() {
-            Some(value) => string(value).and_then(field_value),
-            None => Err(Problem::new("a string is wanted")),
-        };
-        match (lower, value) {
+        match (lower, string(value).and_then(field_value)) {
             (Ok(lower), Ok(value)) => headers.push((lower, value)),
             (Err(problem), _) => fields.complain("headers", name.span, problem),
-            (_, Err(problem)) => fields.complain("headers", item.span().unwrap_or(name.span), problem),
+            (_, Err(problem)) => fields.complain("headers", value.span(), problem),
         }
     }
     ServiceKind::Respond { status, body, content_type, headers }

@@ -9,8 +9,9 @@ use toml_parser::{ParseError, Source};
 /// How deep arrays and inline tables may nest.
 const DEPTH_MAX: u32 = 32;
 
-/// Reads a document; nothing when the text is no TOML.
-pub(super) fn parse<'t>(text: &'t str, diags: &Diagnostics) -> Option<toml_edit::Document<&'t str>> {
+/// Reads a document whose first byte is at the place `base`; nothing when the text is no TOML.
+pub(super) fn parse<'t>(text: &'t str, base: usize, diags: &Diagnostics) -> Option<toml_edit::Document<&'t str>> {
+    let moved = |span: Range<usize>| base + span.start..base + span.end;
     let source = Source::new(text);
     let mut errors: Vec<ParseError> = Vec::new();
     let mut events: Vec<Event> = Vec::new();
@@ -40,16 +41,16 @@ pub(super) fn parse<'t>(text: &'t str, diags: &Diagnostics) -> Option<toml_edit:
     let lines = line_starts(text);
     found.dedup_by_key(|error| lines.partition_point(|start| *start <= error.span.start));
     for error in found {
-        diags.push(error);
+        diags.push(Diagnostic { span: moved(error.span.clone()), ..error });
     }
     for (first, second, name) in &keys.doubles {
         let message = format!("`{name}` appears twice");
-        diags.push(Diagnostic::error(second.clone(), message).also(first.clone(), "first here"));
+        diags.push(Diagnostic::error(moved(second.clone()), message).also(moved(first.clone()), "first here"));
     }
     match toml_edit::Document::parse(text) {
         Ok(document) if errors.is_empty() && keys.doubles.is_empty() => Some(document),
         Err(error) if errors.is_empty() && keys.doubles.is_empty() => {
-            diags.push(Diagnostic::error(error.span().unwrap_or(0..0), error.message().to_owned()));
+            diags.push(Diagnostic::error(moved(error.span().unwrap_or(0..0)), error.message().to_owned()));
             None
         }
         _ => None,
@@ -167,8 +168,9 @@ mod tests {
 
     fn errors(text: &str) -> Vec<(Range<usize>, String)> {
         let diags = Diagnostics::default();
-        let document = parse(text, &diags);
-        let all: Vec<_> = diags.into_vec().into_iter().map(|error| (error.span, error.message)).collect();
+        let document = parse(text, 0, &diags);
+        let all: Vec<_> =
+            diags.into_report().diagnostics().iter().cloned().map(|error| (error.span, error.message)).collect();
         assert_eq!(document.is_none(), !all.is_empty(), "{text}");
         all
     }
@@ -185,8 +187,9 @@ mod tests {
     fn names_that_appear_twice_are_shown_in_both_places() {
         let twice = |text: &str| {
             let diags = Diagnostics::default();
-            assert!(parse(text, &diags).is_none(), "{text}");
-            let all = diags.into_vec();
+            assert!(parse(text, 0, &diags).is_none(), "{text}");
+            let report = diags.into_report();
+            let all = report.diagnostics();
             assert_eq!(all.len(), 1, "{all:?}");
             (all[0].others[0].0.start, all[0].span.start, all[0].message.clone())
         };

@@ -1,5 +1,6 @@
 //! The documentation of the config against what the parser knows, and plans from whole configs.
 
+use super::kind::Kind;
 use super::reader::{Otherwise, Section};
 use super::*;
 use crate::plan::{Action, BodyLimit, Captures, NoHeaders, Query, UpstreamId};
@@ -9,29 +10,20 @@ use std::time::Duration;
 
 const DOCS: &str = include_str!("../../docs/config.md");
 
-/// Every section with its heading.
-const SECTIONS: [(&str, &Section); 20] = [
-    ("The file", &ROOT),
-    ("[cores]", &cores::SECTION),
-    ("[limits]", &limits::SECTION),
-    ("[timeouts]", &timeouts::SECTION),
-    ("[listener.NAME]", &listener::SECTION),
-    ("[listener.NAME.limits]", &limits::OF_LISTENER),
-    ("[listener.NAME.timeouts]", &timeouts::OF_LISTENER),
-    ("[upstream.NAME]", &upstream::SECTION),
-    ("[upstream.NAME] endpoints", &upstream::ENDPOINT),
-    ("[upstream.NAME.retry]", &upstream::RETRY),
-    ("[upstream.NAME.timeout]", &upstream::TIMEOUT),
-    ("[upstream.NAME.pool]", &upstream::POOL),
-    ("[policy.NAME] of type headers", &policy::HEADERS),
-    ("[policy.NAME.request] and [policy.NAME.response]", &policy::EDITS),
-    ("[policy.NAME] of type rewrite", &policy::REWRITE),
-    ("[service.NAME] of type redirect", &service::REDIRECT),
-    ("[service.NAME] of type respond", &service::RESPOND),
-    ("[[route]]", &route::SECTION),
-    ("[route.timeout]", &route::TIMEOUT),
-    ("Tests of headers and query", &route::TEST),
-];
+/// Every section, once.
+fn sections() -> Vec<&'static Section> {
+    let mut all: Vec<&'static Section> = vec![&ROOT];
+    let mut next = 0;
+    while let Some(section) = all.get(next) {
+        for found in section.keys.iter().flat_map(|key| key.kind.sections()) {
+            if all.iter().all(|known| known.title != found.title) {
+                all.push(found);
+            }
+        }
+        next += 1;
+    }
+    all
+}
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
 const HOLES: [(&str, &str); 21] = [
@@ -117,7 +109,8 @@ fn documented(title: &str) -> Vec<[String; 3]> {
 
 #[test]
 fn the_documentation_has_every_key_with_its_kind_and_default() {
-    for (title, section) in SECTIONS {
+    for section in sections() {
+        let title = section.title;
         let known = section.keys.iter().filter_map(|key| {
             let default = match key.otherwise {
                 Otherwise::Required => "required".to_owned(),
@@ -125,7 +118,7 @@ fn the_documentation_has_every_key_with_its_kind_and_default() {
                 Otherwise::Words(words) => words.to_owned(),
                 Otherwise::Later => return None,
             };
-            Some([format!("`{}`", key.name), key.kind.to_owned(), default])
+            Some([format!("`{}`", key.name), key.kind.name(), default])
         });
         assert_eq!(documented(title), known.collect::<Vec<_>>(), "{title}");
     }
@@ -134,19 +127,20 @@ fn the_documentation_has_every_key_with_its_kind_and_default() {
 #[test]
 fn the_documentation_names_every_key_of_a_later_release() {
     let later = DOCS.split("\n## ").find(|section| section.starts_with("Not in this release")).unwrap();
-    for key in SECTIONS.iter().flat_map(|(_, section)| section.keys).filter(|key| key.otherwise == Otherwise::Later) {
+    for key in sections().iter().flat_map(|section| section.keys).filter(|key| key.otherwise == Otherwise::Later) {
         assert!(later.contains(&format!("`{}`", key.name)), "{}", key.name);
     }
 }
 
 #[test]
 fn a_documented_default_is_what_holds_without_the_key() {
-    for (title, section) in SECTIONS {
+    for section in sections() {
+        let title = section.title;
         for key in section.keys {
             let Otherwise::Is(default) = key.otherwise else { continue };
             let mut tried = 0;
             for (_, hole) in
-                HOLES.iter().filter(|(of, hole)| *of == title && !hole.contains(&format!("{} = ", key.name)))
+                HOLES.iter().filter(|(of, hole)| *of == section.title && !hole.contains(&format!("{} = ", key.name)))
             {
                 let line = format!("{} = {default}", key.name);
                 let without = hole.replace(", @", "").replace('@', "");
@@ -161,12 +155,12 @@ fn a_documented_default_is_what_holds_without_the_key() {
 #[test]
 fn a_value_other_than_the_default_shows_in_the_plan() {
     for (title, hole) in HOLES {
-        let (_, section) = SECTIONS.iter().find(|(of, _)| *of == title).unwrap();
+        let section = sections().into_iter().find(|section| section.title == title).unwrap();
         let can_be_set = |key: &&super::reader::Key| {
             key.otherwise != Otherwise::Later && !hole.contains(&format!("{} = ", key.name))
         };
         for key in section.keys.iter().filter(can_be_set) {
-            let value = match (key.name, key.kind) {
+            let value = match (key.name, key.kind.name().as_str()) {
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
                 ("attempts", _) => "5",
@@ -202,9 +196,68 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
     }
 }
 
+/// Values that the kind of a key has and, next to them, values that it has not.
+fn edges(kind: &Kind) -> (Vec<String>, Vec<String>) {
+    let quoted = |value: i128| format!("\"{value}B\"");
+    match kind {
+        Kind::Number(_, least, most) => {
+            let (least, most) = (i128::from(*least), i128::from(*most));
+            (vec![least.to_string(), most.to_string()], vec![(least - 1).to_string(), (most + 1).to_string()])
+        }
+        Kind::Size(least, most) => {
+            let (least, most) = (i128::from(*least), i128::from(*most));
+            (vec![quoted(least), quoted(most)], vec![quoted(least - 1), quoted(most + 1)])
+        }
+        Kind::OneOf(words) => {
+            (words.iter().map(|word| format!("\"{word}\"")).collect(), vec!["\"no-word\"".to_owned()])
+        }
+        Kind::Numbers(numbers) => (numbers.iter().map(i64::to_string).collect(), vec!["0".to_owned()]),
+        Kind::Duration => {
+            (vec!["\"1ns\"".to_owned(), "\"365d\"".to_owned()], vec!["\"0s\"".to_owned(), "\"366d\"".to_owned()])
+        }
+        Kind::List(_, of) => edges(of),
+        Kind::Either(kinds) => {
+            let all: Vec<_> = kinds.iter().map(edges).collect();
+            let good = all.iter().flat_map(|(good, _)| good.clone()).collect();
+            // What is no word may be right as something else.
+            let bad = all.into_iter().flat_map(|(_, bad)| bad).filter(|bad| !bad.contains("no-word")).collect();
+            (good, bad)
+        }
+        _ => (Vec::new(), Vec::new()),
+    }
+}
+
+#[test]
+fn the_kind_of_each_key_is_what_the_config_takes() {
+    let mut tried = 0;
+    for (title, hole) in HOLES {
+        let section = sections().into_iter().find(|section| section.title == title).unwrap();
+        for key in section.keys.iter().filter(|key| !hole.contains(&format!("{} = ", key.name))) {
+            let (good, bad) = edges(&key.kind);
+            for (values, wanted) in [(good, true), (bad, false)] {
+                for value in values {
+                    let text = whole(&hole.replace('@', &format!("{} = {value}", key.name)));
+                    let taken = compile("t.toml", &text, 1, &mut resolve_nothing);
+                    assert_eq!(taken.is_ok(), wanted, "{title} {} = {value}", key.name);
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
 #[test]
 fn the_examples_of_the_documentation_are_right() {
     let mut examples = 0;
+    // The files that examples name.
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in [("conf.d/a.toml", ""), ("site.toml", ""), ("secrets/token", "Bearer x\n")] {
+        let file = dir.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let file = dir.path().join("config.md").display().to_string();
     for example in DOCS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         let is_whole = example.contains("[listener.") && example.contains("[[route]]");
         let text = if is_whole { example.to_owned() } else { example.to_owned() + REST };
@@ -229,7 +282,7 @@ fn the_examples_of_the_documentation_are_right() {
             all
         };
         let mut resolve = |_: &str, port| Ok(vec![SocketAddr::from(([10, 9, 9, 9], port))]);
-        compile("docs/config.md", &all, 1, &mut resolve).unwrap_or_else(|report| panic!("{report}"));
+        compile(&file, &all, 1, &mut resolve).unwrap_or_else(|report| panic!("{report}"));
         examples += 1;
     }
     assert!(examples >= 8, "{examples}");

@@ -1,24 +1,34 @@
 //! `[timeouts]`, and the `timeouts` of a listener.
 
+use super::Config;
+use super::kind::BYTE_RATE;
+use super::kind::Kind::{Duration, Either, OneOf};
 use super::reader::Otherwise::Is;
-use super::reader::{Fields, Key, Section, key};
+use super::reader::{Fields, Key, Section, key, section};
 use super::values::{byte_rate_or_off, duration};
 use crate::plan::Timeouts;
 
 const KEYS: &[Key] = &[
-    key("head", "duration", Is("\"10s\"")),
-    key("body_idle", "duration", Is("\"30s\"")),
-    key("send_idle", "duration", Is("\"30s\"")),
-    key("keep_alive", "duration", Is("\"60s\"")),
-    key("tunnel_idle", "duration", Is("\"1h\"")),
-    key("min_rate", "bytes a second or \"off\"", Is("\"240B/s\"")),
-    key("min_rate_grace", "duration", Is("\"5s\"")),
-    key("linger", "duration", Is("\"2s\"")),
+    key("head", Duration, Is("\"10s\"")),
+    key("body_idle", Duration, Is("\"30s\"")),
+    key("send_idle", Duration, Is("\"30s\"")),
+    key("keep_alive", Duration, Is("\"60s\"")),
+    key("tunnel_idle", Duration, Is("\"1h\"")),
+    key("min_rate", Either(&[BYTE_RATE, OneOf(&["off"])]), Is("\"240B/s\"")),
+    key("min_rate_grace", Duration, Is("\"5s\"")),
+    key("linger", Duration, Is("\"2s\"")),
 ];
 
-pub(super) const SECTION: Section = Section { keys: KEYS };
+pub(super) const SECTION: Section = section("[timeouts]", KEYS);
 
-pub(super) const OF_LISTENER: Section = Section { keys: KEYS };
+pub(super) const OF_LISTENER: Section =
+    Section { title: "[listener.NAME.timeouts]", keys: KEYS, inherits: Some("timeouts") };
+
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    if let Some(fields) = root.table("timeouts", &SECTION) {
+        config.timeouts = read(&fields, &config.timeouts);
+    }
+}
 
 /// What is not given stays as in `base`.
 pub(super) fn read(fields: &Fields<'_>, base: &Timeouts) -> Timeouts {

@@ -1,55 +1,64 @@
 //! `[upstream.NAME]`.
 
+use super::Config;
+use super::kind::HOST_PORT;
+use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table, Unknown};
 use super::reader::Otherwise::{Is, Later, Required, Words};
-use super::reader::{Fields, Problem, Section, Spanned, key};
+use super::reader::{Fields, Problem, Section, Spanned, key, section};
+use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, one_of};
 use crate::plan::{Balance, Pool, Retry, UpstreamTimeouts};
-use toml_edit::Value;
 
-pub(super) const SECTION: Section = Section {
-    keys: &[
-        key("endpoints", "list of addresses or tables", Required),
-        key("balance", "\"round-robin\"", Is("\"round-robin\"")),
-        key("retry", "table", Words("as its keys say")),
-        key("timeout", "table", Words("as its keys say")),
-        key("pool", "table", Words("as its keys say")),
-        key("health", "table", Later),
-        key("breaker", "table", Later),
-        key("tls", "table", Later),
+pub(super) const SECTION: Section = section(
+    "[upstream.NAME]",
+    &[
+        key("endpoints", List("addresses or tables", &Either(&[HOST_PORT, Table(&ENDPOINT)])), Required),
+        key("balance", OneOf(&["round-robin"]), Is("\"round-robin\"")),
+        key("retry", Table(&RETRY), Words("as its keys say")),
+        key("timeout", Table(&TIMEOUT), Words("as its keys say")),
+        key("pool", Table(&POOL), Words("as its keys say")),
+        key("health", Unknown, Later),
+        key("breaker", Unknown, Later),
+        key("tls", Unknown, Later),
     ],
-};
+);
 
-pub(super) const ENDPOINT: Section =
-    Section { keys: &[key("address", "address and port", Required), key("weight", "number", Is("1"))] };
+const ENDPOINT: Section = section(
+    "[upstream.NAME] endpoints",
+    &[key("address", HOST_PORT, Required), key("weight", Number("number", 1, 1_000), Is("1"))],
+);
 
-pub(super) const RETRY: Section = Section {
-    keys: &[
-        key("attempts", "number", Is("2")),
-        key("on", "list of \"connect\", \"reset\"", Is("[\"connect\", \"reset\"]")),
-        key("backoff", "duration", Later),
-        key("budget", "ratio", Later),
+pub(super) const RETRY: Section = section(
+    "[upstream.NAME.retry]",
+    &[
+        key("attempts", Number("number", 1, 10), Is("2")),
+        key("on", List("\"connect\", \"reset\"", &OneOf(&["connect", "reset"])), Is("[\"connect\", \"reset\"]")),
+        key("backoff", Unknown, Later),
+        key("budget", Unknown, Later),
     ],
-};
+);
 
-pub(super) const TIMEOUT: Section = Section {
-    keys: &[
-        key("connect", "duration", Is("\"1s\"")),
-        key("first_byte", "duration", Is("\"30s\"")),
-        key("idle", "duration", Is("\"30s\"")),
-        key("total", "duration", Is("\"1h\"")),
+pub(super) const TIMEOUT: Section = section(
+    "[upstream.NAME.timeout]",
+    &[
+        key("connect", Duration, Is("\"1s\"")),
+        key("first_byte", Duration, Is("\"30s\"")),
+        key("idle", Duration, Is("\"30s\"")),
+        key("total", Duration, Is("\"1h\"")),
     ],
-};
+);
 
-pub(super) const POOL: Section = Section {
-    keys: &[
-        key("max_idle", "number", Is("64")),
-        key("idle", "duration", Is("\"60s\"")),
-        key("lifetime", "duration", Is("\"1h\"")),
-        key("max_connections", "number", Is("1024")),
-        key("max_waiting", "number", Is("1024")),
-        key("wait", "duration", Is("\"1s\"")),
+pub(super) const POOL: Section = section(
+    "[upstream.NAME.pool]",
+    &[
+        key("max_idle", Number("number", 0, 1_000_000), Is("64")),
+        key("idle", Duration, Is("\"60s\"")),
+        key("lifetime", Duration, Is("\"1h\"")),
+        key("max_connections", Number("number", 1, 1_000_000), Is("1024")),
+        key("max_waiting", Number("number", 0, 1_000_000), Is("1024")),
+        key("wait", Duration, Is("\"1s\"")),
     ],
-};
+);
 
 /// An upstream, as the config has it.
 #[derive(Clone, Debug)]
@@ -77,7 +86,12 @@ pub struct EndpointSection {
     pub weight: u32,
 }
 
-pub(super) fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
+pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
+    let upstreams = root.named("upstream", &SECTION).into_iter().map(|(name, fields)| read(name, &fields));
+    config.upstreams = upstreams.collect();
+}
+
+fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
     let mut upstream = UpstreamSection {
         name,
         endpoints: endpoints(fields),
@@ -110,22 +124,22 @@ pub(super) fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSectio
 }
 
 fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
-    let read = |value: &Value| match value.as_inline_table() {
+    let read = |value: &Value| match value.as_table() {
         None => host_port(value).map(|address| (address, None)),
         Some(table) => {
-            let span = value.span().unwrap_or(fields.key_span("endpoints"));
+            let span = value.span();
             let own = Fields::new(table, &fields.path_of("endpoints"), span.clone(), &ENDPOINT, fields.diags);
             let mut weight = 1;
             own.set("weight", &mut weight, integer(1..=1_000));
-            let nowhere = Spanned { value: HostPort { host: String::new(), port: 0 }, span };
+            let nowhere = Spanned::new(HostPort { host: String::new(), port: 0 }, span);
             let address = own.required("address", host_port).unwrap_or(nowhere);
             Ok((address.value, Some((address.span, weight))))
         }
     };
     let all = fields.some("endpoints", read);
-    let endpoint = |Spanned { value: (address, more), span }: Spanned<(HostPort, Option<_>)>| {
+    let endpoint = |Spanned { value: (address, more), span, .. }: Spanned<(HostPort, Option<_>)>| {
         let (span, weight) = more.unwrap_or((span, 1));
-        EndpointSection { address: Spanned { value: address, span }, weight }
+        EndpointSection { address: Spanned::new(address, span), weight }
     };
     all.into_iter().map(endpoint).filter(|endpoint| endpoint.address.value.port != 0).collect()
 }

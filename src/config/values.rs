@@ -2,12 +2,12 @@
 
 use super::nearest::nearest;
 use super::reader::{Problem, Read, article};
+use super::tree::Value;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
-use toml_edit::Value;
 
 fn text<'v>(value: &'v Value, wanted: &str) -> Read<&'v str> {
     value.as_str().ok_or_else(|| Problem::new(format!("{wanted} is wanted, not {}", article(value.type_name()))))
@@ -16,6 +16,14 @@ fn text<'v>(value: &'v Value, wanted: &str) -> Read<&'v str> {
 /// Any string.
 pub(crate) fn string(value: &Value) -> Read<String> {
     text(value, "a string").map(str::to_owned)
+}
+
+/// A path.
+pub(crate) fn path(value: &Value) -> Read<String> {
+    match text(value, "a path")? {
+        "" => Err(Problem::new("a path is wanted, not an empty string")),
+        path => Ok(path.to_owned()),
+    }
 }
 
 /// `true` or `false`.
@@ -121,7 +129,7 @@ pub(crate) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Valu
     }
 }
 
-fn show_size(bytes: u64) -> String {
+pub(super) fn show_size(bytes: u64) -> String {
     let unit = |(_, factor): &&(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
     match SIZE_UNITS.iter().take(5).rev().find(unit) {
         Some((name, factor)) => format!("{}{name}", bytes / factor),
@@ -252,6 +260,9 @@ pub(crate) fn host_port(value: &Value) -> Read<HostPort> {
     }
     Err(wrong("holds no host name or address"))
 }
+
+/// What every name fits.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9._-]{1,64}$";
 
 /// The longest name of a listener, upstream, policy, service or route.
 const NAME_MAX: usize = 64;

@@ -6,7 +6,8 @@ use super::trie::PathPattern;
 use super::{Action, Endpoint, Listener, Plan, Route, Router, Upstream, UpstreamId};
 use crate::config::{
     Config, Diagnostic, Diagnostics, EditsSection, EndpointSection, ListenerSection, PolicyKind, PolicyRef,
-    PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+    PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, ValueSection,
+    nearest,
 };
 use crate::policy::{HeaderEdits, Headers, Policy, Rewrite};
 use crate::service::{Redirect, Respond};
@@ -264,9 +265,13 @@ impl<'c> Builder<'c> {
     }
 
     fn edits(&mut self, edits: &EditsSection, route: &RouteSection, names: Option<&[String]>) -> Option<HeaderEdits> {
-        let compile = |list: &[(String, Spanned<String>)]| {
-            let one = |(name, value): &(String, Spanned<String>)| {
-                Some((name.clone(), self.template(value, route, names, Scope::Any)?))
+        let compile = |list: &[(String, ValueSection)]| {
+            let one = |(name, value): &(String, ValueSection)| {
+                let value = match value {
+                    ValueSection::Template(text) => self.template(text, route, names, Scope::Any)?,
+                    ValueSection::Secret(secret) => Template::secret(secret.clone()),
+                };
+                Some((name.clone(), value))
             };
             list.iter().map(one).collect::<Option<Vec<_>>>()
         };
@@ -293,7 +298,15 @@ impl<'c> Builder<'c> {
                 None => format!("known here: {}", known.join(", ")),
             };
             let place = text.part(*at..*at + name.len() + 2);
-            let mut diagnostic = Diagnostic::error(place, error.to_string()).help(help);
+            let mut diagnostic = if text.is_expanded {
+                // What the environment gave may be a secret.
+                Diagnostic::error(
+                    place,
+                    "a name in braces, in what the environment gives, names nothing that may be used here",
+                )
+            } else {
+                Diagnostic::error(place, error.to_string()).help(help)
+            };
             if let Some(path) = &route.path {
                 diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
             }

@@ -1,5 +1,6 @@
 //! Values with `{name}` in them: compiled once, rendered for each request.
 
+use crate::config::Secret;
 use std::fmt;
 
 /// A compiled value, such as `https://{host}/users/{id}`. `{{` and `}}` stand for the braces themselves.
@@ -11,6 +12,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Literal(Box<[u8]>),
+    Secret(Secret),
     Variable(Variable),
 }
 
@@ -162,12 +164,18 @@ impl Template {
         if errors.is_empty() { Ok(Self { pieces: pieces.into() }) } else { Err(errors) }
     }
 
+    /// A value that is sent as it is and never shown.
+    pub fn secret(secret: Secret) -> Self {
+        Self { pieces: [Piece::Secret(secret)].into() }
+    }
+
     /// Appends the value for one request. Whatever a variable holds, no control byte gets through: a value can never
     /// end the header line it is written to.
     pub fn render(&self, vars: &impl Vars, out: &mut Vec<u8>) {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(bytes) => out.extend_from_slice(bytes),
+                Piece::Secret(secret) => out.extend_from_slice(secret.expose().as_bytes()),
                 Piece::Variable(variable) => {
                     let start = out.len();
                     vars.write(*variable, out);

@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     let mut findings = Machine::this().findings();
     if let Some(file) = &args.file {
         match config::load(file, 1, &mut resolve) {
-            Ok((plan, _)) => findings.extend(listeners::findings(&plan)),
+            Ok(loaded) => findings.extend(listeners::findings(&loaded.plan)),
             Err(error) => {
                 write!(err, "{error}")?;
                 return Ok(Exit::Input);
