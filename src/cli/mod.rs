@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod hdr;
 mod run;
+mod schema;
 mod version;
 
 use std::io::{self, Write};
@@ -51,6 +52,8 @@ enum Command {
     Check(check::Args),
     /// Tell what changed between two configs
     Diff(diff::Args),
+    /// Print the JSON Schema of the config, for editors
+    Schema,
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
+        Command::Schema => schema::run(&mut out),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Version => version::run(&mut out),
