@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod diff;
 mod doctor;
+mod fmt;
 mod hdr;
 mod run;
 mod schema;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Args),
     /// Tell what changed between two configs
     Diff(diff::Args),
+    /// Format configs in place, comments kept
+    Fmt(fmt::Args),
     /// Print the JSON Schema of the config, for editors
     Schema,
     /// Print the latencies and counters of a live or dead gateway
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
+        Command::Fmt(args) => fmt::run(&args, &mut out, &mut err),
         Command::Schema => schema::run(&mut out),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),

@@ -4,6 +4,7 @@ mod cores;
 mod diff;
 mod effective;
 mod environment;
+mod format;
 mod include;
 mod kind;
 mod limits;
@@ -25,6 +26,7 @@ mod values;
 
 pub use diff::{Change, Diff, Object, diff};
 pub use effective::Effective;
+pub use format::format;
 pub use listener::ListenerSection;
 pub(crate) use nearest::nearest;
 pub use policy::{EditsSection, PolicyKind, PolicySection, ValueSection};
