@@ -258,7 +258,8 @@ mod tests {
         let document = toml_edit::Document::parse(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         let mut wrong = |_, _, _| {};
         let table = tree::from_document(document.as_table(), 0, &|_| None, &mut wrong);
-        table.iter().map(|entry| format!("{} {}\n", entry.name, shown(&entry.value, false))).collect()
+        let lines = table.iter().map(|entry| format!("{} {}", entry.name, shown(&entry.value, false)));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -295,12 +296,13 @@ mod tests {
             let mut text = String::new();
             for (index, (kind, blanks, value, comment)) in lines.iter().enumerate() {
                 text.push_str(&"\r\n".repeat(blanks.saturating_sub(3)));
-                match kind {
-                    0 => text.push_str(&format!("[[ t . 'x{index}' ]]")),
-                    1 => text.push_str(&format!(" [\"h{index}\"]\t")),
-                    2 => {}
-                    _ => text.push_str(&format!("'k{index}' .y={value}")),
-                }
+                let line = match kind {
+                    0 => format!("[[ t . 'x{index}' ]]"),
+                    1 => format!(" [\"h{index}\"]\t"),
+                    2 => String::new(),
+                    _ => format!("'k{index}' .y={value}"),
+                };
+                text.push_str(&line);
                 text.push_str(comment);
                 text.push('\n');
             }

@@ -243,7 +243,9 @@ mod tests {
         for (index, text) in texts.iter().enumerate() {
             gathered.sources_mut().add(Path::new(&format!("f{index}")), &(*text).into());
         }
-        diagnostics.into_iter().for_each(|diagnostic| gathered.push(diagnostic));
+        for diagnostic in diagnostics {
+            gathered.push(diagnostic);
+        }
         gathered.into_report()
     }
 
@@ -303,7 +305,9 @@ mod tests {
         let gathered = Diagnostics::default();
         gathered.push(Diagnostic::error(2..4, "it is not set"));
         gathered.spoil(1..5);
-        [1, 4, 5].into_iter().for_each(|at| gathered.push(Diagnostic::error(at..at + 1, "it is wrong")));
+        for at in [1, 4, 5] {
+            gathered.push(Diagnostic::error(at..at + 1, "it is wrong"));
+        }
         let places: Vec<usize> = gathered.into_report().diagnostics().iter().map(|error| error.span.start).collect();
         assert_eq!(places, [2, 5]);
     }

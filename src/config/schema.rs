@@ -132,13 +132,12 @@ fn default(key: &Key) -> Option<Json> {
 fn description(section: &Section, key: &Key) -> String {
     let meaning = meaning(section.title, key.name).unwrap_or_default();
     let size = match key.kind {
-        Kind::Size(least, most) => Some((least, most)),
-        Kind::Either([Kind::Size(least, most), ..]) if *most < i64::MAX as u64 => Some((*least, *most)),
+        Kind::Size(least, most) => Some(format!("{} to {}", show_size(least), show_size(most))),
         _ => None,
     };
     match size {
-        Some((least, most)) => format!("{meaning} ({} to {})", show_size(least), show_size(most)),
-        None => meaning,
+        Some(size) if !meaning.contains(&size) => format!("{meaning}; {size}"),
+        _ => meaning,
     }
 }
 
@@ -201,9 +200,9 @@ for path in sys.argv[2:]:
     #[test]
     fn good_configs_fit_the_schema() {
         let mut files: Vec<String> = vec!["tests/check/good.toml".to_owned(), "src/cli/demo/demo.toml".to_owned()];
-        let recipes =
-            std::fs::read_dir("docs/recipes").unwrap().map(|entry| entry.unwrap().path().display().to_string());
-        files.extend(recipes.filter(|path| path.ends_with(".toml")));
+        let recipes = std::fs::read_dir("docs/recipes").unwrap().map(|entry| entry.unwrap().path());
+        let recipes = recipes.filter(|path| path.extension().is_some_and(|end| end == "toml"));
+        files.extend(recipes.map(|path| path.display().to_string()));
         let dir = tempfile::tempdir().unwrap();
         for (index, example) in DOCS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).enumerate()
         {

@@ -1,4 +1,5 @@
 //! The systems: the recipes of `docs/recipes` as they stand, and the gateway as a process of a machine.
 
+mod config;
 mod lifecycle;
 mod s01_basic;
