@@ -157,7 +157,8 @@ impl Reader<'_> {
         let same = self.same(kind, value);
         // What is hidden is told apart by its digest, also where the environment gave it.
         let same = if hide { json!(digest(&same.to_string())) } else { same };
-        Setting { same, shown: shown(value, hide) }
+        let is_secret = matches!(kind, Kind::Secret) && value.as_str().is_some();
+        Setting { same, shown: if is_secret { json!("(hidden)") } else { shown(value, hide) } }
     }
 
     /// One form for all ways of writing the same: `"1m"` and `"60s"`, a value and the list of it.
@@ -217,4 +218,19 @@ fn scalar(value: &Value, text: Option<&str>) -> Json {
     }
     let whole = value.as_integer().map(|number| json!(number));
     whole.or(value.as_bool().map(|flag| json!(flag))).unwrap_or_else(|| json!(value.as_float()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_told_apart_and_not_shown() {
+        let reader = Reader { sources: &Sources::default() };
+        let setting = |text| reader.setting(&Kind::Secret, &tree::from_text(text).unwrap());
+        let (one, other) = (setting("\"hush1\""), setting("\"hush2\""));
+        assert!(one.same != other.same && one.same == setting("'hush1'").same);
+        assert_eq!((one.shown, setting("{ file = \"f\" }").shown), (json!("(hidden)"), json!({ "file": "f" })));
+        assert!(!one.same.to_string().contains("hush"));
+    }
 }

@@ -157,6 +157,11 @@ impl Loader<'_> {
         if self.read.len() >= FILES_MAX {
             return complain(format!("a config has at most {FILES_MAX} files"));
         }
+        // A pipe would wait for its writer, and with it whoever loads the config.
+        let is_special = |found: std::fs::Metadata| !found.is_file() && !found.is_dir();
+        if std::fs::metadata(path).is_ok_and(is_special) {
+            return complain(format!("{shown} is no file"));
+        }
         let text = match read_file(path) {
             Ok(text) if self.bytes + text.len() as u64 > BYTES_MAX => {
                 return complain(format!("a config has at most {BYTES_MAX} bytes in all its files"));

@@ -97,6 +97,13 @@ fn files_may_not_include_each_other_without_end() {
 }
 
 #[test]
+fn a_pipe_or_device_is_not_included() {
+    let dir = files(&[("main.toml", "include = \"/dev/null\"\n")]);
+    let report = loaded(&dir, &[]).unwrap_err().to_string();
+    assert!(report.contains("main.toml:1:11: error: include: /dev/null is no file"), "{report}");
+}
+
+#[test]
 fn a_config_has_a_bounded_number_of_files() {
     let dir = files(&[("main.toml", "include = [\"d/*.toml\", \"e/*.toml\"]\n")]);
     for (sub, count) in [("d", 1000), ("e", 30)] {
