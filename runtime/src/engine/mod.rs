@@ -319,9 +319,9 @@ impl Listener {
                 listener.poll_queued(cx).map(|next| next.map(|(stream, peer)| adopt(StreamKind::Ring(stream), peer)))
             }
             #[cfg(feature = "glommio")]
-            ListenerKind::Glommio(listener) => Poll::Ready(
-                listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Glommio(stream), peer)),
-            ),
+            ListenerKind::Glommio(listener) => {
+                Poll::Ready(listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Glommio(stream), peer)))
+            }
             #[cfg(any(test, feature = "sim"))]
             ListenerKind::Sim(listener) => {
                 Poll::Ready(listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Sim(stream), peer)))

@@ -83,7 +83,9 @@ impl Writer {
     pub fn create(dir: &Path, start: &Start, schema: &Schema) -> Result<Writer, CreateError> {
         let prefix = prefix(start, schema);
         let values_word = prefix.len() / 8;
-        let mapping = file::create(dir, &file_name(start.core, start.segment), schema.file_bytes(), |words| fill(words, &prefix))?;
+        let mapping = file::create(dir, &file_name(start.core, start.segment), schema.file_bytes(), |words| {
+            fill(words, &prefix);
+        })?;
         Ok(Writer { memory: Memory::Mapped(mapping), values_word, one_thread: PhantomData })
     }
 

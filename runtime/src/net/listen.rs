@@ -75,6 +75,11 @@ pub fn bind_for_cores(spec: &ListenSpec, cpus: &[usize]) -> io::Result<(SocketAd
     Ok((address, sockets.into_iter().map(OwnedFd::from).collect()))
 }
 
+/// Changes how many connections the kernel queues for a listening socket.
+pub fn set_backlog(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(backlog as i32)
+}
+
 fn bound_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("a bound TCP socket has no IP address"))
 }

@@ -99,12 +99,15 @@ fn later_segments_of_a_core_are_read_with_its_first_unless_another_run_wrote_the
         (builder.build().expect("a sound schema"), id)
     };
     let names = ["first_total", "second_total", "third_total"];
-    let writers: Vec<Writer> = (0..).zip(names).map(|(segment, name)| {
-        let (schema, id) = schema(name);
-        let writer = Writer::create(dir.path(), &Start { segment, ..START }, &schema).expect("a file");
-        writer.counter(id).add(u64::from(segment) + 5);
-        writer
-    }).collect();
+    let writers: Vec<Writer> = (0..)
+        .zip(names)
+        .map(|(segment, name)| {
+            let (schema, id) = schema(name);
+            let writer = Writer::create(dir.path(), &Start { segment, ..START }, &schema).expect("a file");
+            writer.counter(id).add(u64::from(segment) + 5);
+            writer
+        })
+        .collect();
     let all = read_dir(dir.path()).expect("a listing");
     let [Ok(found)] = &all[..] else { panic!("one core: {all:?}") };
     assert_eq!(names.map(|name| found.counter(name, &[])), [Some(5), Some(6), Some(7)]);
