@@ -1,12 +1,11 @@
 //! `ringway run FILE`: the gateway.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use super::Exit;
 use crate::config::{self, LoadError};
-use crate::control;
+use crate::control::{self, Control, Source};
 
 /// What to run.
 #[derive(clap::Args, Debug)]
@@ -15,9 +14,9 @@ pub(super) struct Args {
     file: PathBuf,
 }
 
-/// Runs until SIGTERM or SIGINT; the gateway then drains.
+/// Runs until SIGTERM or SIGINT; the gateway then drains. SIGHUP reads the config again.
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
-    let plan = match config::load(&args.file, 1, &mut resolve) {
+    let plan = match config::load(&args.file, 1, &mut control::resolve) {
         Ok(loaded) => {
             write!(err, "{}", loaded.report)?;
             loaded.plan
@@ -31,16 +30,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(Exit::Input);
         }
     };
-    match control::run(plan, out) {
+    match Control::new(plan, Source::File(args.file.clone())).run(out, err) {
         Ok(()) => Ok(Exit::Done),
         Err(failed) => {
             writeln!(err, "ringway: error: {failed}")?;
             Ok(Exit::Machine)
         }
     }
-}
-
-/// Asks the machine's resolver.
-pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
 }

@@ -1,24 +1,28 @@
-//! A whole gateway on this machine: sockets first, then one pinned thread a core, then signals until the end.
+//! A whole gateway on this machine: sockets first, then one pinned thread a core, then signals and commands until the
+//! end.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
 use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::cpus;
 use ringway_runtime::engine::{self, EngineKind};
 use ringway_runtime::histogram::{self, Start};
-use ringway_runtime::net::{self, ListenSpec};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::core::{self, DrainSignal, Ended};
+use super::build::{self, Base, Built, NotBuilt};
+use super::command::{Answer, Command, Handle};
+use super::offers::Offers;
+use super::plans::{MetricsPlace, Origin, Plans};
+use crate::core::{self, Ended, FromCore, Inbox, Offer, ToCore};
 use crate::observe::Metrics;
-use crate::plan::{self, BusyPoll, DataCores, ListenerId, Plan};
+use crate::plan::{self, BusyPoll, DataCores, Plan};
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
 const STACK: usize = 2 << 20;
@@ -39,112 +43,189 @@ impl From<io::Error> for Failed {
     }
 }
 
-enum Event {
-    Ready,
-    Ended { core: usize, outcome: Result<Ended, String> },
+/// Where plans come from when the gateway is told to reload.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// This file.
+    File(PathBuf),
+    /// Nowhere: the first plan is the only one.
+    Nothing,
+}
+
+/// What control waits for.
+pub(super) enum Event {
+    Core(usize, FromCore),
+    Ended(usize, Result<Ended, String>),
     Signal(i32),
+    Command(Command, Sender<Answer>),
+    Built(Result<Built, NotBuilt>),
 }
 
-/// Runs `plan` until SIGTERM or SIGINT and until every core has drained; a second signal ends it at once.
-/// One line goes to `out` when every core accepts.
-pub fn run(plan: Plan, out: &mut dyn Write) -> Result<(), Failed> {
-    let cpus = data_cpus(&plan)?;
-    cpus::raise_open_files()?;
-    let plan = Arc::new(plan);
-    let (mut sockets, addresses) = bind(&plan, &cpus)?;
-    let (send, events) = mpsc::channel();
-    // Before the first core, so that no signal is missed.
-    watch_signals(&send)?;
-    let mut drains = Vec::new();
-    let started = (Instant::now(), Wall::now());
-    remove_stale_metrics(&plan, cpus.len());
-    for (core, &cpu) in cpus.iter().enumerate() {
-        let drain = Arc::new(DrainSignal::default());
-        drains.push(drain.clone());
-        let sockets = sockets.remove(0);
-        let (plan, send) = (plan.clone(), send.clone());
-        thread::Builder::new()
-            .name(format!("ringway-core-{core}"))
-            .stack_size(STACK)
-            .spawn(move || {
-                let outcome =
-                    catch_unwind(AssertUnwindSafe(|| run_core(core, cpu, &plan, sockets, drain, started, &send)))
-                        .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
-                // Without control there is nobody to tell.
-                let _ = send.send(Event::Ended { core, outcome });
-            })
-            .map_err(|error| Failed(format!("cannot start the thread of core {core}: {error}")))?;
-    }
-    if let Some(cpu) = plan.cores.control {
-        cpus::pin(cpu as usize)?;
-    }
-    watch(&events, &plan, &cpus, &addresses, &drains, out)
+/// A gateway that is about to run.
+pub struct Control {
+    plan: Arc<Plan>,
+    source: Source,
+    send: Sender<Event>,
+    events: Receiver<Event>,
 }
 
-fn watch(
-    events: &Receiver<Event>,
-    plan: &Plan,
-    cpus: &[usize],
-    addresses: &[(ListenerId, SocketAddr)],
-    drains: &[Arc<DrainSignal>],
-    out: &mut dyn Write,
-) -> Result<(), Failed> {
-    let (mut ready, mut running, mut cut, mut draining) = (0, cpus.len(), 0, false);
-    while running > 0 {
-        match events.recv() {
-            Ok(Event::Ready) => {
-                ready += 1;
-                if ready == cpus.len() {
+impl Control {
+    /// For a gateway that starts with `plan`.
+    pub fn new(plan: Plan, source: Source) -> Self {
+        let (send, events) = mpsc::channel();
+        Self { plan: Arc::new(plan), source, send, events }
+    }
+
+    /// Asks this gateway, as long as it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { events: self.send.clone() }
+    }
+
+    /// Runs until SIGTERM or SIGINT and until every core has drained; a second signal ends it at once. SIGHUP reloads.
+    /// One line goes to `out` when every core accepts; what happens later is told on `log`.
+    pub fn run(self, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+        let Self { plan, source, send, events } = self;
+        let cpus = data_cpus(&plan)?;
+        cpus::raise_open_files()?;
+        let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
+        // Before the first core, so that no signal is missed.
+        watch_signals(&send)?;
+        let start = Start { core: 0, segment: 0, wall_ns: Wall::now().as_nanos(), mono_ns: Instant::now().as_nanos() };
+        let metrics = MetricsPlace { dir: plan.cores.metrics_dir.clone(), start };
+        remove_stale_metrics(&metrics, cpus.len(), log);
+        let mut offers = Offers::new(cpus.len());
+        let first =
+            offers.draft(plan.epoch, plan.clone(), bound, |core, new| metrics.open(core, new, log)).map_err(Failed)?;
+        let inboxes: Vec<_> = cpus.iter().map(|_| Inbox::new()).collect();
+        let builder = Box::new(builder(source, send.clone()));
+        let (plans, first) = Plans::start(first, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+        for (core, ((&cpu, offer), inbox)) in cpus.iter().zip(first).zip(&inboxes).enumerate() {
+            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), &send)?;
+        }
+        if let Some(cpu) = plan.cores.control {
+            cpus::pin(cpu as usize)?;
+        }
+        drop((plan, send));
+        Watch { plans, inboxes, ready: 0, running: cpus.len(), cut: 0, draining: false }.watch(&events, out, log)
+    }
+}
+
+/// The state of the loop that waits for events.
+struct Watch {
+    plans: Plans,
+    inboxes: Vec<Arc<Inbox>>,
+    /// Cores that accept.
+    ready: usize,
+    /// Cores that have not ended.
+    running: usize,
+    cut: usize,
+    draining: bool,
+}
+
+impl Watch {
+    fn watch(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+        while self.running > 0 {
+            let event = match self.plans.deadline() {
+                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),
+            };
+            match event {
+                Ok(event) => self.deal_with(event, out, log)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failed("every core ended without a word".to_owned()));
+                }
+            }
+            self.plans.time_passed(log);
+        }
+        if self.cut > 0 {
+            let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
+            // The log of a dying process is best effort.
+            let _ = writeln!(log, "ringway: {cut} connections were cut after the drain timeout of {timeout:?}");
+        }
+        Ok(())
+    }
+
+    fn deal_with(&mut self, event: Event, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+        match event {
+            Event::Core(_, FromCore::Runs(_)) if self.ready < self.inboxes.len() => {
+                self.ready += 1;
+                if self.ready == self.inboxes.len() {
                     // A closed standard output is no reason to stop serving.
-                    let _ = writeln!(out, "{}", ready_line(plan, cpus, addresses)).and_then(|()| out.flush());
+                    let _ = writeln!(out, "{}", self.ready_line()).and_then(|()| out.flush());
                 }
             }
-            Ok(Event::Signal(signal)) => {
-                if draining {
-                    return Err(Failed(format!("signal {signal} during the drain: ended at once")));
-                }
-                draining = true;
-                for drain in drains {
-                    drain.raise();
-                }
+            Event::Core(core, message) => self.plans.heard(core, message, log),
+            Event::Built(built) => self.plans.built(built, log),
+            Event::Command(Command::Drain, reply) => {
+                self.drain(log);
+                // Who asked may have gone.
+                let _ = reply.send(Answer::Done);
             }
-            Ok(Event::Ended { outcome: Ok(ended), .. }) => {
-                running -= 1;
-                cut += ended.cut;
+            Event::Command(command, reply) => self.plans.command(command, Some(reply), log),
+            Event::Signal(SIGHUP) => self.plans.command(Command::Reload, None, log),
+            Event::Signal(signal) if self.draining => {
+                return Err(Failed(format!("signal {signal} during the drain: ended at once")));
             }
-            Ok(Event::Ended { core, outcome: Err(why) }) => {
+            Event::Signal(_) => self.drain(log),
+            Event::Ended(_, Ok(ended)) => {
+                self.running -= 1;
+                self.cut += ended.cut;
+            }
+            Event::Ended(core, Err(why)) => {
                 // A gateway that lost a core would serve a part of its clients and drop the rest in silence.
                 return Err(Failed(format!("core {core} died: {why}")));
             }
-            Err(_) => return Err(Failed("every core ended without a word".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, log: &mut dyn Write) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        self.plans.drain(log);
+        for inbox in &self.inboxes {
+            // A core whose inbox is full is stuck: the second signal is for that.
+            let _ = inbox.send(ToCore::Drain);
         }
     }
-    if cut > 0 {
-        let timeout = plan.cores.drain_timeout;
-        // The log of a dying process is best effort.
-        let _ = writeln!(io::stderr(), "ringway: {cut} connections were cut after the drain timeout of {timeout:?}");
+
+    fn ready_line(&self) -> String {
+        let engine = match self.plans.plan().cores.engine {
+            plan::Engine::Ring => "ring",
+            plan::Engine::Glommio => "glommio",
+        };
+        let addresses = self.plans.offers().addresses();
+        let listeners: Vec<String> = addresses.map(|(name, address)| format!("{name} {address}")).collect();
+        let cores = self.inboxes.len();
+        let s = if cores == 1 { "" } else { "s" };
+        format!("ringway ready: {cores} core{s}, engine {engine}, listening on {}", listeners.join(", "))
     }
-    Ok(())
 }
 
-fn ready_line(plan: &Plan, cpus: &[usize], addresses: &[(ListenerId, SocketAddr)]) -> String {
-    let engine = match plan.cores.engine {
-        plan::Engine::Ring => "ring",
-        plan::Engine::Glommio => "glommio",
-    };
-    let listeners: Vec<String> = addresses
-        .iter()
-        .map(|(id, address)| {
-            let name = plan.listeners.get(id.0 as usize).map_or("?", |listener| &*listener.name);
-            format!("{name} {address}")
-        })
-        .collect();
-    let s = if cpus.len() == 1 { "" } else { "s" };
-    format!("ringway ready: {} core{s}, engine {engine}, listening on {}", cpus.len(), listeners.join(", "))
+/// Builds plans on a thread of their own: resolving names and waiting for ports can take long.
+fn builder(source: Source, send: Sender<Event>) -> impl Fn(Origin, u64, Base) {
+    move |origin, epoch, base| {
+        let (source, done) = (source.clone(), send.clone());
+        let build = move || {
+            let built = match (origin, source) {
+                (Origin::Again(plan), _) => build::again(plan, &base),
+                (Origin::File, Source::File(file)) => build::build(&file, epoch, &base),
+                (Origin::File, Source::Nothing) => Err("this gateway has no config to read".to_owned().into()),
+            };
+            // Without control there is nobody to build for.
+            let _ = done.send(Event::Built(built));
+        };
+        if let Err(error) = thread::Builder::new().name("ringway-build".to_owned()).spawn(build) {
+            let _ = send.send(Event::Built(Err(format!("cannot start the thread that builds: {error}").into())));
+        }
+    }
 }
 
 fn watch_signals(send: &Sender<Event>) -> Result<(), Failed> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let send = send.clone();
     thread::Builder::new()
         .name("ringway-signals".to_owned())
@@ -157,31 +238,6 @@ fn watch_signals(send: &Sender<Event>) -> Result<(), Failed> {
         })
         .map_err(|error| Failed(format!("cannot start the thread that waits for signals: {error}")))?;
     Ok(())
-}
-
-/// The sockets of each core, and the addresses they are bound to.
-type Bound = (Vec<Vec<(ListenerId, OwnedFd)>>, Vec<(ListenerId, SocketAddr)>);
-
-fn bind(plan: &Plan, cpus: &[usize]) -> Result<Bound, Failed> {
-    let mut sockets: Vec<Vec<(ListenerId, OwnedFd)>> = cpus.iter().map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    let placement = match plan.cores.placement {
-        plan::Placement::Kernel => net::Placement::Kernel,
-        plan::Placement::Cpu => net::Placement::Cpu,
-    };
-    for (at, listener) in plan.listeners.iter().enumerate() {
-        let id = ListenerId(at as u32);
-        for &address in &listener.addresses {
-            let spec = ListenSpec { address, backlog: listener.backlog as i32, placement };
-            let (bound, group) = net::bind_for_cores(&spec, cpus)
-                .map_err(|error| Failed(format!("listener `{}`: {error}", listener.name)))?;
-            addresses.push((id, bound));
-            for (core, socket) in sockets.iter_mut().zip(group) {
-                core.push((id, socket));
-            }
-        }
-    }
-    Ok((sockets, addresses))
 }
 
 /// The CPUs the config names, checked against those the process may use.
@@ -212,61 +268,77 @@ fn data_cpus(plan: &Plan) -> Result<Vec<usize>, Failed> {
     Ok(chosen)
 }
 
+/// Starts the pinned thread of a core.
+fn start_core(
+    core: usize,
+    cpu: usize,
+    metrics: MetricsPlace,
+    first: Offer,
+    inbox: Arc<Inbox>,
+    events: &Sender<Event>,
+) -> Result<(), Failed> {
+    let events = events.clone();
+    thread::Builder::new()
+        .name(format!("ringway-core-{core}"))
+        .stack_size(STACK)
+        .spawn(move || {
+            let run = || run_core(core, cpu, &metrics, first, inbox, events.clone());
+            let outcome = catch_unwind(AssertUnwindSafe(run))
+                .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
+            // Without control there is nobody to tell.
+            let _ = events.send(Event::Ended(core, outcome));
+        })
+        .map_err(|error| Failed(format!("cannot start the thread of core {core}: {error}")))?;
+    Ok(())
+}
+
 fn run_core(
     core: usize,
     cpu: usize,
-    plan: &Arc<Plan>,
-    sockets: Vec<(ListenerId, OwnedFd)>,
-    drain: Arc<DrainSignal>,
-    started: (Instant, Wall),
-    events: &Sender<Event>,
+    metrics: &MetricsPlace,
+    first: Offer,
+    inbox: Arc<Inbox>,
+    events: Sender<Event>,
 ) -> Result<Ended, String> {
     cpus::pin(cpu).map_err(|error| error.to_string())?;
-    let metrics = open_metrics(core, plan, started)?;
-    let kind = match plan.cores.engine {
+    let metrics = open_metrics(core, metrics)?;
+    let cores = &first.plan.cores;
+    let kind = match cores.engine {
         plan::Engine::Ring => EngineKind::Ring,
         plan::Engine::Glommio => EngineKind::Glommio,
     };
     let config = engine::Config {
-        buffers: u16::try_from(plan.cores.buffers).unwrap_or(u16::MAX),
-        buffer_size: plan.cores.buffer_size as usize,
-        read_ahead: plan.cores.read_ahead as usize,
-        busy_poll: match plan.cores.busy_poll {
+        buffers: u16::try_from(cores.buffers).unwrap_or(u16::MAX),
+        buffer_size: cores.buffer_size as usize,
+        read_ahead: cores.read_ahead as usize,
+        busy_poll: match cores.busy_poll {
             BusyPoll::Off => engine::BusyPoll::Off,
             BusyPoll::For(time) => engine::BusyPoll::For(time),
             BusyPoll::Always => engine::BusyPoll::Always,
         },
         ..engine::Config::default()
     };
-    let (plan, events) = (plan.clone(), events.clone());
-    engine::run(kind, &config, move |engine| async move {
-        let listeners: io::Result<_> =
-            sockets.into_iter().map(|(id, socket)| Ok((id, engine.listen(socket)?))).collect();
-        let listeners = listeners.map_err(|error| format!("cannot accept: {error}"))?;
-        let _ = events.send(Event::Ready);
-        Ok(core::run(engine, plan, metrics, listeners, drain).await)
+    engine::run(kind, &config, move |engine| {
+        // Without control there is nobody to tell.
+        let tell = Rc::new(move |message| drop(events.send(Event::Core(core, message))));
+        core::run(engine, metrics, first, inbox, tell)
     })
     .map_err(|error| error.to_string())?
 }
 
 /// Files of cores that an earlier run had and this one has not would be merged into this one's figures.
-fn remove_stale_metrics(plan: &Plan, cores: usize) {
-    let Some(dir) = plan.cores.metrics_dir.as_ref().filter(|dir| dir.exists()) else { return };
+fn remove_stale_metrics(metrics: &MetricsPlace, cores: usize, log: &mut dyn Write) {
+    let Some(dir) = metrics.dir.as_ref().filter(|dir| dir.exists()) else { return };
     let cores: Vec<u32> = (0..cores as u32).collect();
     if let Err(error) = histogram::remove_stale(dir, &cores) {
-        let _ = writeln!(io::stderr(), "ringway: warning: cannot tidy {}: {error}", dir.display());
+        let _ = writeln!(log, "ringway: warning: cannot tidy {}: {error}", dir.display());
     }
 }
 
-fn open_metrics(core: usize, plan: &Plan, started: (Instant, Wall)) -> Result<Metrics, String> {
-    let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
-    let upstreams: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
-    let Some(dir) = &plan.cores.metrics_dir else {
-        return Metrics::in_memory(&routes, &upstreams).map_err(|error| error.to_string());
-    };
-    let (mono, wall) = started;
-    let start = Start { core: core as u32, wall_ns: wall.as_nanos(), mono_ns: mono.as_nanos() };
-    let (metrics, warning) = Metrics::open(dir, &start, &routes, &upstreams).map_err(|error| error.to_string())?;
+fn open_metrics(core: usize, place: &MetricsPlace) -> Result<Metrics, String> {
+    let Some(dir) = &place.dir else { return Metrics::in_memory().map_err(|error| error.to_string()) };
+    let start = Start { core: core as u32, ..place.start };
+    let (metrics, warning) = Metrics::open(dir, &start).map_err(|error| error.to_string())?;
     if let Some(warning) = warning {
         let _ = writeln!(io::stderr(), "ringway: warning: {warning}");
     }

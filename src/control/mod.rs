@@ -1,5 +1,13 @@
-//! The control thread: it starts the cores, listens to signals, and sees every core end.
+//! The one thread beside the data cores: it starts them, hears signals and commands, and changes the plan they run.
 
+mod build;
+mod changes;
+mod command;
+mod history;
 mod machine;
+pub mod offers;
+mod plans;
 
-pub use machine::{Failed, run};
+pub use build::resolve;
+pub use command::{Answer, Command, Handle, PlanNote};
+pub use machine::{Control, Failed, Source};

@@ -1,22 +1,26 @@
 //! One data core: everything it owns, and its loop.
 
 mod date;
-mod drain;
+mod door;
+mod inbox;
+mod offer;
+mod running;
 mod state;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_runtime::engine::{Engine, Listener};
+use ringway_runtime::engine::Engine;
 
 pub use date::DateCache;
-pub use drain::DrainSignal;
+pub use door::Door;
+pub use inbox::Inbox;
+pub use offer::{DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore};
+pub use running::Running;
 pub use state::{CoreState, Presence};
 
-use crate::flow;
 use crate::observe::Metrics;
-use crate::plan::{ListenerId, Plan};
 
 /// How often pools are swept and the engine's counters are copied out.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -28,31 +32,38 @@ pub struct Ended {
     pub cut: usize,
 }
 
-/// Runs one data core until the drain signal, then until its last request is done or the drain timeout has passed.
+/// Runs one data core until it is told to drain, then until its last request is done or the drain timeout has passed.
+/// It starts with the plan of `first`, and says so, or fails where that cannot be run.
 pub async fn run(
     engine: Engine,
-    plan: Arc<Plan>,
     metrics: Metrics,
-    listeners: Vec<(ListenerId, Listener)>,
-    drain: Arc<DrainSignal>,
-) -> Ended {
-    let drain_timeout = plan.cores.drain_timeout;
-    let state = Rc::new(CoreState::new(engine.clone(), plan, metrics));
-    for (id, listener) in listeners {
-        engine.spawn(flow::accept(state.clone(), id, listener));
-    }
+    first: Offer,
+    inbox: Arc<Inbox>,
+    tell: Tell,
+) -> Result<Ended, String> {
+    let state = CoreState::start(engine.clone(), metrics, first, tell.clone())?;
     engine.spawn(housekeeping(state.clone()));
-    drain.wait().await;
+    loop {
+        match inbox.next().await {
+            ToCore::Offer(offer) => {
+                let epoch = offer.epoch;
+                tell(FromCore::Prepared(epoch, state.prepare(*offer)));
+            }
+            ToCore::Commit(epoch) => state.commit(epoch),
+            ToCore::Withdraw(epoch) => state.withdraw(epoch),
+            ToCore::Drain => break,
+        }
+    }
     state.begin_drain();
-    let cut = state.drained(engine.now() + drain_timeout).await;
+    let cut = state.drained(engine.now() + state.running().plan.cores.drain_timeout).await;
     state.report_engine();
-    Ended { cut }
+    Ok(Ended { cut })
 }
 
 async fn housekeeping(state: Rc<CoreState>) {
     loop {
         state.engine.sleep(HOUSEKEEPING).await;
-        for pool in &state.pools {
+        for pool in &state.running().pools {
             pool.sweep();
         }
         state.report_engine();

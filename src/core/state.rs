@@ -3,37 +3,41 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
-use ringway_runtime::engine::{Engine, Stats};
+use ringway_runtime::engine::{Engine, Listener, Stats};
 use slab::Slab;
 
-use super::DateCache;
-use crate::flow::Exchange;
+use super::{DateCache, Door, FromCore, Offer, Running, Tell};
+use crate::flow::{self, Exchange};
 use crate::observe::Metrics;
-use crate::plan::Plan;
 use crate::upstream::Pool;
 
 /// Spare exchanges a core keeps: more requests at once allocate theirs.
 const SPARE_EXCHANGES: usize = 1024;
+/// Idle connections that are shown a new plan at once; the next follow after a rest, so that requests are not held up.
+const SHOWN_AT_ONCE: usize = 256;
+const SHOW_REST: Duration = Duration::from_millis(1);
 
 /// Everything one core owns.
 pub struct CoreState {
     /// The core's engine.
     pub engine: Engine,
-    /// What it runs.
-    pub plan: Arc<Plan>,
     /// Its counters and histograms.
     pub metrics: Rc<Metrics>,
-    /// One pool an upstream, by the upstream's index.
-    pub pools: Box<[Rc<Pool>]>,
+    running: RefCell<Rc<Running>>,
+    /// That of `running`, for the look that every request takes.
+    epoch: Cell<u64>,
+    prepared: RefCell<Option<Prepared>>,
+    doors: RefCell<Vec<Rc<Door>>>,
+    tell: Tell,
     date: RefCell<DateCache>,
     #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
     spare: RefCell<Vec<Box<Exchange>>>,
-    /// Client connections, each with the waker of its task: a drain wakes them all.
-    present: RefCell<Slab<Option<Waker>>>,
+    /// Client connections and accept loops: a drain and a new plan wake them all.
+    present: RefCell<Slab<Present>>,
     /// Client connections alone; `present` also has the accept loops.
     connections: Cell<usize>,
     draining: Cell<bool>,
@@ -42,7 +46,24 @@ pub struct CoreState {
     reported: Cell<Stats>,
 }
 
-/// Marks a task that a drain must wake, as long as it lives.
+/// A plan that could be run at once.
+struct Prepared {
+    running: Rc<Running>,
+    /// Every door of the plan, those that stay with their new listener.
+    doors: Vec<(Rc<Door>, crate::plan::ListenerId)>,
+    /// What the new ones accept from.
+    listeners: Vec<(Rc<Door>, Listener)>,
+    /// Pools that the plan does not keep.
+    retired: Vec<Rc<Pool>>,
+}
+
+#[derive(Default)]
+struct Present {
+    waker: Option<Waker>,
+    is_connection: bool,
+}
+
+/// Marks a task that a drain and a new plan must wake, as long as it lives.
 pub struct Presence {
     state: Rc<CoreState>,
     key: usize,
@@ -50,17 +71,19 @@ pub struct Presence {
 }
 
 impl CoreState {
-    /// The state of a core that has served nothing yet.
-    pub fn new(engine: Engine, plan: Arc<Plan>, metrics: Metrics) -> Self {
-        metrics.set_epoch(plan.epoch);
+    /// The state of a core that runs its first plan and has served nothing yet.
+    pub(super) fn start(engine: Engine, metrics: Metrics, mut first: Offer, tell: Tell) -> Result<Rc<Self>, String> {
         let metrics = Rc::new(metrics);
-        let pools = (0..plan.upstreams.len()).map(|at| Pool::new(&engine, &plan, at, &metrics)).collect();
         let next_id = Cell::new(engine.random());
-        Self {
+        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &tell)?;
+        let state = Rc::new(Self {
             engine,
-            plan,
             metrics,
-            pools,
+            running: RefCell::new(prepared.running.clone()),
+            epoch: Cell::new(0),
+            prepared: RefCell::new(Some(prepared)),
+            doors: RefCell::default(),
+            tell,
             date: RefCell::default(),
             spare: RefCell::default(),
             present: RefCell::default(),
@@ -69,7 +92,62 @@ impl CoreState {
             last_gone: RefCell::default(),
             next_id,
             reported: Cell::default(),
+        });
+        state.commit(first.epoch);
+        Ok(state)
+    }
+
+    /// The plan that the core runs now.
+    pub fn running(&self) -> Rc<Running> {
+        self.running.borrow().clone()
+    }
+
+    /// The epoch of the plan that the core runs now.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Does all that running a plan takes and that can fail. The error says what failed.
+    pub(super) fn prepare(&self, mut offer: Offer) -> Result<(), String> {
+        let running = self.running();
+        let prepared = {
+            let doors = self.doors.borrow();
+            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.tell)?
+        };
+        // What was prepared before and not committed is of no more use.
+        let before = self.prepared.replace(Some(prepared));
+        drop(before);
+        Ok(())
+    }
+
+    /// Forgets a prepared plan.
+    pub(super) fn withdraw(&self, epoch: u64) {
+        let withdrawn = self.prepared.borrow_mut().take_if(|prepared| prepared.running.epoch == epoch);
+        drop(withdrawn);
+    }
+
+    /// Runs the plan that was prepared: for requests that begin from now on. Those under way end with theirs.
+    pub(super) fn commit(self: &Rc<Self>, epoch: u64) {
+        let prepared = self.prepared.borrow_mut().take_if(|prepared| prepared.running.epoch == epoch);
+        let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
+        let before = self.running.replace(running);
+        self.epoch.set(epoch);
+        self.metrics.set_epoch(epoch);
+        for door in self.doors.borrow().iter() {
+            match doors.iter().find(|(stays, _)| Rc::ptr_eq(stays, door)) {
+                Some((_, listener)) => door.keep(*listener),
+                None => door.close(&before),
+            }
         }
+        *self.doors.borrow_mut() = doors.into_iter().map(|(door, _)| door).collect();
+        for (door, listener) in listeners {
+            self.engine.spawn(flow::accept(self.clone(), door, listener));
+        }
+        for pool in &retired {
+            pool.retire();
+        }
+        (self.tell)(FromCore::Runs(epoch));
+        self.engine.spawn(show(self.clone()));
     }
 
     /// A request's storage, used before or new.
@@ -113,7 +191,7 @@ impl CoreState {
 
     /// Enters a task that a drain must wake.
     pub fn enter(self: &Rc<Self>, is_connection: bool) -> Presence {
-        let key = self.present.borrow_mut().insert(None);
+        let key = self.present.borrow_mut().insert(Present { waker: None, is_connection });
         if is_connection {
             self.connections.set(self.connections.get() + 1);
             self.metrics.connection_accepted();
@@ -124,9 +202,16 @@ impl CoreState {
     /// Tells every task that the core is to end.
     pub fn begin_drain(&self) {
         self.draining.set(true);
-        let wakers: Vec<Waker> = self.present.borrow().iter().filter_map(|(_, waker)| waker.clone()).collect();
-        for waker in wakers {
-            waker.wake();
+        let present: Vec<usize> = self.present.borrow().iter().map(|(key, _)| key).collect();
+        self.wake(&present);
+    }
+
+    fn wake(&self, present: &[usize]) {
+        for &key in present {
+            let waker = self.present.borrow().get(key).and_then(|present| present.waker.clone());
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -154,19 +239,65 @@ impl CoreState {
     }
 }
 
-impl Presence {
-    /// Ready once the core drains; until then the task of `cx` is woken when it does.
-    pub fn poll_drain(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.state.is_draining() {
-            return Poll::Ready(());
+/// Wakes all who wait, so that they take up the plan that runs now and let go of theirs: accept loops first.
+async fn show(state: Rc<CoreState>) {
+    let (connections, others): (Vec<_>, Vec<_>) = {
+        let present = state.present.borrow();
+        let all = present.iter().map(|(key, present)| (key, present.is_connection));
+        all.partition(|&(_, is_connection)| is_connection)
+    };
+    let keys = |all: &[(usize, bool)]| all.iter().map(|&(key, _)| key).collect::<Vec<_>>();
+    state.wake(&keys(&others));
+    for some in connections.chunks(SHOWN_AT_ONCE) {
+        state.wake(&keys(some));
+        state.engine.sleep(SHOW_REST).await;
+    }
+}
+
+impl Prepared {
+    fn new(
+        engine: &Engine,
+        metrics: &Rc<Metrics>,
+        offer: &mut Offer,
+        before: Option<&Running>,
+        open: &[Rc<Door>],
+        tell: &Tell,
+    ) -> Result<Self, String> {
+        // Whatever becomes of the plan, control counts on its names from now on.
+        if let Some(segment) = offer.segment.take() {
+            metrics.add_segment(segment);
         }
-        if let Some(slot) = self.state.present.borrow_mut().get_mut(self.key) {
-            match slot {
+        let (mut doors, mut listeners) = (Vec::new(), Vec::new());
+        for offered in offer.doors.drain(..) {
+            let door = if let Some(source) = offered.source {
+                let listener = engine.listen(source).map_err(|error| format!("cannot accept: {error}"))?;
+                let door = Door::new(offered.id, offered.listener);
+                listeners.push((door.clone(), listener));
+                door
+            } else {
+                let known = open.iter().find(|door| door.id == offered.id);
+                known.cloned().ok_or("a listener that should be there is not")?
+            };
+            doors.push((door, offered.listener));
+        }
+        let running = Running::new(engine, metrics, offer, before, tell);
+        let is_kept = |pool: &&Rc<Pool>| running.pools.iter().any(|kept| Rc::ptr_eq(kept, pool));
+        let pools = before.map_or(&[][..], |before| &before.pools);
+        let retired = pools.iter().filter(|pool| !is_kept(pool)).cloned().collect();
+        metrics.set_names_in_other(offer.names_in_other);
+        Ok(Self { running, doors, listeners, retired })
+    }
+}
+
+impl Presence {
+    /// Has the task of `cx` woken when the core begins to drain and when it runs another plan.
+    pub fn register(&self, cx: &Context<'_>) {
+        if let Some(present) = self.state.present.borrow_mut().get_mut(self.key) {
+            match &present.waker {
                 Some(waker) if waker.will_wake(cx.waker()) => {}
-                _ => *slot = Some(cx.waker().clone()),
+                _ => present.waker = Some(cx.waker().clone()),
             }
         }
-        Poll::Pending
     }
 }
 

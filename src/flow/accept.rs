@@ -1,45 +1,55 @@
 //! Accept: one loop a listener and core.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringway_runtime::engine::Listener;
+use ringway_runtime::engine::{Listener, Stream};
 
 use super::client::Client;
 use super::connection;
-use crate::core::CoreState;
+use crate::core::{CoreState, Door};
 use crate::observe::Reason;
-use crate::plan::ListenerId;
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
 const REST: Duration = Duration::from_millis(20);
 
-/// Accepts until the core drains.
-pub async fn accept(state: Rc<CoreState>, id: ListenerId, listener: Listener) {
+/// Accepts until the core drains or its plan has no such door any more.
+pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
     let presence = state.enter(false);
     loop {
         let accepted = poll_fn(|cx| {
-            if presence.poll_drain(cx).is_ready() {
+            if state.is_draining() || door.is_closed() {
                 return Poll::Ready(None);
             }
+            presence.register(cx);
             listener.poll_accept(cx).map(Some)
         })
         .await;
         match accepted {
-            None => return,
+            None => break,
             Some(Err(_)) => state.engine.sleep(REST).await,
-            Some(Ok((stream, peer))) => {
-                if state.connections() >= state.plan.cores.connections as usize {
-                    state.metrics.connection_refused();
-                    state.metrics.refused(Reason::Overloaded);
-                    stream.reset_on_drop();
-                    continue;
-                }
-                let client = Client::new(state.clone(), id, stream, peer);
-                state.engine.spawn(connection::serve(client));
-            }
+            Some(Ok((stream, peer))) => admit(&state, &door, stream, peer),
         }
     }
+    if door.is_closed() {
+        // Whoever is in the queue is connected, as far as it knows: closing at once would reset it.
+        while let Some((stream, peer)) = poll_fn(|cx| listener.poll_queued(cx)).await {
+            admit(&state, &door, stream, peer);
+        }
+        door.is_empty_now();
+    }
+}
+
+fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: SocketAddr) {
+    if state.connections() >= state.running().plan.cores.connections as usize {
+        state.metrics.connection_refused();
+        state.metrics.refused(Reason::Overloaded);
+        stream.reset_on_drop();
+        return;
+    }
+    let client = Client::new(state.clone(), door.clone(), stream, peer);
+    state.engine.spawn(connection::serve(client));
 }

@@ -26,10 +26,13 @@ pub struct Ledger {
 pub(super) fn done(client: &Client, exchange: &Exchange) {
     let ledger = &exchange.ledger;
     let metrics = &client.state.metrics;
-    let route = exchange.route.map(|id| id.0 as usize);
     // 499 is what the field calls a client that left before its answer.
     let status = if ledger.status == 0 { 499 } else { ledger.status };
-    metrics.request_done(route, status, client.now().nanos_since(ledger.received));
+    let duration = client.now().nanos_since(ledger.received);
+    metrics.request_done(status, duration);
+    if let Some(route) = exchange.route {
+        client.running.series.request_done(route.0 as usize, duration);
+    }
     if ledger.admitted != Instant::default() {
         metrics.request_admitted(ledger.admitted.nanos_since(ledger.parsed));
     }

@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Stream, Timer};
 
 use super::{Bound, Input, Progress};
-use crate::core::{CoreState, Presence};
+use crate::core::{CoreState, Door, Presence, Running};
 use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId};
 
@@ -17,6 +17,8 @@ use crate::plan::{Listener, ListenerId};
 pub struct Client {
     /// The core that serves it.
     pub state: Rc<CoreState>,
+    /// The plan of the request it is at, or of its last one.
+    pub running: Rc<Running>,
     /// Its stream.
     pub stream: Stream,
     /// Received and not yet dealt with.
@@ -26,25 +28,75 @@ pub struct Client {
     /// The other end.
     pub peer: SocketAddr,
     /// Where it came in.
-    pub listener: ListenerId,
+    door: Rc<Door>,
+    /// The listener of `door` in the plan.
+    listener: ListenerId,
     /// Requests it has made.
     pub requests: u64,
     /// Since when it has had nothing to do.
     pub idle_since: Instant,
-    pub(super) presence: Presence,
+    presence: Presence,
+}
+
+/// What the core has to say to a connection between two requests.
+pub(super) enum Notice {
+    /// It ends.
+    End,
+    /// There is another plan.
+    Plan,
 }
 
 impl Client {
-    pub(super) fn new(state: Rc<CoreState>, listener: ListenerId, stream: Stream, peer: SocketAddr) -> Self {
-        let presence = state.enter(true);
-        let timer = state.engine.timer();
-        let idle_since = state.engine.now();
-        Self { state, stream, input: Input::default(), timer, peer, listener, requests: 0, idle_since, presence }
+    pub(super) fn new(state: Rc<CoreState>, door: Rc<Door>, stream: Stream, peer: SocketAddr) -> Self {
+        Self {
+            running: door.plan(&state),
+            stream,
+            input: Input::default(),
+            timer: state.engine.timer(),
+            peer,
+            listener: door.listener(),
+            door,
+            requests: 0,
+            idle_since: state.engine.now(),
+            presence: state.enter(true),
+            state,
+        }
     }
 
     /// Its listener in the plan.
     pub fn listener(&self) -> &Listener {
-        &self.state.plan.listeners[self.listener.0 as usize]
+        &self.running.plan.listeners[self.listener.0 as usize]
+    }
+
+    /// Takes up the plan that the core runs now, for the next request.
+    pub(super) fn refresh(&mut self) {
+        if self.is_behind() {
+            self.running = self.state.running();
+            self.listener = self.door.listener();
+        }
+    }
+
+    /// Whether the core runs another plan. A connection whose door is closed stays with the one that had it.
+    fn is_behind(&self) -> bool {
+        self.running.epoch != self.state.epoch() && !self.door.is_closed()
+    }
+
+    /// Whether no request may follow the one it is at.
+    pub(super) fn is_last(&self) -> bool {
+        self.state.is_draining() || self.door.is_closed()
+    }
+
+    /// For a connection between two requests: ready when it is to end, or to take up another plan.
+    pub(super) fn poll_notice(&self, cx: &Context<'_>) -> Poll<Notice> {
+        // Out of the queue of a closed door comes a client that was promised an answer.
+        if self.state.is_draining() || (self.door.is_closed() && self.requests > 0) {
+            return Poll::Ready(Notice::End);
+        }
+        if self.is_behind() {
+            return Poll::Ready(Notice::Plan);
+        }
+        self.presence.register(cx);
+        Poll::Pending
     }
 
     /// The time at the start of this turn of the loop.

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use ringway_proto::http1::{self, Body, Method, Progress};
 
-use super::client::Client;
+use super::client::{Client, Notice};
 use super::exchange::Exchange;
 use crate::observe::{Reason, Timeout};
 
@@ -22,7 +22,7 @@ pub(super) enum Next {
 
 enum Event {
     Read(std::io::Result<Option<ringway_runtime::buffer::Lease>>),
-    Drain,
+    Notice(Notice),
     Timeout,
 }
 
@@ -30,6 +30,9 @@ enum Event {
 pub(super) async fn next(client: &mut Client) -> Next {
     let mut exchange: Option<Box<Exchange>> = None;
     loop {
+        if exchange.is_none() {
+            client.refresh();
+        }
         if !client.input.is_empty() {
             let mut current = exchange.take().unwrap_or_else(|| {
                 let mut exchange = client.state.take_exchange();
@@ -63,7 +66,8 @@ pub(super) async fn next(client: &mut Client) -> Next {
                 client.state.metrics.client_received(lease.len() as u64);
                 client.input.add(lease);
             }
-            Event::Read(Ok(None)) | Event::Drain => return Next::Closed,
+            Event::Notice(Notice::Plan) => {}
+            Event::Read(Ok(None)) | Event::Notice(Notice::End) => return Next::Closed,
             Event::Read(Err(_)) => return Next::Gone,
             Event::Timeout => {
                 let Some(mut exchange) = exchange else {
@@ -96,8 +100,10 @@ async fn wait(client: &Client, begun: Option<&Exchange>) -> Event {
                 return Poll::Ready(Event::Read(read));
             }
             // A request that has begun is finished first.
-            if begun.is_none() && client.presence.poll_drain(cx).is_ready() {
-                return Poll::Ready(Event::Drain);
+            if begun.is_none()
+                && let Poll::Ready(notice) = client.poll_notice(cx)
+            {
+                return Poll::Ready(Event::Notice(notice));
             }
             client.timer.poll(cx).map(|()| Event::Timeout)
         })

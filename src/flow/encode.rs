@@ -22,9 +22,7 @@ pub enum Coding {
 
 /// Whether the connection has to end after the answer that is about to be written.
 pub(crate) fn must_close(client: &Client, exchange: &Exchange) -> bool {
-    !exchange.head.keep_alive
-        || client.state.is_draining()
-        || client.requests >= client.listener().limits.keep_alive_requests
+    !exchange.head.keep_alive || client.is_last() || client.requests >= client.listener().limits.keep_alive_requests
 }
 
 /// Appends what the connection's fate needs said: HTTP/1.1 stays open and 1.0 closes unless told otherwise.

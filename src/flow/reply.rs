@@ -28,12 +28,12 @@ pub struct Reply<'a> {
 pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) -> After {
     let close = !body_is_behind(client, exchange) || encode::must_close(client, exchange);
     exchange.ledger.status = reply.status;
-    let state = client.state.clone();
+    let (state, running) = (client.state.clone(), client.running.clone());
     client.stream.with_outbox(|outbox| {
         outbox.write(|out| {
             let before = out.len();
             http1::status_line(out, Version::Http11, reply.status, None);
-            let edits = exchange.route.and_then(|id| state.plan.route(id)).and_then(Edits::response);
+            let edits = exchange.route.and_then(|id| running.plan.route(id)).and_then(Edits::response);
             if begin_own(out, edits.as_ref(), b"date: ") {
                 state.write_date(out);
                 out.extend_from_slice(http1::CRLF);
@@ -91,7 +91,7 @@ pub(super) fn refuse_with(
     let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
     let mut methods = Vec::new();
     if let Some(allow) = allow {
-        for (at, method) in client.state.plan.router.methods(allow).enumerate() {
+        for (at, method) in client.running.plan.router.methods(allow).enumerate() {
             methods.extend_from_slice(if at == 0 { b"" } else { b", " });
             methods.extend_from_slice(method.as_bytes());
         }

@@ -22,7 +22,7 @@ impl From<Reason> for Refusal {
 
 /// Finds the route and notes it in the exchange.
 pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let plan = &client.state.plan;
+    let plan = &client.running.plan;
     // An absolute target without a path stands for `*` where the method is OPTIONS (RFC 9112 section 3.2.4).
     let target = &exchange.head.target;
     let is_asterisk = target.form == TargetForm::Asterisk

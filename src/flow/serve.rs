@@ -17,8 +17,8 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     exchange.ledger.admitted = client.now();
     exchange.client_ip = forwarded::client_ip(client, exchange);
-    let state = Rc::clone(&client.state);
-    let Some(route) = exchange.route.and_then(|id| state.plan.route(id)) else {
+    let running = Rc::clone(&client.running);
+    let Some(route) = exchange.route.and_then(|id| running.plan.route(id)) else {
         return reply::refuse(client, exchange, crate::observe::Reason::Internal);
     };
     for policy in &route.policies {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// Builds a plan. Nothing where that is not possible; whether the plan may be used is for `diags` to say.
 pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &Diagnostics) -> Option<Plan> {
     refuse_shared_addresses(&config.listeners, diags);
-    let upstreams = config.upstreams.iter().map(|section| upstream(section, resolve, diags)).collect();
+    let upstreams = config.upstreams.iter().map(|section| upstream(section, resolve, diags).into()).collect();
     let mut builder = Builder {
         config,
         diags,

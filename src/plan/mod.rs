@@ -50,7 +50,7 @@ pub struct Plan {
     /// In the order of the config; [`ListenerId`] indexes it.
     pub listeners: Box<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
-    pub upstreams: Box<[Upstream]>,
+    pub upstreams: Box<[Arc<Upstream>]>,
     /// In the order of the config; [`RouteId`] indexes it.
     pub routes: Box<[Route]>,
     /// Finds the route of a request.
@@ -65,7 +65,7 @@ impl Plan {
 
     /// The upstream behind an id of this plan.
     pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
-        self.upstreams.get(id.0 as usize)
+        self.upstreams.get(id.0 as usize).map(|upstream| &**upstream)
     }
 }
 

@@ -15,15 +15,15 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
 use super::RoundRobin;
-use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure};
-use crate::plan::{Plan, Upstream};
+use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure, UpstreamSeries};
+use crate::plan::Upstream;
 
 /// One core's connections to one upstream.
 pub struct Pool {
     engine: Engine,
-    plan: Arc<Plan>,
-    index: usize,
+    upstream: Arc<Upstream>,
     metrics: Rc<Metrics>,
+    series: UpstreamSeries,
     balance: RoundRobin,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
@@ -31,6 +31,8 @@ pub struct Pool {
     /// Idle, busy and connecting.
     open: Cell<u32>,
     waiting: RefCell<VecDeque<Rc<Place>>>,
+    /// No plan has it any more: it serves the requests of plans before and keeps nothing.
+    retired: Cell<bool>,
 }
 
 struct Idle {
@@ -66,37 +68,38 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.pool.open.set(self.pool.open.get() - 1);
         if self.connected {
-            self.pool.metrics.upstream_closed(self.pool.index);
+            self.pool.series.closed();
         }
         self.pool.call_next();
     }
 }
 
 impl Pool {
-    /// The pool of the upstream at `index` of the plan.
-    pub fn new(engine: &Engine, plan: &Arc<Plan>, index: usize, metrics: &Rc<Metrics>) -> Rc<Self> {
-        let endpoints = &plan.upstreams[index].endpoints;
+    /// An empty pool.
+    pub fn new(engine: &Engine, upstream: &Arc<Upstream>, metrics: &Rc<Metrics>, series: UpstreamSeries) -> Rc<Self> {
+        let endpoints = &upstream.endpoints;
         Rc::new(Self {
             engine: engine.clone(),
-            plan: plan.clone(),
-            index,
+            upstream: upstream.clone(),
             metrics: metrics.clone(),
+            series,
             balance: RoundRobin::new(endpoints.iter().map(|endpoint| endpoint.weight)),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
             waiting: RefCell::default(),
+            retired: Cell::new(false),
         })
     }
 
-    /// The upstream in the plan.
+    /// What the plan says of the upstream.
     pub fn upstream(&self) -> &Upstream {
-        &self.plan.upstreams[self.index]
+        &self.upstream
     }
 
-    /// The upstream's index in the plan.
-    pub fn index(&self) -> usize {
-        self.index
+    /// The upstream's metrics.
+    pub fn series(&self) -> &UpstreamSeries {
+        &self.series
     }
 
     /// A connection to some endpoint: an idle one, else a new one, else one that another request gives up in time.
@@ -137,7 +140,7 @@ impl Pool {
             }
             self.close(idle);
         };
-        self.metrics.upstream_reused(self.index);
+        self.series.reused();
         Some(Connection {
             stream: idle.stream,
             slot: Slot { pool: self.clone(), connected: true },
@@ -169,7 +172,7 @@ impl Pool {
         if oldest.is_some() {
             self.idle_count.set(self.idle_count.get() - 1);
             self.open.set(self.open.get() - 1);
-            self.metrics.upstream_closed(self.index);
+            self.series.closed();
         }
         oldest.is_some()
     }
@@ -192,15 +195,15 @@ impl Pool {
             Some(Ok(stream)) => {
                 slot.connected = true;
                 let now = self.engine.now();
-                self.metrics.upstream_connected(self.index, now.nanos_since(start));
+                self.metrics.upstream_connected(&self.series, now.nanos_since(start));
                 Ok(Connection { stream, slot, opened: now, endpoint, reused: false })
             }
             Some(Err(_)) => {
-                self.metrics.upstream_failed(self.index, UpstreamFailure::Connect);
+                self.series.failed(UpstreamFailure::Connect);
                 Err(Reason::UpstreamConnectFailed)
             }
             None => {
-                self.metrics.upstream_failed(self.index, UpstreamFailure::Timeout);
+                self.series.failed(UpstreamFailure::Timeout);
                 if own <= deadline {
                     self.metrics.timed_out(Timeout::Connect);
                     Err(Reason::UpstreamTimeoutConnect)
@@ -222,7 +225,7 @@ impl Pool {
                 return Err(Reason::PoolExhausted);
             } else {
                 waiting.push_back(place.place.clone());
-                self.metrics.pool_waited(self.index);
+                self.series.waited();
             }
         }
         timer.set(give_up);
@@ -257,12 +260,22 @@ impl Pool {
     pub fn sweep(self: &Rc<Self>) {
         let now = self.engine.now();
         let limit = self.upstream().pool.idle;
+        self.close_idle(|idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
+    }
+
+    /// Closes what is idle, and from now on every connection whose request is done.
+    pub fn retire(self: &Rc<Self>) {
+        self.retired.set(true);
+        self.close_idle(|_| true);
+    }
+
+    fn close_idle(self: &Rc<Self>, which: impl Fn(&Idle) -> bool) {
         let lines = self.idle.borrow().len();
         for endpoint in 0..lines {
             loop {
                 let mut idle = self.idle.borrow_mut();
                 let Some(line) = idle.get_mut(endpoint) else { break };
-                let stale = line.iter().position(|idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
+                let stale = line.iter().position(&which);
                 let Some(stale) = stale.and_then(|at| line.remove(at)) else { break };
                 drop(idle);
                 self.idle_count.set(self.idle_count.get() - 1);
@@ -309,7 +322,8 @@ impl Connection {
         let pool = slot.pool.clone();
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
-        if now.since(opened) >= limits.lifetime || pool.idle_count.get() >= limits.max_idle || !stream.watch() {
+        let is_full = pool.idle_count.get() >= limits.max_idle;
+        if pool.retired.get() || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
         if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {

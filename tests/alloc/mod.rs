@@ -1,14 +1,18 @@
 //! The hot path allocates nothing: counted by the allocator of this test binary, on the thread of the core alone.
 
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use ringway::core::DrainSignal;
+use ringway::control::offers::{Bound, Offers, wanted};
+use ringway::core::{Inbox, ToCore};
 use ringway::observe::Metrics;
-use ringway::plan::{Captures, ListenerId, NoHeaders, Plan, Query};
+use ringway::plan::{Captures, NoHeaders, Plan, Query};
 use ringway_runtime::engine::{self, Engine, EngineKind};
+use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
 use ringway_runtime::testing::{Counting, allocations};
 
 use crate::support::{Client, Origin, PATIENCE};
@@ -27,7 +31,7 @@ fn plan(text: &str) -> Plan {
 /// A core in a thread of this process.
 struct Core {
     address: std::net::SocketAddr,
-    drain: Arc<DrainSignal>,
+    inbox: Arc<Inbox>,
     /// Asks for the count of the core's thread, and gets it.
     ask: SyncSender<()>,
     count: Receiver<u64>,
@@ -37,21 +41,26 @@ struct Core {
 impl Core {
     fn start(config: &str) -> Self {
         let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"127.0.0.1:0\"\n{config}")));
-        let drain = Arc::new(DrainSignal::default());
+        let inbox = Inbox::new();
+        let own = wanted(&plan).remove(0);
+        let spec = ListenSpec { address: own.address, backlog: own.backlog as i32, placement: Placement::Kernel };
+        let (address, sockets) = bind_for_cores(&spec, &[0]).unwrap();
+        let sources = sockets.into_iter().map(Into::into).collect();
+        let bound = HashMap::from([(own.key, Bound { address, sources, handles: Vec::new() })]);
+        let draft = Offers::new(1).draft(1, plan, bound, |_, new| new.in_memory()).unwrap();
+        let offer = draft.offers.into_iter().next().unwrap();
         // With room for what is sent, so that sending allocates nothing.
-        let ((ask, asked), (tell, count), (here, at)) = (sync_channel(1), sync_channel(1), sync_channel(1));
-        let raised = drain.clone();
+        let ((ask, asked), (tell, count)) = (sync_channel(1), sync_channel(1));
+        let messages = inbox.clone();
         let thread = thread::spawn(move || {
             engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
-                let listener = engine.listen(plan.listeners[0].addresses[0]).unwrap();
-                here.send(listener.local_address().unwrap()).unwrap();
                 engine.spawn(meter(engine.clone(), asked, tell));
-                let metrics = Metrics::in_memory(&["all"], &["origin"]).unwrap();
-                ringway::core::run(engine, plan, metrics, vec![(ListenerId(0), listener)], raised).await;
+                let metrics = Metrics::in_memory().unwrap();
+                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ())).await.unwrap();
             })
             .unwrap();
         });
-        Self { address: at.recv_timeout(PATIENCE).unwrap(), drain, ask, count, thread }
+        Self { address, inbox, ask, count, thread }
     }
 
     fn allocations(&self) -> u64 {
@@ -60,7 +69,7 @@ impl Core {
     }
 
     fn end(self) {
-        self.drain.raise();
+        self.inbox.send(ToCore::Drain).unwrap();
         self.thread.join().unwrap();
     }
 }

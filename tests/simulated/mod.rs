@@ -3,17 +3,19 @@
 //! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
 
 mod http;
+mod plans;
 mod rough;
 mod slow;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway::core::{DrainSignal, Ended};
+use ringway::control::offers::{Bound, Draft, Offers, wanted};
+use ringway::core::{Ended, FromCore, Inbox, ToCore};
 use ringway::observe::Metrics;
-use ringway::plan::{ListenerId, Plan};
-use ringway_runtime::engine::Engine;
+use ringway::plan::Plan;
 use ringway_runtime::engine::sim::World;
 
 /// Where the gateway listens.
@@ -21,60 +23,75 @@ const PORT: u16 = 8080;
 /// Where origins listen.
 const ORIGIN_PORT: u16 = 9000;
 
-/// A gateway in a world: some cores of the machine called "gateway".
+/// A gateway in a world: some cores of the machine called "gateway", and what control knows of them.
 struct Gateway {
     address: SocketAddr,
-    drains: Vec<Arc<DrainSignal>>,
-    ended: Rc<std::cell::RefCell<Vec<Ended>>>,
+    inboxes: Vec<Arc<Inbox>>,
+    offers: Rc<RefCell<Offers>>,
+    /// What the cores said to control.
+    heard: Rc<RefCell<Vec<FromCore>>>,
+    ended: Rc<RefCell<Vec<Ended>>>,
 }
 
 impl Gateway {
     /// Starts `cores` cores of a gateway whose config, a listener "web" at `PORT` aside, is `config`.
     fn start(world: &World, cores: usize, config: &str) -> Self {
-        let text = format!("[listener.web]\naddress = \"0.0.0.0:{PORT}\"\n{config}");
-        let plan = Arc::new(plan(&text));
-        let mut this =
-            Self { address: SocketAddr::new(world.address("gateway"), PORT), drains: Vec::new(), ended: Rc::default() };
-        for _ in 0..cores {
+        let mut offers = Offers::new(cores);
+        let mut first = draft(&mut offers, cores, 1, config);
+        let mut this = Self {
+            address: SocketAddr::new(world.address("gateway"), PORT),
+            inboxes: Vec::new(),
+            offers: Rc::new(RefCell::new(offers)),
+            heard: Rc::default(),
+            ended: Rc::default(),
+        };
+        for offer in std::mem::take(&mut first.offers) {
             let engine = world.node("gateway").unwrap();
-            let drain = Arc::new(DrainSignal::default());
-            this.drains.push(drain.clone());
-            let core = run_core(engine.clone(), plan.clone(), drain);
+            let inbox = Inbox::new();
+            this.inboxes.push(inbox.clone());
+            let heard = this.heard.clone();
+            let tell = Rc::new(move |message| heard.borrow_mut().push(message));
+            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell);
             let ended = this.ended.clone();
             engine.spawn(async move {
-                let end = core.await;
+                let end = core.await.unwrap();
                 ended.borrow_mut().push(end);
             });
         }
+        this.offers.borrow_mut().settle(first).unwrap();
         this
+    }
+
+    fn tell(&self, message: impl Fn() -> ToCore) {
+        for inbox in &self.inboxes {
+            inbox.send(message()).unwrap();
+        }
     }
 
     /// Tells every core to drain.
     fn raise(&self) {
-        for drain in &self.drains {
-            drain.raise();
-        }
+        self.tell(|| ToCore::Drain);
     }
 
     /// Drains every core and returns how each ended.
     fn drain(self, world: &World) -> Vec<Ended> {
         self.raise();
-        world.run_until(|| self.ended.borrow().len() == self.drains.len()).unwrap();
+        world.run_until(|| self.ended.borrow().len() == self.inboxes.len()).unwrap();
         self.ended.take()
     }
 }
 
-async fn run_core(engine: Engine, plan: Arc<Plan>, drain: Arc<DrainSignal>) -> Ended {
-    let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
-    let upstreams: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
-    let metrics = Metrics::in_memory(&routes, &upstreams).unwrap();
-    let mut listeners = Vec::new();
-    for (id, listener) in plan.listeners.iter().enumerate() {
-        for &address in &listener.addresses {
-            listeners.push((ListenerId(id as u32), engine.listen(address).unwrap()));
-        }
-    }
-    ringway::core::run(engine, plan, metrics, listeners, drain).await
+/// The offers of a config for cores that listen at addresses of the world.
+fn draft(offers: &mut Offers, cores: usize, epoch: u64, config: &str) -> Draft {
+    let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"0.0.0.0:{PORT}\"\n{config}")));
+    let open = offers.open();
+    let new = wanted(&plan).into_iter().filter(|wanted| !open.contains(&wanted.key));
+    let bound = new.map(|wanted| {
+        let sources = (0..cores).map(|_| wanted.address.into()).collect();
+        (wanted.key, Bound { address: wanted.address, sources, handles: Vec::new() })
+    });
+    let bound = bound.collect();
+    offers.draft(epoch, plan, bound, |_, new| new.in_memory()).unwrap()
 }
 
 fn plan(text: &str) -> Plan {

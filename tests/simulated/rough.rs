@@ -16,7 +16,7 @@ use super::http::{Answer, Peer, body, origin, within};
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The statuses of answers, and the ends of connections that broke.
-type Outcomes = Rc<RefCell<BTreeMap<String, u32>>>;
+pub(super) type Outcomes = Rc<RefCell<BTreeMap<String, u32>>>;
 
 /// Two origins behind a gateway of two cores.
 fn start(world: &World) -> Gateway {
@@ -32,7 +32,7 @@ fn start(world: &World) -> Gateway {
 }
 
 /// Clients that ask for bodies of many sizes over kept connections, and connect again when one breaks.
-fn ask(world: &World, gateway: &Gateway, clients: usize) -> Outcomes {
+pub(super) fn ask(world: &World, gateway: &Gateway, clients: usize) -> Outcomes {
     let outcomes = Outcomes::default();
     let left = Rc::new(std::cell::Cell::new(clients));
     for _ in 0..clients {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
@@ -57,6 +58,11 @@ impl Config {
             endpoints: Vec::new(),
             address: "127.0.0.1:0".to_owned(),
         }
+    }
+
+    /// With so many cores instead of one.
+    pub(crate) fn data(self, cores: usize) -> Self {
+        Self { cores: self.cores.replace("data = 1\n", &format!("data = {cores}\n")), ..self }
     }
 
     fn line(mut self, part: fn(&mut Self) -> &mut String, line: &str) -> Self {
@@ -153,7 +159,7 @@ impl Config {
         let addresses = ready.trim_end().rsplit_once("listening on ").expect("a ready line").1;
         let address = |listener: &str| listener.rsplit_once(' ').and_then(|(_, address)| address.parse().ok());
         let addresses: Vec<SocketAddr> = addresses.split(", ").filter_map(address).collect();
-        Gateway { child, address: *addresses.first().expect("a listener"), addresses, ready, _dir: dir }
+        Gateway { child, address: *addresses.first().expect("a listener"), addresses, ready, dir }
     }
 }
 
@@ -166,7 +172,7 @@ pub(crate) struct Gateway {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The line it printed when it was ready.
     pub(crate) ready: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Gateway {
@@ -178,6 +184,25 @@ impl Gateway {
 
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// Where its config is.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir.path().join("ringway.toml")
+    }
+
+    /// Has it read another config, and waits for what it says of that.
+    pub(crate) fn reload(&self, config: &Config) -> String {
+        fs::write(self.file(), config.text()).expect("the config is written");
+        self.child.signal(Signal::HUP);
+        self.child.says("plan ")
+    }
+
+    /// As [`Gateway::reload`] with a config that it takes.
+    pub(crate) fn run(&self, config: &Config) -> String {
+        let said = self.reload(config);
+        assert!(said.starts_with("ringway: plan "), "{said}\n{}", config.text());
+        said
     }
 
     /// Asks it to end and waits until it has.

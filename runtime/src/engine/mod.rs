@@ -310,6 +310,25 @@ impl Listener {
         }
     }
 
+    /// The next of the connections that were waiting when this was first called, and `None` when there is none left:
+    /// then the listener can be dropped without a reset for anybody. What comes later finds nobody listening.
+    pub fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+        let adopt = |stream, peer| (Stream(stream), peer);
+        match &self.0 {
+            ListenerKind::Ring(listener) => {
+                listener.poll_queued(cx).map(|next| next.map(|(stream, peer)| adopt(StreamKind::Ring(stream), peer)))
+            }
+            #[cfg(feature = "glommio")]
+            ListenerKind::Glommio(listener) => {
+                Poll::Ready(listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Glommio(stream), peer)))
+            }
+            #[cfg(any(test, feature = "sim"))]
+            ListenerKind::Sim(listener) => {
+                Poll::Ready(listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Sim(stream), peer)))
+            }
+        }
+    }
+
     /// The address it accepts at.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         each!(ListenerKind, &self.0, listener => listener.local_address())

@@ -501,3 +501,33 @@ fn a_socket_bound_elsewhere_is_listened_on() {
         .unwrap();
     }
 }
+
+#[test]
+fn a_listener_that_stops_gives_what_was_queued_and_resets_nobody() {
+    over_every_engine(|engine| async move {
+        const QUEUED: usize = 5;
+        let (address, listener) = listen(&engine);
+        // The first is accepted as ever; so the listener waits for more when it is told to stop.
+        let mut clients = vec![engine.connect(address).await.unwrap()];
+        let mut served = vec![listener.accept().await.unwrap().0];
+        for _ in 0..QUEUED {
+            clients.push(engine.connect(address).await.unwrap());
+        }
+        while let Some((stream, _)) = poll_fn(|cx| listener.poll_queued(cx)).await {
+            served.push(stream);
+        }
+        drop(listener);
+        assert_eq!(served.len(), clients.len());
+        for (at, stream) in served.iter().enumerate() {
+            stream.with_outbox(|out| out.write(|bytes| bytes.push(at as u8)));
+            stream.drained().await.unwrap();
+        }
+        let mut got = Vec::new();
+        for client in &clients {
+            got.extend_from_slice(&client.read().await.unwrap().unwrap());
+        }
+        got.sort_unstable();
+        assert_eq!(got, (0..=QUEUED as u8).collect::<Vec<_>>());
+        assert!(engine.connect(address).await.is_err());
+    });
+}

@@ -32,27 +32,32 @@ impl std::error::Error for CreateError {
     }
 }
 
-/// The name of a core's file inside the metrics directory.
-pub fn file_name(core: u32) -> String {
-    format!("core-{core}.metrics")
+/// The name of a core's file inside the metrics directory: its first, segment 0, or one that was added later.
+pub fn file_name(core: u32, segment: u32) -> String {
+    match segment {
+        0 => format!("core-{core}.metrics"),
+        segment => format!("core-{core}.{segment}.metrics"),
+    }
 }
 
-/// The core that a file name belongs to.
-pub(super) fn core_of(name: &str) -> Option<u32> {
-    let core = name.strip_prefix("core-")?.strip_suffix(".metrics")?.parse().ok()?;
+/// The core and the segment that a file name belongs to.
+pub(super) fn place_of(name: &str) -> Option<(u32, u32)> {
+    let place = name.strip_prefix("core-")?.strip_suffix(".metrics")?;
+    let (core, segment) = place.split_once('.').unwrap_or((place, "0"));
+    let (core, segment) = (core.parse().ok()?, segment.parse().ok()?);
     // "core-01.metrics" and "core-+1.metrics" are not ours.
-    (file_name(core) == name).then_some(core)
+    (file_name(core, segment) == name).then_some((core, segment))
 }
 
-/// Removes the files of cores that are not in `keep`, and what a killed process left half made. Returns how many
-/// files went.
+/// Removes the files of cores that are not in `keep`, what an earlier run added to those that are, and what a killed
+/// process left half made. Returns how many files went.
 pub fn remove_stale(dir: &Path, keep: &[u32]) -> io::Result<usize> {
     let mut removed = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let stale_core = core_of(name).is_some_and(|core| !keep.contains(&core));
+        let stale_core = place_of(name).is_some_and(|(core, segment)| segment > 0 || !keep.contains(&core));
         let half_made = temporary_pid(name).is_some_and(|pid| super::reader::process_start_ticks(pid).is_none());
         if stale_core || half_made {
             fs::remove_file(entry.path())?;
@@ -62,13 +67,13 @@ pub fn remove_stale(dir: &Path, keep: &[u32]) -> io::Result<usize> {
     Ok(removed)
 }
 
-fn temporary_name(core: u32) -> String {
-    format!(".{}.{}", file_name(core), std::process::id())
+fn temporary_name(name: &str) -> String {
+    format!(".{name}.{}", std::process::id())
 }
 
 fn temporary_pid(name: &str) -> Option<u32> {
     let (file, pid) = name.strip_prefix('.')?.rsplit_once('.')?;
-    core_of(file)?;
+    place_of(file)?;
     pid.parse().ok()
 }
 
@@ -118,11 +123,11 @@ impl Drop for Mapping {
     }
 }
 
-/// Makes `core-N.metrics` in `dir`, `bytes` long and allocated, lets `fill` write its words, then gives it its name.
+/// Makes the file `name` in `dir`, `bytes` long and allocated, lets `fill` write its words, then gives it its name.
 /// A file of that name is replaced in one step; who has it open or mapped keeps the old one.
 pub(super) fn create(
     dir: &Path,
-    core: u32,
+    name: &str,
     bytes: usize,
     fill: impl FnOnce(&[AtomicU64]),
 ) -> Result<Mapping, CreateError> {
@@ -131,14 +136,14 @@ pub(super) fn create(
         move |source| CreateError { path, step, source }
     };
     prepare_dir(dir).map_err(at(dir, "use the directory for metrics"))?;
-    let temporary = dir.join(temporary_name(core));
+    let temporary = dir.join(temporary_name(name));
     let file = open_new(&temporary).map_err(at(&temporary, "create the file"))?;
     let made = allocate(&file, bytes)
         .map_err(at(&temporary, "allocate the file in full"))
         .and_then(|()| Mapping::of_file(&file, bytes).map_err(at(&temporary, "map the file")))
         .and_then(|mapping| {
             fill(mapping.words());
-            let path = dir.join(file_name(core));
+            let path = dir.join(name);
             fs::rename(&temporary, &path).map_err(at(&path, "put the file in its place"))?;
             Ok(mapping)
         });

@@ -1,7 +1,8 @@
 //! Counters, gauges and latency histograms of one core, in a file that other processes can read.
 //!
 //! Each core owns one file, `core-N.metrics`, mapped into memory and written with plain 64-bit stores: no lock, no
-//! locked instruction, no system call. A reader opens the file by itself, live or long after the writer is gone;
+//! locked instruction, no system call. Metrics that come later go into further files, `core-N.1.metrics` and so on. A
+//! reader opens the file by itself, live or long after the writer is gone;
 //! the file describes its own metrics. `docs/metrics-files.md` gives the layout byte by byte.
 //!
 //! What a reader may rely on: every word is written whole, a counter and a bucket never go down, and the count of a

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::file::core_of;
+use super::file::place_of;
 use super::layout::{self, EPOCH_WORD, HEARTBEAT_WORD, LAYOUT_VERSION, STATE_CLOSED, STATE_WORD};
 use super::schema::{Kind, MAX_FILE_BYTES};
 use super::snapshot::{Distribution, Metric, Process, Snapshot, State, Value};
@@ -108,18 +108,30 @@ impl Reader {
     }
 }
 
-/// Every metrics file of a directory, by core; a file that cannot be read is an error of its own.
+/// The metrics of each core that has files in a directory, in the order of the cores; a file that cannot be read is an
+/// error of its own. The files of one core are one snapshot, as far as one run wrote them.
 pub fn read_dir(dir: &Path) -> Result<Vec<Result<Snapshot, ReadError>>, ReadError> {
     let fail = |error| ReadError { path: dir.to_owned(), problem: Problem::Io(error) };
-    let mut cores = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        if let Some(core) = entry.file_name().to_str().and_then(core_of) {
-            cores.push((core, entry.path()));
+        if let Some(place) = entry.file_name().to_str().and_then(place_of) {
+            files.push((place, entry.path()));
         }
     }
-    cores.sort();
-    Ok(cores.into_iter().map(|(_, path)| Reader::open_unchecked(&path)?.snapshot()).collect())
+    files.sort();
+    let mut cores: Vec<Result<Snapshot, ReadError>> = Vec::new();
+    for ((core, segment), path) in files {
+        let found = Reader::open_unchecked(&path).and_then(|reader| reader.snapshot());
+        let base = cores.last_mut().and_then(|last| last.as_mut().ok());
+        match (found, base.filter(|base| segment > 0 && base.cores.iter().any(|process| process.core == core))) {
+            (Ok(found), Some(base)) => base.add_segment(found),
+            // Between the first look at the directory and the second a new run can have taken it over.
+            (Ok(_), None) if segment > 0 => {}
+            (found, _) => cores.push(found),
+        }
+    }
+    Ok(cores)
 }
 
 fn read_words(file: &File) -> Result<Vec<u64>, Problem> {

@@ -110,6 +110,14 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Adds what another file of the same core holds, unless another run wrote it.
+    pub(super) fn add_segment(&mut self, segment: Snapshot) {
+        let is_ours = |(mine, theirs): (&Process, &Process)| mine.is_same_run(theirs);
+        if self.cores.first().zip(segment.cores.first()).is_some_and(is_ours) {
+            self.metrics.extend(segment.metrics);
+        }
+    }
+
     /// The counter of a name and labels.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         match self.find(name, labels)? {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::file::{self, CreateError, Mapping};
+use super::file::{self, CreateError, Mapping, file_name};
 use super::layout::{self, EPOCH_WORD, HEARTBEAT_WORD, Header, STATE_CLOSED, STATE_WORD};
 use super::reader::{self, Problem};
 use super::schema::{CounterId, GaugeId, HistogramId, Schema};
@@ -16,6 +16,8 @@ use super::snapshot::Snapshot;
 pub struct Start {
     /// The core's number, which also names the file.
     pub core: u32,
+    /// Which of the core's files: 0 for the one it starts with.
+    pub segment: u32,
     /// Wall time, nanoseconds since the Unix epoch.
     pub wall_ns: u64,
     /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -76,12 +78,14 @@ impl Gauge<'_> {
 }
 
 impl Writer {
-    /// Makes `core-N.metrics` in `dir`, replacing a file of that name in one step. All of its blocks are allocated
+    /// Makes the file of this core and segment in `dir`, replacing a file of that name in one step. All of its blocks are allocated
     /// first, so a disk that fills up later cannot fault a store.
     pub fn create(dir: &Path, start: &Start, schema: &Schema) -> Result<Writer, CreateError> {
         let prefix = prefix(start, schema);
         let values_word = prefix.len() / 8;
-        let mapping = file::create(dir, start.core, schema.file_bytes(), |words| fill(words, &prefix))?;
+        let mapping = file::create(dir, &file_name(start.core, start.segment), schema.file_bytes(), |words| {
+            fill(words, &prefix);
+        })?;
         Ok(Writer { memory: Memory::Mapped(mapping), values_word, one_thread: PhantomData })
     }
 

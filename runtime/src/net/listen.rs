@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::clock::Instant;
 
@@ -73,6 +73,11 @@ pub fn bind_for_cores(spec: &ListenSpec, cpus: &[usize]) -> io::Result<(SocketAd
         socket.listen(spec.backlog)?;
     }
     Ok((address, sockets.into_iter().map(OwnedFd::from).collect()))
+}
+
+/// Changes how many connections the kernel queues for a listening socket.
+pub fn set_backlog(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(backlog as i32)
 }
 
 fn bound_address(socket: &Socket) -> io::Result<SocketAddr> {
@@ -194,6 +199,38 @@ fn steer_by_cpu(socket: &Socket, cpus: &[usize]) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     Err(io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}")))
+}
+
+/// Makes a listening socket take no new connection, while those in its queue can still be accepted and handshakes that
+/// have begun come to their end: a classic BPF program drops every SYN. What is dropped is sent again, and by then
+/// nobody listens.
+pub(crate) fn refuse_new(socket: &impl AsFd) {
+    const FLAGS_AT: u32 = 13; // RFC 9293 section 3.1
+    const SYN: u32 = 0x02;
+    let statement = |code: u32, otherwise: u8, k: u32| SockFilter::new(code as u16, 0, otherwise, k);
+    let program = [
+        statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, FLAGS_AT),
+        statement(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 1, SYN),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0),
+        statement(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+    ];
+    // Without the program a connection can come between the last accept and the close, and is reset: no worse than
+    // what a plain close does.
+    let _ = SockRef::from(socket).attach_filter(&program);
+}
+
+/// A connection that waits in the queue of a listening socket; nothing when none does.
+pub(crate) fn accept_queued(socket: &impl AsFd) -> Option<OwnedFd> {
+    let socket = SockRef::from(socket);
+    socket.set_nonblocking(true).ok()?;
+    loop {
+        match socket.accept() {
+            Ok((accepted, _)) => return Some(accepted.into()),
+            // The peer went away in the queue; the others are still there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 #[cfg(test)]

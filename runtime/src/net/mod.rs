@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-pub use listen::{ListenSpec, Placement, bind_for_cores};
+pub use listen::{ListenSpec, Placement, bind_for_cores, set_backlog};
+pub(crate) use listen::{accept_queued, refuse_new};
 
 /// A new TCP socket towards `address`, with small writes sent at once.
 pub(crate) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -4,8 +4,9 @@ mod origin;
 
 use std::io::{self, Write};
 
-use super::{Exit, run};
-use crate::{config, control};
+use super::Exit;
+use crate::config;
+use crate::control::{self, Control, Source};
 
 /// The config of the demo; `ORIGIN_A`, `ORIGIN_B` and `ADDRESS` stand for addresses.
 const CONFIG: &str = include_str!("demo.toml");
@@ -33,7 +34,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         write!(out, "{text}")?;
         return Ok(Exit::Done);
     }
-    let plan = match config::compile("demo.toml", &text, 1, &mut run::resolve) {
+    let plan = match config::compile("demo.toml", &text, 1, &mut control::resolve) {
         Ok((plan, _)) => plan,
         Err(report) => {
             write!(err, "{report}")?;
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
          Ctrl-C ends it.\n"
     )?;
     out.flush()?;
-    match control::run(plan, out) {
+    match Control::new(plan, Source::Nothing).run(out, err) {
         Ok(()) => Ok(Exit::Done),
         Err(failed) => {
             writeln!(err, "ringway: error: {failed}")?;
@@ -76,7 +77,7 @@ mod tests {
     fn the_demo_config_is_a_config() {
         let args = Args { listen: ([127, 0, 0, 1], 8080).into(), print_config: true };
         let text = filled(&args, "127.0.0.1:1", "127.0.0.1:2");
-        let (plan, report) = config::compile("demo.toml", &text, 1, &mut run::resolve).unwrap();
+        let (plan, report) = config::compile("demo.toml", &text, 1, &mut control::resolve).unwrap();
         assert_eq!((plan.upstreams[0].endpoints.len(), report.warnings()), (2, 0), "{report}");
     }
 }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::Exit;
-use super::run::resolve;
 use crate::config;
+use crate::control::resolve;
 use checks::Machine;
 
 #[derive(clap::Args, Debug)]

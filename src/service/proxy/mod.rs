@@ -11,7 +11,7 @@ use crate::plan::{Route, UpstreamId};
 
 /// Proxies one request.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &Route, id: UpstreamId) -> After {
-    let pool = client.state.pools[id.0 as usize].clone();
+    let pool = client.running.pools[id.0 as usize].clone();
     let upstream = pool.upstream();
     let deadline = client.now() + route.total_timeout.unwrap_or(upstream.timeout.total);
     let (mut avoid, mut fresh) = (None, false);
@@ -24,7 +24,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
                 // Nothing was sent, so trying elsewhere is always safe.
                 if endpoint.is_some() && may_retry && upstream.retry.on_connect && client.now() < deadline {
                     (avoid, attempt) = (endpoint, attempt + 1);
-                    client.state.metrics.upstream_retried(pool.index());
+                    pool.series().retried();
                     continue;
                 }
                 return refuse(client, exchange, reason);
@@ -45,7 +45,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
             Err(failure) => {
                 drop(connection);
                 if let Some(kind) = failure.kind {
-                    client.state.metrics.upstream_failed(pool.index(), kind);
+                    pool.series().failed(kind);
                 }
                 if failure.started {
                     return failure.after;
@@ -59,7 +59,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
                         (avoid, attempt) = (Some(endpoint), attempt + 1);
                     }
                     fresh = true;
-                    client.state.metrics.upstream_retried(pool.index());
+                    pool.series().retried();
                     continue;
                 }
                 return refuse(client, exchange, failure.reason);

@@ -61,6 +61,17 @@ impl Listener {
             *waiting = None;
         }
     }
+
+    pub(crate) fn next_queued(&self) -> Option<(Stream, SocketAddr)> {
+        crate::net::refuse_new(&self.socket);
+        loop {
+            let socket = crate::net::accept_queued(&self.socket)?;
+            // A peer that is gone already has no address, and nobody to answer.
+            if let Ok(peer) = crate::net::peer_address(&socket) {
+                return Some((Stream::adopt(&self.engine, socket), peer));
+            }
+        }
+    }
 }
 
 impl Drop for Listener {

@@ -20,6 +20,8 @@ pub(super) struct Acceptor {
     socket: OwnedFd,
     generation: u32,
     armed: bool,
+    /// It takes what is queued and nothing new.
+    stopping: bool,
     /// Its handle is gone; the slot goes with the last completion.
     closed: bool,
     accepted: VecDeque<OwnedFd>,
@@ -41,6 +43,7 @@ impl Listener {
             socket,
             generation,
             armed: false,
+            stopping: false,
             closed: false,
             accepted: VecDeque::new(),
             error: None,
@@ -72,6 +75,38 @@ impl Listener {
                 io.arm_accept(self.slot);
             }
             return Poll::Pending;
+        }
+    }
+
+    pub(crate) fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+        let mut io = self.engine.io.borrow_mut();
+        let acceptor = &mut io.acceptors[self.slot as usize];
+        if !acceptor.stopping {
+            acceptor.stopping = true;
+            net::refuse_new(&acceptor.socket);
+            if acceptor.armed {
+                let target = user_data(Op::Accept, self.slot, acceptor.generation);
+                io.cancel(target);
+            }
+        }
+        loop {
+            let acceptor = &mut io.acceptors[self.slot as usize];
+            let socket = match acceptor.accepted.pop_front() {
+                Some(socket) => socket,
+                // Until the cancellation is through, the ring may accept more.
+                None if acceptor.armed => {
+                    acceptor.waiter = self.engine.tasks.waiter(cx);
+                    return Poll::Pending;
+                }
+                None => match net::accept_queued(&acceptor.socket) {
+                    Some(socket) => socket,
+                    None => return Poll::Ready(None),
+                },
+            };
+            // A peer that is gone already has no address, and nobody to answer.
+            let Ok(peer) = net::peer_address(&socket) else { continue };
+            let stream = Stream::adopt(&self.engine, &mut io, socket);
+            return Poll::Ready(Some((stream, peer)));
         }
     }
 }

@@ -32,20 +32,21 @@ impl Listener {
         Ok(self.core.sim.with_net(|net| net.acceptors[self.key].address))
     }
 
+    pub(crate) fn next_queued(&self) -> Option<(Stream, SocketAddr)> {
+        let (id, peer) = self.core.sim.with_net(|net| {
+            let id = net.acceptors[self.key].queue.pop_front()?;
+            Some((id, net.conns[id.slot].ends[CLIENT].address))
+        })?;
+        Some((Stream::new(&self.core, id, SERVER), peer))
+    }
+
     pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
         let waiter = self.core.waiter(cx);
-        let accepted = self.core.sim.with_net(|net| {
-            let acceptor = &mut net.acceptors[self.key];
-            let Some(id) = acceptor.queue.pop_front() else {
-                acceptor.waiter = waiter;
-                return None;
-            };
-            Some((id, net.conns[id.slot].ends[CLIENT].address))
-        });
-        match accepted {
-            Some((id, peer)) => Poll::Ready(Ok((Stream::new(&self.core, id, SERVER), peer))),
-            None => Poll::Pending,
+        if let Some(accepted) = self.next_queued() {
+            return Poll::Ready(Ok(accepted));
         }
+        self.core.sim.with_net(|net| net.acceptors[self.key].waiter = waiter);
+        Poll::Pending
     }
 }
 

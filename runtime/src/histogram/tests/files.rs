@@ -73,17 +73,59 @@ fn a_new_run_replaces_the_file_and_whoever_has_the_old_one_open_keeps_it() {
 #[test]
 fn stale_cores_and_half_made_files_are_removed_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
-    let names = ["core-0.metrics", "core-7.metrics", "core-07.metrics", "notes.txt", ".core-1.metrics.4294967295"];
+    let ours = ["core-0.metrics", "core-0.1.metrics", "core-7.metrics", "core-7.12.metrics"];
+    let others = ["core-07.metrics", "core-0.0.metrics", "core-0.01.metrics", "core-0.1.2.metrics", "notes.txt"];
+    let names = ours.iter().chain(&others).chain(&[".core-1.metrics.4294967295", ".core-1.3.metrics.4294967295"]);
     for name in names {
         fs::write(dir.path().join(name), "x").expect("a file");
     }
     let half_made_by_us = format!(".core-1.metrics.{}", std::process::id());
     fs::write(dir.path().join(&half_made_by_us), "x").expect("a file");
-    assert_eq!(remove_stale(dir.path(), &[0, 1]).expect("a sweep"), 2);
+    assert_eq!(remove_stale(dir.path(), &[0, 1]).expect("a sweep"), 5);
     let mut left: Vec<_> =
         fs::read_dir(dir.path()).expect("a listing").map(|entry| entry.expect("an entry").file_name()).collect();
     left.sort();
-    assert_eq!(left, [half_made_by_us.as_str(), "core-0.metrics", "core-07.metrics", "notes.txt"]);
+    let mut expected = [&[half_made_by_us.as_str(), "core-0.metrics"], &others[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn later_segments_of_a_core_are_read_with_its_first_unless_another_run_wrote_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let schema = |name| {
+        let mut builder = SchemaBuilder::new();
+        let id = builder.counter(name, Unit::None, &[]);
+        (builder.build().expect("a sound schema"), id)
+    };
+    let names = ["first_total", "second_total", "third_total"];
+    let writers: Vec<Writer> = (0..)
+        .zip(names)
+        .map(|(segment, name)| {
+            let (schema, id) = schema(name);
+            let writer = Writer::create(dir.path(), &Start { segment, ..START }, &schema).expect("a file");
+            writer.counter(id).add(u64::from(segment) + 5);
+            writer
+        })
+        .collect();
+    let all = read_dir(dir.path()).expect("a listing");
+    let [Ok(found)] = &all[..] else { panic!("one core: {all:?}") };
+    assert_eq!(names.map(|name| found.counter(name, &[])), [Some(5), Some(6), Some(7)]);
+    assert_eq!(found.cores.len(), 1);
+    drop(writers);
+
+    // Another run: it says so by another start of its process.
+    let path = dir.path().join(file_name(START.core, 2));
+    let mut bytes = fs::read(&path).expect("the file");
+    bytes[72] ^= 1;
+    super::damage::make_checksum_right(&mut bytes);
+    fs::write(&path, bytes).expect("a file");
+    let all = read_dir(dir.path()).expect("a listing");
+    let [Ok(found)] = &all[..] else { panic!("one core: {all:?}") };
+    assert_eq!(names.map(|name| found.counter(name, &[])), [Some(5), Some(6), None]);
+    // A segment alone says too little.
+    fs::remove_file(dir.path().join(file_name(START.core, 0))).expect("it is there");
+    assert!(read_dir(dir.path()).expect("a listing").is_empty());
 }
 
 #[test]
@@ -120,7 +162,7 @@ fn a_link_in_place_of_the_temporary_file_is_not_followed() {
     let dir = tempfile::tempdir().expect("a directory");
     let victim = dir.path().join("victim");
     fs::write(&victim, "precious").expect("a file");
-    let temporary = dir.path().join(format!(".{}.{}", file_name(START.core), std::process::id()));
+    let temporary = dir.path().join(format!(".{}.{}", file_name(START.core, START.segment), std::process::id()));
     std::os::unix::fs::symlink(&victim, temporary).expect("a link");
     Writer::create(dir.path(), &START, &small().schema).map(drop).expect("a file");
     assert_eq!(fs::read_to_string(&victim).expect("the victim"), "precious");

@@ -13,7 +13,7 @@ struct Small {
     duration: HistogramId,
 }
 
-const START: Start = Start { core: 3, wall_ns: 1_800_000_000_000_000_000, mono_ns: 77 };
+const START: Start = Start { core: 3, segment: 0, wall_ns: 1_800_000_000_000_000_000, mono_ns: 77 };
 
 fn small() -> Small {
     let mut builder = SchemaBuilder::new();

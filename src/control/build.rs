@@ -1,0 +1,106 @@
+//! From the config's file to a plan that could be offered: everything slow, off control's own thread.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+
+use ringway_runtime::engine::ListenSource;
+use ringway_runtime::net::{self, ListenSpec};
+
+use super::offers::{Bound, DoorKey, wanted};
+use crate::config::{self, LoadError, Loaded};
+use crate::plan::{self, Cores, Plan};
+
+/// A plan with sockets for what it listens on anew.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) plan: Arc<Plan>,
+    pub(super) bound: HashMap<DoorKey, Bound>,
+    /// What `check` would warn of.
+    pub(super) warnings: String,
+}
+
+/// Why there is no plan: what `check` would say, and in a few words.
+#[derive(Debug)]
+pub(super) struct NotBuilt {
+    pub(super) report: String,
+    pub(super) why: String,
+}
+
+impl From<String> for NotBuilt {
+    fn from(why: String) -> Self {
+        Self { report: String::new(), why }
+    }
+}
+
+/// What a build has to know of the gateway that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub(super) cores: Cores,
+    pub(super) cpus: Vec<usize>,
+    pub(super) open: Vec<DoorKey>,
+}
+
+/// Reads the config and binds what is new.
+pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBuilt> {
+    let Loaded { plan, report, .. } = config::load(file, epoch, &mut resolve).map_err(|error| match error {
+        LoadError::File(why) => NotBuilt { report: format!("{why}\n"), why: "the config cannot be read".to_owned() },
+        LoadError::Config(report) => {
+            let errors = report.errors();
+            let s = if errors == 1 { "" } else { "s" };
+            NotBuilt { report: report.to_string(), why: format!("the config has {errors} error{s}") }
+        }
+    })?;
+    let fixed = need_restart(&base.cores, &plan.cores);
+    if !fixed.is_empty() {
+        return Err(format!("a change of {} takes a restart", fixed.join(", ")).into());
+    }
+    let bound = bind(&plan, &base.cpus, &base.open)?;
+    Ok(Built { plan: Arc::new(plan), bound, warnings: report.to_string() })
+}
+
+/// Binds for a plan of before what has been closed meanwhile.
+pub(super) fn again(plan: Arc<Plan>, base: &Base) -> Result<Built, NotBuilt> {
+    let bound = bind(&plan, &base.cpus, &base.open)?;
+    Ok(Built { plan, bound, warnings: String::new() })
+}
+
+/// Binds the addresses of a plan that are not open yet, one socket for each core.
+pub(super) fn bind(plan: &Plan, cpus: &[usize], open: &[DoorKey]) -> Result<HashMap<DoorKey, Bound>, String> {
+    let placement = match plan.cores.placement {
+        plan::Placement::Kernel => net::Placement::Kernel,
+        plan::Placement::Cpu => net::Placement::Cpu,
+    };
+    let mut all = HashMap::new();
+    for wanted in wanted(plan).into_iter().filter(|wanted| !open.contains(&wanted.key)) {
+        let failed = |error: std::io::Error| format!("listener `{}`: {error}", wanted.name);
+        let spec = ListenSpec { address: wanted.address, backlog: wanted.backlog as i32, placement };
+        let (address, sockets) = net::bind_for_cores(&spec, cpus).map_err(failed)?;
+        let handles = sockets.iter().map(std::os::fd::OwnedFd::try_clone).collect::<Result<_, _>>().map_err(failed)?;
+        let sources = sockets.into_iter().map(ListenSource::from).collect();
+        all.insert(wanted.key, Bound { address, sources, handles });
+    }
+    Ok(all)
+}
+
+/// The keys that only a restart changes and that differ.
+fn need_restart(old: &Cores, new: &Cores) -> Vec<&'static str> {
+    let keys = [
+        ("cores.data", old.data != new.data),
+        ("cores.control", old.control != new.control),
+        ("cores.engine", old.engine != new.engine),
+        ("cores.busy_poll", old.busy_poll != new.busy_poll),
+        ("cores.placement", old.placement != new.placement),
+        ("cores.metrics_dir", old.metrics_dir != new.metrics_dir),
+        ("cores.buffers", old.buffers != new.buffers),
+        ("cores.buffer_size", old.buffer_size != new.buffer_size),
+        ("cores.read_ahead", old.read_ahead != new.read_ahead),
+    ];
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Asks the machine's resolver.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
+}

@@ -1,0 +1,82 @@
+//! What control can be asked to do, and what it answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::machine::Event;
+
+/// What control can be asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read the config again and run it.
+    Reload,
+    /// Read the config again and run it, and go back to the plan before unless [`Command::Confirm`] comes in time.
+    ReloadUnlessUndone(Duration),
+    /// Keep what [`Command::ReloadUnlessUndone`] began to run.
+    Confirm,
+    /// Run a plan of before again: that of an epoch, or the one before the one that runs.
+    RollBack(Option<u64>),
+    /// The plans that could be run again, and the one that runs.
+    Plans,
+    /// Take no more connections and end with the last request.
+    Drain,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Another plan runs on every core.
+    Runs {
+        /// Its epoch.
+        epoch: u64,
+        /// What changed, on one line.
+        changes: String,
+    },
+    /// Done, with nothing to tell.
+    Done,
+    /// The plans, oldest first.
+    Plans(Vec<PlanNote>),
+    /// It was not done, and nothing has changed.
+    Refused {
+        /// What `check` says of the config, where that is the reason.
+        report: String,
+        /// In a few words.
+        why: String,
+    },
+}
+
+impl Answer {
+    pub(super) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused { report: String::new(), why: why.into() }
+    }
+}
+
+/// A plan that runs or ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanNote {
+    /// Counts plans, from 1.
+    pub epoch: u64,
+    /// When it began to run: nanoseconds since the Unix epoch.
+    pub since_unix_ns: u64,
+    /// What changed with it, on one line.
+    pub changes: Arc<str>,
+    /// Whether it runs now.
+    pub runs: bool,
+}
+
+/// Asks control, from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) events: Sender<Event>,
+}
+
+impl Handle {
+    /// Sends a command. The answer comes when it is done; the channel closes without one when control ends first.
+    pub fn send(&self, command: Command) -> Receiver<Answer> {
+        let (reply, answer) = channel();
+        // Where control has ended the reply channel closes with the event.
+        let _ = self.events.send(Event::Command(command, reply));
+        answer
+    }
+}

@@ -1,0 +1,74 @@
+//! The plans that ran last, and those that a core may still refer to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::command::PlanNote;
+use crate::observe::Slots;
+use crate::plan::Plan;
+
+/// A plan that runs or ran.
+#[derive(Debug)]
+struct Entry {
+    note: PlanNote,
+    plan: Arc<Plan>,
+}
+
+/// The last plans, the running one included.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    entries: VecDeque<Entry>,
+}
+
+impl History {
+    /// Another plan runs. Of those before at most `keep` stay.
+    pub(super) fn add(&mut self, note: PlanNote, plan: Arc<Plan>, keep: usize) {
+        for entry in &mut self.entries {
+            entry.note.runs = false;
+        }
+        self.entries.push_back(Entry { note, plan });
+        while self.entries.len() > keep + 1 {
+            self.entries.pop_front();
+        }
+    }
+
+    /// The plan of an epoch; without one, the plan before the running one.
+    pub(super) fn find(&self, epoch: Option<u64>) -> Result<(u64, Arc<Plan>), String> {
+        let found = match epoch {
+            Some(epoch) => self.entries.iter().find(|entry| entry.note.epoch == epoch),
+            None => self.entries.iter().rev().nth(1),
+        };
+        let known = || self.entries.iter().map(|entry| entry.note.epoch.to_string()).collect::<Vec<_>>().join(", ");
+        match (found, epoch) {
+            (Some(found), _) => Ok((found.note.epoch, found.plan.clone())),
+            (None, Some(epoch)) => Err(format!("plan {epoch} is not kept; kept are {}", known())),
+            (None, None) => Err("no plan before this one is kept".to_owned()),
+        }
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn notes(&self) -> Vec<PlanNote> {
+        self.entries.iter().map(|entry| entry.note.clone()).collect()
+    }
+}
+
+/// Holds what cores refer to until none does, so that it is always freed here.
+#[derive(Debug, Default)]
+pub(super) struct Held(BTreeMap<u64, (usize, Arc<Plan>, Arc<Slots>)>);
+
+impl Held {
+    /// So many cores were offered this.
+    pub(super) fn hold(&mut self, epoch: u64, cores: usize, plan: Arc<Plan>, slots: Arc<Slots>) {
+        self.0.insert(epoch, (cores, plan, slots));
+    }
+
+    /// One of them has let go of it.
+    pub(super) fn release(&mut self, epoch: u64) {
+        if let Some((cores, _, _)) = self.0.get_mut(&epoch) {
+            *cores -= 1;
+            if *cores == 0 {
+                self.0.remove(&epoch);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Makes the offers of a plan: one for each core, with all that a core cannot make by itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use ringway_runtime::engine::ListenSource;
+use ringway_runtime::net;
+
+use crate::core::{DoorId, Offer, OfferedDoor};
+use crate::observe::{Names, NewNames, Segment, Slots};
+use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
+
+/// What makes a listening address the same one in two plans. A port that the kernel picks belongs to its listener; any
+/// other address may go from one listener to another and keep its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DoorKey {
+    /// This address.
+    Address(SocketAddr),
+    /// The listener's so many-th address with port 0.
+    AnyPort(Arc<str>, SocketAddr, usize),
+}
+
+/// A listening address that a plan has.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Which one.
+    pub key: DoorKey,
+    /// As the config has it.
+    pub address: SocketAddr,
+    /// The listener it belongs to.
+    pub listener: ListenerId,
+    /// That listener's name.
+    pub name: Arc<str>,
+    /// Connections that the kernel may queue for one core.
+    pub backlog: u32,
+}
+
+/// Sockets for a listening address that is new.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where they are bound.
+    pub address: SocketAddr,
+    /// One for each core.
+    pub sources: Vec<ListenSource>,
+    /// Further handles on the same sockets, for control.
+    pub handles: Vec<OwnedFd>,
+}
+
+/// A listening address of the running plan.
+#[derive(Debug)]
+struct Door {
+    id: DoorId,
+    wanted: Wanted,
+    bound: SocketAddr,
+    handles: Arc<[OwnedFd]>,
+}
+
+/// Knows what the running plan has, and so what another plan needs.
+#[derive(Debug)]
+pub struct Offers {
+    cores: usize,
+    runs: Option<Arc<Plan>>,
+    doors: Vec<Door>,
+    doors_made: u64,
+    names: Names,
+}
+
+/// A plan that can be offered. Nothing has changed yet but for the names, which stay known.
+#[derive(Debug)]
+pub struct Draft {
+    /// Which plan it is.
+    pub epoch: u64,
+    /// What to run.
+    pub plan: Arc<Plan>,
+    /// Where the metrics of its names are.
+    pub slots: Arc<Slots>,
+    /// One for each core.
+    pub offers: Vec<Offer>,
+    doors: Vec<Door>,
+}
+
+impl Offers {
+    /// For so many cores that run nothing yet.
+    pub fn new(cores: usize) -> Self {
+        Self { cores, runs: None, doors: Vec::new(), doors_made: 0, names: Names::default() }
+    }
+
+    /// The listening addresses of the running plan.
+    pub fn open(&self) -> Vec<DoorKey> {
+        self.doors.iter().map(|door| door.wanted.key.clone()).collect()
+    }
+
+    /// Where the running plan listens: the listener's name and the address.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.doors.iter().map(|door| (&*door.wanted.name, door.bound))
+    }
+
+    /// Makes the offers of a plan. `bound` has the sockets for each of its addresses that is not open yet; `open_segment`
+    /// makes what a core needs for new names.
+    pub fn draft(
+        &mut self,
+        epoch: u64,
+        plan: Arc<Plan>,
+        mut bound: HashMap<DoorKey, Bound>,
+        mut open_segment: impl FnMut(usize, &NewNames) -> Segment,
+    ) -> Result<Draft, String> {
+        let mut sources: Vec<HashMap<DoorId, ListenSource>> = (0..self.cores).map(|_| HashMap::new()).collect();
+        let mut doors = Vec::new();
+        for wanted in wanted(&plan) {
+            let open = self.doors.iter().find(|door| door.wanted.key == wanted.key);
+            if let Some(Door { id, bound, handles, .. }) = open {
+                doors.push(Door { id: *id, bound: *bound, handles: handles.clone(), wanted });
+                continue;
+            }
+            let new = bound.remove(&wanted.key).ok_or_else(|| format!("nothing is bound for {}", wanted.address))?;
+            self.doors_made += 1;
+            let id = DoorId(self.doors_made);
+            for (core, source) in sources.iter_mut().zip(new.sources) {
+                core.insert(id, source);
+            }
+            doors.push(Door { id, wanted, bound: new.address, handles: new.handles.into() });
+        }
+        let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
+        let upstreams: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
+        let (slots, new) = self.names.take_up(&routes, &upstreams).map_err(|error| error.to_string())?;
+        let slots = Arc::new(slots);
+        let kept = self.kept(&plan);
+        let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
+            epoch,
+            plan: plan.clone(),
+            kept: kept.clone(),
+            slots: slots.clone(),
+            segment: new.as_ref().map(|new| open_segment(core, new)),
+            names_in_other: if core == 0 { slots.in_other() } else { [0; 2] },
+            doors: doors
+                .iter()
+                .map(|door| OfferedDoor {
+                    id: door.id,
+                    listener: door.wanted.listener,
+                    source: sources.remove(&door.id),
+                })
+                .collect(),
+        });
+        let offers = offers.collect();
+        Ok(Draft { epoch, plan, slots, offers, doors })
+    }
+
+    /// The plan of this draft runs now. What listens with another backlog than before is told so; the error names one
+    /// that did not take it.
+    pub fn settle(&mut self, draft: Draft) -> Result<(), String> {
+        let mut result = Ok(());
+        for door in &draft.doors {
+            let before = self.doors.iter().find(|before| before.id == door.id);
+            if before.is_some_and(|before| before.wanted.backlog != door.wanted.backlog) {
+                let told = door.handles.iter().try_for_each(|socket| net::set_backlog(socket, door.wanted.backlog));
+                if let Err(error) = told {
+                    result = Err(format!("listener `{}` keeps its backlog: {error}", door.wanted.name));
+                }
+            }
+        }
+        (self.runs, self.doors) = (Some(draft.plan), draft.doors);
+        result
+    }
+
+    /// For each upstream of `plan` the one of the running plan that is no different.
+    fn kept(&self, plan: &Plan) -> Arc<[Option<UpstreamId>]> {
+        let runs = self.runs.iter().flat_map(|plan| &plan.upstreams).enumerate();
+        let known: HashMap<&str, (usize, &Arc<Upstream>)> = runs.map(|(at, old)| (&*old.name, (at, old))).collect();
+        let kept = |new: &Arc<Upstream>| {
+            let &(at, old) = known.get(&*new.name)?;
+            (old == new).then_some(UpstreamId(at as u32))
+        };
+        plan.upstreams.iter().map(kept).collect()
+    }
+}
+
+/// Every listening address of a plan.
+pub fn wanted(plan: &Plan) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    for (at, listener) in plan.listeners.iter().enumerate() {
+        let mut any_port: HashMap<SocketAddr, usize> = HashMap::new();
+        for &address in &listener.addresses {
+            let key = if address.port() == 0 {
+                let nth = any_port.entry(address).or_default();
+                *nth += 1;
+                DoorKey::AnyPort(listener.name.clone(), address, *nth)
+            } else {
+                DoorKey::Address(address)
+            };
+            let Listener { name, backlog, .. } = listener;
+            let listener = ListenerId(at as u32);
+            all.push(Wanted { key, address, listener, name: name.clone(), backlog: *backlog });
+        }
+    }
+    all
+}

@@ -1,0 +1,432 @@
+//! Changes the plan that the cores run: offered to every core, acknowledged by every core, then committed. Whatever goes
+//! wrong before that leaves the plan that runs as it is.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use ringway_runtime::clock::{Instant, Wall};
+use ringway_runtime::histogram::Start;
+
+use super::build::{Base, Built, NotBuilt};
+use super::changes::changes;
+use super::command::{Answer, Command, PlanNote};
+use super::history::{Held, History};
+use super::offers::{Draft, Offers};
+use crate::core::{FromCore, Inbox, Offer, ToCore};
+use crate::observe::{NewNames, Segment};
+use crate::plan::Plan;
+
+/// How long a core may take to prepare a plan, and to run it once it is committed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Plans before the running one that can be run again.
+const KEPT: usize = 10;
+/// Changes that may wait for the one under way.
+const MAX_WAITING: usize = 16;
+
+/// What a build starts from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// The config's file.
+    File,
+    /// A plan of before.
+    Again(Arc<Plan>),
+}
+
+/// Starts a build, whose end comes as [`Plans::built`].
+pub(super) type Builder = Box<dyn Fn(Origin, u64, Base)>;
+
+/// Where the metrics of cores are, and since when.
+#[derive(Clone, Debug)]
+pub(super) struct MetricsPlace {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) start: Start,
+}
+
+impl MetricsPlace {
+    /// Makes what a core needs for new names. Where there can be no file that is a warning.
+    pub(super) fn open(&self, core: usize, new: &NewNames, log: &mut dyn Write) -> Segment {
+        let Some(dir) = &self.dir else { return new.in_memory() };
+        let (segment, warning) = new.open(dir, &Start { core: core as u32, ..self.start });
+        if let Some(warning) = warning {
+            // The log is best effort.
+            let _ = writeln!(log, "ringway: warning: {warning}");
+        }
+        segment
+    }
+}
+
+/// A change of plan that somebody wants.
+struct Job {
+    what: What,
+    reply: Option<Sender<Answer>>,
+    /// The plan of before that is to run again, once that is known.
+    back_to: Option<(u64, Arc<Plan>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Reload,
+    ReloadUnlessUndone(Duration),
+    RollBack(Option<u64>),
+    /// Nobody confirmed what [`What::ReloadUnlessUndone`] began to run.
+    Undo,
+}
+
+/// How far a change is.
+enum Step {
+    Idle,
+    Building(Job),
+    Preparing { job: Job, draft: Draft, waits_for: Vec<usize> },
+    Committing { job: Job, note: PlanNote, waits_for: Vec<usize> },
+}
+
+/// What is undone unless it is confirmed.
+struct Unconfirmed {
+    back_to: (u64, Arc<Plan>),
+    by: Instant,
+}
+
+/// The plan that runs, those before it, and the change under way.
+pub(super) struct Plans {
+    inboxes: Vec<Arc<Inbox>>,
+    cpus: Vec<usize>,
+    builder: Builder,
+    metrics: MetricsPlace,
+    offers: Offers,
+    epoch: u64,
+    plan: Arc<Plan>,
+    last_epoch: u64,
+    history: History,
+    held: Held,
+    step: Step,
+    began: Instant,
+    /// When the step under way has taken too long.
+    by: Option<Instant>,
+    waiting: VecDeque<Job>,
+    unconfirmed: Option<Unconfirmed>,
+    draining: bool,
+}
+
+impl Plans {
+    /// With the first plan, which every core starts with. Returns what each core starts with.
+    pub(super) fn start(
+        first: Draft,
+        mut offers: Offers,
+        inboxes: Vec<Arc<Inbox>>,
+        cpus: Vec<usize>,
+        metrics: MetricsPlace,
+        builder: Builder,
+    ) -> (Self, Vec<Offer>) {
+        let mut draft = first;
+        let start = std::mem::take(&mut draft.offers);
+        let (epoch, plan) = (draft.epoch, draft.plan.clone());
+        let mut held = Held::default();
+        held.hold(epoch, inboxes.len(), plan.clone(), draft.slots.clone());
+        let mut history = History::default();
+        let note = PlanNote { epoch, since_unix_ns: metrics.start.wall_ns, changes: "the first".into(), runs: true };
+        history.add(note, plan.clone(), KEPT);
+        // Nothing was open before, so no backlog can differ.
+        let _ = offers.settle(draft);
+        let this = Self {
+            inboxes,
+            cpus,
+            builder,
+            metrics,
+            offers,
+            epoch,
+            plan,
+            last_epoch: epoch,
+            history,
+            held,
+            step: Step::Idle,
+            began: Instant::default(),
+            by: None,
+            waiting: VecDeque::new(),
+            unconfirmed: None,
+            draining: false,
+        };
+        (this, start)
+    }
+
+    /// The plan that runs.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What it listens on.
+    pub(super) fn offers(&self) -> &Offers {
+        &self.offers
+    }
+
+    /// When [`Plans::time_passed`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let unconfirmed = self.unconfirmed.as_ref().map(|unconfirmed| unconfirmed.by);
+        self.by.into_iter().chain(unconfirmed).min()
+    }
+
+    /// Takes a command, all but [`Command::Drain`], which is not about plans.
+    pub(super) fn command(&mut self, command: Command, reply: Option<Sender<Answer>>, log: &mut dyn Write) {
+        let what = match command {
+            Command::Reload => What::Reload,
+            Command::ReloadUnlessUndone(within) => What::ReloadUnlessUndone(within),
+            Command::RollBack(to) => What::RollBack(to),
+            Command::Plans => return answer(reply, Answer::Plans(self.history.notes())),
+            Command::Confirm => {
+                let was_open = self.unconfirmed.take().is_some();
+                let nothing = || Answer::refused("nothing waits to be confirmed");
+                return answer(reply, if was_open { Answer::Done } else { nothing() });
+            }
+            Command::Drain => return answer(reply, Answer::Done),
+        };
+        self.add(Job { what, reply, back_to: None }, log);
+    }
+
+    fn add(&mut self, job: Job, log: &mut dyn Write) {
+        if self.draining {
+            return self.refuse(job, NotBuilt::from("the gateway drains".to_owned()), log);
+        }
+        // Whoever asks for what will be done in any case needs no second time, unless an answer is due.
+        if job.reply.is_none() && self.waiting.iter().any(|waiting| waiting.what == job.what) {
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            return self.refuse(job, NotBuilt::from("too many changes wait already".to_owned()), log);
+        }
+        self.waiting.push_back(job);
+        self.next(log);
+    }
+
+    /// Begins the next change, if none is under way.
+    fn next(&mut self, log: &mut dyn Write) {
+        while matches!(self.step, Step::Idle)
+            && let Some(mut job) = self.waiting.pop_front()
+        {
+            let found = match &job.what {
+                What::RollBack(to) => self.history.find(*to).map(|found| job.back_to = Some(found)),
+                What::Reload | What::ReloadUnlessUndone(_) | What::Undo => Ok(()),
+            };
+            match found {
+                Ok(()) => {
+                    let origin = job.back_to.as_ref().map_or(Origin::File, |(_, plan)| Origin::Again(plan.clone()));
+                    self.began = Instant::now();
+                    self.last_epoch += 1;
+                    let base =
+                        Base { cores: self.plan.cores.clone(), cpus: self.cpus.clone(), open: self.offers.open() };
+                    (self.builder)(origin, self.last_epoch, base);
+                    self.step = Step::Building(job);
+                }
+                Err(why) => self.refuse(job, NotBuilt::from(why), log),
+            }
+        }
+    }
+
+    /// A build has ended.
+    pub(super) fn built(&mut self, built: Result<Built, NotBuilt>, log: &mut dyn Write) {
+        let job = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Building(job) => job,
+            // The gateway drains: nobody wants it any more.
+            step => {
+                self.step = step;
+                return;
+            }
+        };
+        let draft = built.and_then(|built| {
+            let _ = log.write_all(built.warnings.as_bytes());
+            let (metrics, epoch) = (&self.metrics, self.last_epoch);
+            let open_segment = |core: usize, new: &NewNames| metrics.open(core, new, log);
+            self.offers.draft(epoch, built.plan, built.bound, open_segment).map_err(NotBuilt::from)
+        });
+        match draft {
+            Ok(draft) => self.offer(job, draft, log),
+            Err(failed) => {
+                self.refuse(job, failed, log);
+                self.next(log);
+            }
+        }
+    }
+
+    fn offer(&mut self, job: Job, mut draft: Draft, log: &mut dyn Write) {
+        let offers = std::mem::take(&mut draft.offers);
+        self.held.hold(draft.epoch, offers.len(), draft.plan.clone(), draft.slots.clone());
+        let mut stuck = None;
+        for (core, (inbox, offer)) in self.inboxes.iter().zip(offers).enumerate() {
+            if inbox.send(ToCore::Offer(Box::new(offer))).is_err() {
+                self.held.release(draft.epoch);
+                stuck = Some(core);
+            }
+        }
+        let waits_for = (0..self.inboxes.len()).collect();
+        self.by = Some(Instant::now() + PATIENCE);
+        self.step = Step::Preparing { job, draft, waits_for };
+        if let Some(core) = stuck {
+            self.withdraw(format!("core {core} does not listen to control"), log);
+        }
+    }
+
+    /// A core said something.
+    pub(super) fn heard(&mut self, core: usize, message: FromCore, log: &mut dyn Write) {
+        match message {
+            FromCore::Released(epoch) => self.held.release(epoch),
+            FromCore::Prepared(epoch, result) => {
+                let is_error = result.is_err();
+                if is_error {
+                    // What could not be prepared is never released.
+                    self.held.release(epoch);
+                }
+                let Step::Preparing { draft, waits_for, .. } = &mut self.step else { return };
+                if draft.epoch != epoch {
+                    return;
+                }
+                waits_for.retain(|&waits_for| waits_for != core);
+                let is_complete = waits_for.is_empty();
+                match result {
+                    Err(why) => self.withdraw(format!("core {core}: {why}"), log),
+                    Ok(()) if is_complete => self.commit(log),
+                    Ok(()) => {}
+                }
+            }
+            FromCore::Runs(epoch) => {
+                let Step::Committing { note, waits_for, .. } = &mut self.step else { return };
+                if note.epoch == epoch {
+                    waits_for.retain(|&waits_for| waits_for != core);
+                    if waits_for.is_empty() {
+                        self.done(log);
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, log: &mut dyn Write) {
+        let (job, draft) = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Preparing { job, draft, .. } => (job, draft),
+            step => {
+                self.step = step;
+                return;
+            }
+        };
+        let (epoch, plan) = (draft.epoch, draft.plan.clone());
+        for inbox in &self.inboxes {
+            // A core that has just answered has room.
+            let _ = inbox.send(ToCore::Commit(epoch));
+        }
+        let what = match (&job.what, &job.back_to) {
+            (What::Undo, Some((to, _))) => format!(" (not confirmed, back to {to})"),
+            (_, Some((to, _))) => format!(" (back to {to})"),
+            (_, None) => String::new(),
+        };
+        let took = Instant::now().since(self.began).as_millis();
+        let changed = changes(&self.plan, &plan);
+        let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.epoch);
+        match &job.what {
+            What::ReloadUnlessUndone(within) => {
+                let back_to = (self.epoch, self.plan.clone());
+                let back_to = self.unconfirmed.take().map_or(back_to, |before| before.back_to);
+                self.unconfirmed = Some(Unconfirmed { back_to, by: Instant::now() + *within });
+            }
+            What::RollBack(_) | What::Undo => self.unconfirmed = None,
+            // What waits to be confirmed still does.
+            What::Reload => {}
+        }
+        let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: line.into(), runs: true };
+        self.history.add(note.clone(), plan.clone(), KEPT);
+        if let Err(warning) = self.offers.settle(draft) {
+            let _ = writeln!(log, "ringway: warning: {warning}");
+        }
+        (self.epoch, self.plan) = (epoch, plan);
+        self.by = Some(Instant::now() + PATIENCE);
+        self.step = Step::Committing { job, note, waits_for: (0..self.inboxes.len()).collect() };
+    }
+
+    /// Every core runs the plan.
+    fn done(&mut self, log: &mut dyn Write) {
+        if let Step::Committing { job, note, .. } = std::mem::replace(&mut self.step, Step::Idle) {
+            self.by = None;
+            let _ = writeln!(log, "ringway: {}", note.changes);
+            answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
+        }
+        self.next(log);
+    }
+
+    /// Takes back what was offered.
+    fn withdraw(&mut self, why: String, log: &mut dyn Write) {
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Preparing { job, draft, .. } => {
+                for inbox in &self.inboxes {
+                    // A core that has no room prepares it when it comes to itself, and forgets it with the next one.
+                    let _ = inbox.send(ToCore::Withdraw(draft.epoch));
+                }
+                self.by = None;
+                self.refuse(job, NotBuilt::from(why), log);
+            }
+            step => self.step = step,
+        }
+        self.next(log);
+    }
+
+    /// Some time has passed.
+    pub(super) fn time_passed(&mut self, log: &mut dyn Write) {
+        let now = Instant::now();
+        if let Some(unconfirmed) = self.unconfirmed.take_if(|unconfirmed| unconfirmed.by <= now) {
+            self.add(Job { what: What::Undo, reply: None, back_to: Some(unconfirmed.back_to) }, log);
+        }
+        if self.by.is_none_or(|by| by > now) {
+            return;
+        }
+        self.by = None;
+        let named = |cores: &[usize]| {
+            let names: Vec<String> = cores.iter().map(ToString::to_string).collect();
+            format!("core {}", names.join(", "))
+        };
+        match &self.step {
+            Step::Preparing { waits_for, .. } => {
+                let why = format!("{} did not answer within {PATIENCE:?}", named(waits_for));
+                self.withdraw(why, log);
+            }
+            Step::Committing { waits_for, note, .. } => {
+                let (cores, epoch) = (named(waits_for), note.epoch);
+                let _ = writeln!(
+                    log,
+                    "ringway: warning: {cores} did not say within {PATIENCE:?} that it runs plan {epoch}"
+                );
+                self.done(log);
+            }
+            Step::Idle | Step::Building(_) => {}
+        }
+    }
+
+    /// The gateway drains: no plan follows.
+    pub(super) fn drain(&mut self, log: &mut dyn Write) {
+        self.draining = true;
+        self.unconfirmed = None;
+        self.by = None;
+        let under_way = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Building(job) | Step::Preparing { job, .. } => Some(job),
+            Step::Committing { job, note, .. } => {
+                answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
+                None
+            }
+            Step::Idle => None,
+        };
+        for job in under_way.into_iter().chain(std::mem::take(&mut self.waiting)) {
+            self.refuse(job, NotBuilt::from("the gateway drains".to_owned()), log);
+        }
+    }
+
+    fn refuse(&self, job: Job, failed: NotBuilt, log: &mut dyn Write) {
+        let NotBuilt { report, why } = failed;
+        let _ = write!(log, "{report}").and_then(|()| writeln!(log, "ringway: kept plan {}: {why}", self.epoch));
+        answer(job.reply, Answer::Refused { report, why });
+    }
+}
+
+fn answer(reply: Option<Sender<Answer>>, answer: Answer) {
+    if let Some(reply) = reply {
+        // Who asked may have gone.
+        let _ = reply.send(answer);
+    }
+}

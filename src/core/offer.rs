@@ -1,0 +1,73 @@
+//! What control and a core tell each other about plans.
+//!
+//! Control offers a plan; the core prepares everything that can fail and says how that went. Control then commits the
+//! plan, or withdraws it where a core could not prepare it. In all of this the core goes on with the plan it runs.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_runtime::engine::ListenSource;
+
+use crate::observe::{Segment, Slots};
+use crate::plan::{ListenerId, Plan, UpstreamId};
+
+/// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DoorId(pub u64);
+
+/// A door as a plan has it.
+#[derive(Debug)]
+pub struct OfferedDoor {
+    /// Which one.
+    pub id: DoorId,
+    /// The listener of the plan that it belongs to.
+    pub listener: ListenerId,
+    /// What to accept from, where the core does not have it yet.
+    pub source: Option<ListenSource>,
+}
+
+/// A plan for one core, with all that the core cannot make by itself.
+#[derive(Debug)]
+pub struct Offer {
+    /// Counts the plans that were offered, from 1.
+    pub epoch: u64,
+    /// What to run.
+    pub plan: Arc<Plan>,
+    /// For each upstream of the plan, the one of the plan before that is no different: its pool is kept.
+    pub kept: Arc<[Option<UpstreamId>]>,
+    /// Where the metrics of the plan's names are.
+    pub slots: Arc<Slots>,
+    /// The metrics of names that are new with this plan.
+    pub segment: Option<Segment>,
+    /// What the core reports of [`Slots::in_other`]: all of it on one core, nothing on the others.
+    pub names_in_other: [usize; 2],
+    /// Where to accept. A door that is not here any more closes.
+    pub doors: Vec<OfferedDoor>,
+}
+
+/// What control tells a core. A core deals with it in order.
+#[derive(Debug)]
+pub enum ToCore {
+    /// Prepare this plan.
+    Offer(Box<Offer>),
+    /// Run the plan of this epoch, which is prepared.
+    Commit(u64),
+    /// Forget the plan of this epoch, which may be prepared.
+    Withdraw(u64),
+    /// Take no more connections and end with the last request.
+    Drain,
+}
+
+/// What a core tells control.
+#[derive(Debug)]
+pub enum FromCore {
+    /// The plan of this epoch can be run from now on, or why it cannot.
+    Prepared(u64, Result<(), String>),
+    /// The core runs the plan of this epoch.
+    Runs(u64),
+    /// Nothing on the core refers to the plan of this epoch any more.
+    Released(u64),
+}
+
+/// Carries what a core says to control.
+pub type Tell = Rc<dyn Fn(FromCore)>;

@@ -1,0 +1,72 @@
+//! A plan as one core runs it.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_runtime::engine::Engine;
+
+use super::{FromCore, Offer, Tell};
+use crate::observe::{Metrics, Series};
+use crate::plan::Plan;
+use crate::upstream::Pool;
+
+/// A plan with what the core adds to it. Requests hold the one they began with; when the last of them ends, control
+/// hears of it and frees the plan.
+pub struct Running {
+    /// Which plan it is.
+    pub epoch: u64,
+    /// What to do with requests.
+    pub plan: Arc<Plan>,
+    /// One pool an upstream, by the upstream's index. An upstream that a later plan left as it is has the same one there.
+    pub pools: Box<[Rc<Pool>]>,
+    /// The metrics of the plan's routes.
+    pub series: Series,
+    /// Goes last: by then nothing above holds the plan.
+    _released: Released,
+}
+
+struct Released {
+    epoch: u64,
+    tell: Tell,
+}
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        (self.tell)(FromCore::Released(self.epoch));
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Builds what `offer` asks for, with the pools of `before` where it keeps them.
+    pub(super) fn new(
+        engine: &Engine,
+        metrics: &Rc<Metrics>,
+        offer: &Offer,
+        before: Option<&Running>,
+        tell: &Tell,
+    ) -> Rc<Self> {
+        let series = metrics.series(&offer.slots);
+        let upstreams = offer.plan.upstreams.iter().enumerate();
+        let pools = upstreams.map(|(at, upstream)| {
+            let kept = offer.kept.get(at).copied().flatten();
+            match before.zip(kept).and_then(|(before, kept)| before.pools.get(kept.0 as usize)) {
+                Some(pool) => pool.clone(),
+                None => Pool::new(engine, upstream, metrics, series.upstream(at)),
+            }
+        });
+        Rc::new(Self {
+            epoch: offer.epoch,
+            plan: offer.plan.clone(),
+            pools: pools.collect(),
+            series,
+            _released: Released { epoch: offer.epoch, tell: tell.clone() },
+        })
+    }
+}
