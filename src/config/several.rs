@@ -65,6 +65,37 @@ fn the_files_of_a_config_are_one_config_in_their_order() {
 }
 
 #[test]
+fn a_config_split_into_files_says_what_it_says_in_one() {
+    use proptest::prelude::*;
+    let part = |index: usize| match index % 4 {
+        0 => route(&format!("r{index}")),
+        1 => format!("[upstream.x{index}]\nendpoints = \"127.0.0.1:9\"\n"),
+        2 => format!("[service.s{index}]\ntype = \"respond\"\n"),
+        _ => format!("[policy.p{index}]\ntype = \"headers\"\n"),
+    };
+    // The file of each part, in their order: the first is the one that includes the others.
+    let split = proptest::collection::vec(0..4_usize, 1..16);
+    proptest!(|(split in split)| {
+        let mut split = split;
+        split.sort_unstable();
+        let mut texts = vec![format!("include = \"d/*.toml\"\n{LISTENER}{}{}", upstream(""), route("r"))];
+        texts.resize(4, String::new());
+        let mut one = texts.concat().replacen("include = \"d/*.toml\"\n", "", 1);
+        for (index, file) in split.iter().enumerate() {
+            texts[*file] += &part(index);
+            one += &part(index);
+        }
+        let parts = [("main.toml", &*texts[0]), ("d/1.toml", &texts[1]), ("d/2.toml", &texts[2]), ("d/3.toml", &texts[3])];
+        let several = good(&files(&parts), &[]);
+        let one = good(&files(&[("main.toml", &one)]), &[]);
+        prop_assert!(diff(&one.effective, &several.effective).is_empty());
+        let names = |loaded: &Loaded| loaded.plan.upstreams.iter().map(|upstream| upstream.name.to_string()).collect::<Vec<_>>();
+        prop_assert_eq!(names(&one), names(&several));
+        prop_assert_eq!(one.report.warnings(), several.report.warnings());
+    });
+}
+
+#[test]
 fn a_config_that_is_refused_tells_its_files_too() {
     let dir = files(&[("main.toml", "include = \"a.toml\"\n"), ("a.toml", "x = 1\n")]);
     let report = loaded(&dir, &[]).unwrap_err();

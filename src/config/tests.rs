@@ -394,6 +394,14 @@ fn routes_written_as_one_array_are_routes_too() {
 }
 
 #[test]
+fn a_list_of_tables_may_be_written_under_headers() {
+    let text = REST
+        .replace("endpoints = \"10.0.0.1:9000\"", "[[upstream.users.endpoints]]\naddress = \"10.0.0.2:1\"\nweight = 3");
+    let endpoint = &plan(&text).upstreams[0].endpoints[0];
+    assert_eq!((&*endpoint.name, endpoint.weight), ("10.0.0.2:1", 3));
+}
+
+#[test]
 fn errors_of_sections_do_not_hide_errors_between_them() {
     let found = errors(&(REST.replace("\"10.0.0.1:9000\"", "5") + "policies = [\"gone\"]\n[cores]\ndata = 0\n"));
     assert_eq!(found.len(), 3, "{found:?}");
