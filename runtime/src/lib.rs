@@ -7,6 +7,7 @@ pub mod engine;
 #[cfg(feature = "floor")]
 pub mod floor;
 pub mod histogram;
+pub mod mesh;
 pub mod net;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -7,11 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 use slab::Slab;
+
+use crate::mesh::doorbell::Doorbell;
+use crate::mesh::sleep::published;
 
 /// Names a task; a stale id wakes nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,36 +40,35 @@ impl Waiter {
 /// The part of a core that other threads may touch: wake-ups from outside.
 pub(crate) struct Remote {
     woken: SegQueue<TaskId>,
-    asleep: AtomicBool,
-    ring: Box<dyn Fn() + Send + Sync>,
+    doorbell: Arc<Doorbell>,
 }
 
 impl Remote {
-    /// `ring` makes a sleeping core come back, as by writing to an eventfd.
-    pub(crate) fn new(ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { woken: SegQueue::new(), asleep: AtomicBool::new(false), ring: Box::new(ring) })
+    /// `doorbell` makes a sleeping core come back.
+    pub(crate) fn new(doorbell: Doorbell) -> Arc<Self> {
+        Arc::new(Self { woken: SegQueue::new(), doorbell: Arc::new(doorbell) })
+    }
+
+    pub(crate) fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.doorbell
     }
 
     fn wake(&self, id: TaskId) {
         self.woken.push(id);
-        // Pairs with `may_sleep`: either this sees `asleep`, or the core sees the push.
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            (self.ring)();
+        published();
+        if self.doorbell.sleep().rouse() {
+            self.doorbell.ring();
         }
     }
 
-    /// Announces sleep. False when somebody woke a task meanwhile, and the core must not sleep.
-    pub(crate) fn may_sleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        if self.woken.is_empty() {
-            return true;
-        }
-        self.asleep.store(false, Ordering::SeqCst);
-        false
+    /// Announces sleep. False when somebody woke a task meanwhile or `has_work` finds something else to do, and the core
+    /// must not sleep.
+    pub(crate) fn may_sleep(&self, has_work: impl FnOnce() -> bool) -> bool {
+        self.doorbell.sleep().may_sleep(|| !self.woken.is_empty() || has_work())
     }
 
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.doorbell.sleep().awake();
     }
 }
 
@@ -243,9 +244,10 @@ impl Tasks {
 mod tests {
     use super::*;
     use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn tasks() -> Rc<Tasks> {
-        Rc::new(Tasks::new(Remote::new(|| {})))
+        Rc::new(Tasks::new(Remote::new(Doorbell::new(|| {}))))
     }
 
     #[test]
@@ -281,11 +283,11 @@ mod tests {
 
     #[test]
     fn a_waker_from_another_thread_rings_only_a_sleeping_core() {
-        let rung = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let rung = Arc::new(AtomicUsize::new(0));
         let count = rung.clone();
-        let remote = Remote::new(move || {
+        let remote = Remote::new(Doorbell::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
-        });
+        }));
         let tasks = Rc::new(Tasks::new(remote.clone()));
         let (send, receive) = std::sync::mpsc::channel();
         tasks.spawn(Box::pin(std::future::poll_fn(move |cx| {
@@ -297,10 +299,10 @@ mod tests {
         let from_afar = waker.clone();
         std::thread::spawn(move || from_afar.wake()).join().unwrap();
         assert_eq!(rung.load(Ordering::SeqCst), 0, "an awake core is not rung");
-        assert!(!remote.may_sleep(), "a wake-up keeps the core awake");
+        assert!(!remote.may_sleep(|| false), "a wake-up keeps the core awake");
         tasks.take_remote();
         assert_eq!(tasks.run(), 1);
-        assert!(remote.may_sleep());
+        assert!(remote.may_sleep(|| false));
         std::thread::spawn(move || waker.wake()).join().unwrap();
         assert_eq!(rung.load(Ordering::SeqCst), 1);
     }

@@ -30,7 +30,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub use timer::Timer;
 
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::clock::{Instant, Wall};
+use crate::core::tasks::Waiter;
+use crate::mesh::doorbell::Doorbell;
+use crate::mesh::port::Inbox;
 use crate::net::{ListenSpec, Placement, bind_for_cores};
 
 /// Which engine drives the cores.
@@ -273,6 +277,38 @@ impl Engine {
     /// What the engine counted so far.
     pub fn stats(&self) -> Stats {
         each!(Kind, &self.0, engine => engine.stats())
+    }
+
+    /// Looks for messages in `inbox` from now on, and returns how others wake this core.
+    pub(crate) fn attach(&self, inbox: Weak<dyn Inbox>) -> io::Result<Arc<Doorbell>> {
+        match &self.0 {
+            Kind::Ring(ring) => Ok(ring.attach(inbox)),
+            #[cfg(feature = "glommio")]
+            Kind::Glommio(engine) => engine.attach(inbox),
+            #[cfg(any(test, feature = "sim"))]
+            Kind::Sim(core) => Ok(core.attach(inbox)),
+        }
+    }
+
+    /// Whether the engine lets inboxes tell their peers at the end of each turn.
+    pub(crate) fn has_turns(&self) -> bool {
+        match &self.0 {
+            Kind::Ring(_) => true,
+            #[cfg(feature = "glommio")]
+            Kind::Glommio(_) => false,
+            #[cfg(any(test, feature = "sim"))]
+            Kind::Sim(_) => true,
+        }
+    }
+
+    /// Who waits when `cx` is told to.
+    pub(crate) fn waiter(&self, cx: &Context<'_>) -> Waiter {
+        each!(Kind, &self.0, engine => engine.waiter(cx))
+    }
+
+    /// Makes whoever waits ready.
+    pub(crate) fn wake(&self, waiter: Waiter) {
+        each!(Kind, &self.0, engine => engine.wake(waiter));
     }
 }
 

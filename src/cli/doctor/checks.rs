@@ -306,6 +306,9 @@ fn ring_features(probe: &Probe) -> String {
     if !probe.bundles {
         missing.push("bundles (6.10): large bodies take more operations");
     }
+    if !probe.message_ring {
+        missing.push("messages between rings (6.3): cores wake each other by an eventfd");
+    }
     if missing.is_empty() {
         "a ring can be set up".to_owned()
     } else {
@@ -354,7 +357,7 @@ mod tests {
     }
 
     type TryRing = fn() -> io::Result<Probe>;
-    const WORKS: TryRing = || Ok(Probe { receive_cap: true, bundles: true });
+    const WORKS: TryRing = || Ok(Probe { receive_cap: true, bundles: true, message_ring: true });
     const REFUSED: TryRing = || Err(io::ErrorKind::PermissionDenied.into());
 
     /// What is amiss with these files in place of the good ones.
@@ -424,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_an_older_kernel_lacks_is_told() {
-        let (_dir, machine) = machine(&[], || Ok(Probe { receive_cap: false, bundles: true }));
+        let (_dir, machine) = machine(&[], || Ok(Probe { receive_cap: false, bundles: true, message_ring: true }));
         let findings = machine.findings();
         let ring = findings.iter().find(|finding| finding.check == "io_uring").expect("the check");
         assert_eq!(ring.level, Level::Ok);

@@ -3,6 +3,7 @@
 //! Tasks run on glommio's local executor and sockets wait in its rings. Its 0.9.0 can park with work queued, so a
 //! timer of a millisecond keeps it awake; the same timer drives our wheel.
 
+mod doorbell;
 mod listener;
 mod stream;
 mod tasks;
@@ -125,6 +126,13 @@ impl Glommio {
         Waiter::Foreign(cx.waker().clone())
     }
 
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn wake(&self, waiter: Waiter) {
+        if let Waiter::Foreign(waker) = waiter {
+            waker.wake();
+        }
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -141,11 +149,7 @@ impl Glommio {
 
     fn tick(&self) {
         self.count(|stats| stats.turns += 1);
-        self.timers.borrow_mut().advance(Instant::now(), |waiter| {
-            if let Waiter::Foreign(waker) = waiter {
-                waker.wake();
-            }
-        });
+        self.timers.borrow_mut().advance(Instant::now(), |waiter| self.wake(waiter));
     }
 }
 

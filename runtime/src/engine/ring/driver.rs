@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -90,6 +90,12 @@ impl Driver {
             .map_err(|error| explain("cannot register the ring of receive buffers", &error))?;
         let registered = register_ring(&ring).ok();
         Ok(Self { ring, backlog: VecDeque::new(), buffers, registered })
+    }
+
+    /// Another descriptor of the ring, by which other rings can post to it.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the ring's descriptor is open as long as the ring.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
     }
 
     /// Queues an entry. It is submitted by the next `enter`.

@@ -11,9 +11,9 @@ mod probe;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -35,6 +35,8 @@ use crate::core::cpus;
 use crate::core::random::Random;
 use crate::core::tasks::{Remote, Tasks, Waiter};
 use crate::core::timers::Wheel;
+use crate::mesh::doorbell::{Doorbell, clear_eventfd, eventfd, write_eventfd};
+use crate::mesh::port::{Inbox, Inboxes};
 
 /// What an entry in flight is for, kept in the top byte of its user data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +48,10 @@ enum Op {
     Accept = 4,
     Doorbell = 5,
     Cancel = 6,
+    /// A message posted to another ring, on the side that posts it.
+    Ring = 7,
+    /// The same on the side that gets it. It only ends the wait.
+    Rung = 8,
 }
 
 /// User data: the operation, 24 bits of the slot's generation, the slot.
@@ -64,6 +70,7 @@ pub(crate) struct Ring {
     io: RefCell<Io>,
     pool: Pool,
     remote: Arc<Remote>,
+    inboxes: Inboxes,
     random: Random,
     busy_poll: BusyPoll,
     stats: Cell<Stats>,
@@ -87,6 +94,10 @@ struct Io {
     /// Whether the kernel ends a multishot receive by itself after so many bytes (Linux 6.17).
     receive_cap: bool,
     doorbell: OwnedFd,
+    /// Peers that were rung by a message to their ring; they stay open as long as one may be under way.
+    rung: Vec<Arc<Doorbell>>,
+    /// Whether the kernel carries messages between rings like this one.
+    message_ring: bool,
     stats: Stats,
 }
 
@@ -101,20 +112,9 @@ impl Ring {
             files,
         };
         let driver = Driver::new(&setup, &pool)?;
-        // SAFETY: eventfd takes no pointers; the descriptor it returns is ours.
-        let doorbell = unsafe {
-            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let doorbell = eventfd()?;
         let bell = doorbell.try_clone()?;
-        let remote = Remote::new(move || {
-            let one = 1u64.to_ne_bytes();
-            // SAFETY: `one` is eight readable bytes, and the eventfd is open as long as this closure.
-            unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        });
+        let remote = Remote::new(Doorbell::with_ring(move || write_eventfd(bell.as_fd()), driver.duplicate()?));
         let now = Instant::now();
         let this = Rc::new(Self {
             tasks: Tasks::new(remote.clone()),
@@ -132,10 +132,13 @@ impl Ring {
                 read_ahead: config.read_ahead.max(1),
                 receive_cap: probe::receive_cap(),
                 doorbell,
+                rung: Vec::new(),
+                message_ring: probe::message_ring(),
                 stats: Stats::default(),
             }),
             pool,
             remote,
+            inboxes: Inboxes::default(),
             random: Random::from_kernel(),
             busy_poll: config.busy_poll,
             stats: Cell::default(),
@@ -169,6 +172,15 @@ impl Ring {
         self.tasks.waiter(cx)
     }
 
+    pub(crate) fn wake(&self, waiter: Waiter) {
+        self.tasks.wake(waiter);
+    }
+
+    pub(crate) fn attach(&self, inbox: Weak<dyn Inbox>) -> Arc<Doorbell> {
+        self.inboxes.add(inbox);
+        self.remote.doorbell().clone()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.stats.get()
     }
@@ -185,6 +197,7 @@ impl Ring {
             self.complete_all(&mut completions);
             self.timers.borrow_mut().advance(self.now.get(), |waiter| self.tasks.wake(waiter));
             self.tasks.take_remote();
+            self.inboxes.deliver();
             let ran = self.tasks.run();
             let mut io = self.io.borrow_mut();
             io.stats.turns += 1;
@@ -193,6 +206,7 @@ impl Ring {
             if done() {
                 return Ok(());
             }
+            self.inboxes.tell(&mut |doorbell| io.ring(doorbell));
             io.revive_starved(&self.pool);
             if self.tasks.has_ready() {
                 io.driver.enter(&self.pool, 0, None)?;
@@ -225,7 +239,7 @@ impl Ring {
                 std::hint::spin_loop();
             }
             let now = Instant::now();
-            if due.is_some_and(|due| due <= now) || self.tasks.has_remote() {
+            if due.is_some_and(|due| due <= now) || self.tasks.has_remote() || self.inboxes.has_mail() {
                 return Ok(true);
             }
             if limit.is_some_and(|limit| now.since(start) >= limit) {
@@ -235,7 +249,7 @@ impl Ring {
     }
 
     fn sleep(&self, io: &mut Io) -> io::Result<()> {
-        if !self.remote.may_sleep() {
+        if !self.remote.may_sleep(|| self.inboxes.has_mail()) {
             return io.driver.enter(&self.pool, 0, None);
         }
         let timeout = self.timers.borrow().next().map(|due| due.since(Instant::now()));
@@ -264,6 +278,7 @@ impl Ring {
     /// Ends every task and stream and waits until the kernel holds no buffer, at most for `limit`.
     pub(crate) fn shut_down(&self, limit: Duration) {
         self.tasks.clear();
+        self.remote.doorbell().let_go_of_ring();
         let start = Instant::now();
         let mut completions = Vec::new();
         loop {
@@ -309,6 +324,8 @@ impl Io {
         }
         if op == Op::Doorbell as u8 {
             self.answer_doorbell(more);
+        } else if op == Op::Ring as u8 {
+            self.ring_again(slot);
         }
         Waiter::Nobody
     }
@@ -329,11 +346,35 @@ impl Io {
 
     /// Empties the doorbell, so that it rings again, and arms its poll where that ended.
     fn answer_doorbell(&mut self, more: bool) {
-        let mut count = 0u64;
-        // SAFETY: `count` is eight writable bytes. The eventfd does not block, so an empty one returns at once.
-        unsafe { libc::read(self.doorbell.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+        clear_eventfd(self.doorbell.as_fd());
         if !more {
             self.arm_doorbell();
+        }
+    }
+
+    /// Wakes a peer that sleeps: by a message to its ring, which goes out with the next enter, where it has one.
+    fn ring(&mut self, doorbell: &Arc<Doorbell>) {
+        let Some(target) = doorbell.ring_descriptor().filter(|_| self.message_ring) else {
+            doorbell.ring();
+            return;
+        };
+        let known = self.rung.iter().position(|rung| Arc::ptr_eq(rung, doorbell));
+        let peer = known.unwrap_or_else(|| {
+            self.rung.push(doorbell.clone());
+            self.rung.len() - 1
+        });
+        let entry = opcode::MsgRingData::new(types::Fd(target), 0, user_data(Op::Rung, 0, 0), None)
+            .build()
+            .flags(io_uring::squeue::Flags::SKIP_SUCCESS)
+            .user_data(user_data(Op::Ring, peer as u32, 0));
+        // SAFETY: a message names no memory, and `rung` keeps the target's descriptor open.
+        unsafe { self.driver.push(entry) };
+    }
+
+    /// The message to a peer's ring failed: the peer has ended, or its completion queue is full.
+    fn ring_again(&mut self, peer: u32) {
+        if let Some(doorbell) = self.rung.get(peer as usize) {
+            doorbell.ring();
         }
     }
 

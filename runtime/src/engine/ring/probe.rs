@@ -12,6 +12,8 @@ pub struct Probe {
     pub receive_cap: bool,
     /// Whether send and receive may be bundled over several buffers (Linux 6.10).
     pub bundles: bool,
+    /// Whether one core's ring can wake another's (in full from Linux 6.3 on); without it, cores ring an eventfd.
+    pub message_ring: bool,
 }
 
 /// Sets up a small ring as the engine would. The error is what the engine would meet.
@@ -23,7 +25,11 @@ pub fn probe() -> io::Result<Probe> {
         .setup_taskrun_flag()
         .build(4)?;
     ring.submitter().register_files_sparse(1)?;
-    Ok(Probe { receive_cap: receive_cap(), bundles: ring.params().is_feature_recvsend_bundle() })
+    Ok(Probe {
+        receive_cap: receive_cap(),
+        bundles: ring.params().is_feature_recvsend_bundle(),
+        message_ring: message_ring(),
+    })
 }
 
 /// Sets the total number of bytes after which a multishot receive ends by itself.
@@ -51,6 +57,28 @@ pub(super) fn receive_cap() -> bool {
         ring.submit_and_wait(1)?;
         let result = ring.completion().next().map(|entry| entry.result());
         Ok(result.is_some_and(|result| result != -libc::EINVAL))
+    };
+    attempt().unwrap_or(false)
+}
+
+/// Tries a message from one ring to another.
+pub(super) fn message_ring() -> bool {
+    /// What the message carries.
+    const WORD: u64 = 7;
+    let attempt = || -> io::Result<bool> {
+        let small =
+            || -> io::Result<IoUring> { IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(4) };
+        let (mut from, mut to) = (small()?, small()?);
+        let target = types::Fd(std::os::fd::AsRawFd::as_raw_fd(&to));
+        let entry = opcode::MsgRingData::new(target, 0, WORD, None).build();
+        // SAFETY: a message names no memory, and both rings outlive the wait below.
+        unsafe { from.submission().push(&entry) }.map_err(io::Error::other)?;
+        from.submit_and_wait(1)?;
+        if from.completion().next().is_none_or(|entry| entry.result() < 0) {
+            return Ok(false);
+        }
+        to.submit_and_wait(1)?;
+        Ok(to.completion().next().is_some_and(|entry| entry.user_data() == WORD))
     };
     attempt().unwrap_or(false)
 }

@@ -49,7 +49,8 @@ mod world;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::Context;
 
 pub use explore::explore;
@@ -66,6 +67,8 @@ use crate::clock::{Instant, Wall};
 use crate::core::random::Random;
 use crate::core::tasks::{Tasks, Waiter};
 use crate::core::timers::Wheel;
+use crate::mesh::doorbell::Doorbell;
+use crate::mesh::port::{Inbox, Inboxes};
 
 /// The time of a world.
 struct Clock {
@@ -102,6 +105,7 @@ pub(crate) struct Core {
     sim: Rc<Sim>,
     host: usize,
     timers: RefCell<Wheel>,
+    inboxes: Inboxes,
     pool: Pool,
     random: Random,
     streams: Cell<u64>,
@@ -132,6 +136,16 @@ impl Core {
 
     pub(crate) fn waiter(&self, cx: &Context<'_>) -> Waiter {
         self.sim.tasks.waiter(cx)
+    }
+
+    pub(crate) fn wake(&self, waiter: Waiter) {
+        self.sim.tasks.wake(waiter);
+    }
+
+    /// The world looks for messages at each of its steps, so nobody has to ring.
+    pub(crate) fn attach(&self, inbox: Weak<dyn Inbox>) -> Arc<Doorbell> {
+        self.inboxes.add(inbox);
+        Arc::new(Doorbell::new(|| {}))
     }
 
     pub(crate) fn pool(&self) -> &Pool {

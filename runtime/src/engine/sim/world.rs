@@ -18,6 +18,8 @@ use crate::core::random::Random;
 use crate::core::tasks::{Remote, Tasks};
 use crate::core::timers::Wheel;
 use crate::engine::{Config, Engine, Kind};
+use crate::mesh::doorbell::Doorbell;
+use crate::mesh::port::Inboxes;
 
 /// What the clocks show when a world begins: one second of monotonic time, and the first second of 2026.
 const BEGIN: Instant = Instant::from_nanos(1_000_000_000);
@@ -79,7 +81,7 @@ impl World {
         });
         let sim = Rc::new(Sim {
             clock: clock.clone(),
-            tasks: Tasks::new(Remote::new(|| {})),
+            tasks: Tasks::new(Remote::new(Doorbell::new(|| {}))),
             net: RefCell::new(Net::new(clock, seeds.next())),
             turns: Cell::new(0),
             task_runs: Cell::new(0),
@@ -105,6 +107,7 @@ impl World {
             sim: self.sim.clone(),
             host: self.sim.with_net(|net| net.host(name)),
             timers: RefCell::new(Wheel::new(self.now())),
+            inboxes: Inboxes::default(),
             pool: Pool::new(config.buffers, config.buffer_size)?,
             random: Random::from_seed(self.seeds.next()),
             streams: Cell::new(0),
@@ -237,6 +240,7 @@ impl World {
         sim.with_net(Net::advance);
         for core in self.cores.borrow().iter() {
             core.timers.borrow_mut().advance(self.now(), |waiter| sim.tasks.wake(waiter));
+            core.inboxes.deliver();
         }
         sim.tasks.take_remote();
         let picked = sim.tasks.run_picked(|count| {
@@ -244,6 +248,9 @@ impl World {
             sim.net.borrow_mut().trace.note(self.now(), "run", picked as u64, count as u64);
             picked
         });
+        for core in self.cores.borrow().iter() {
+            core.inboxes.tell(&mut |doorbell| doorbell.ring());
+        }
         let next = if picked {
             sim.task_runs.set(sim.task_runs.get() + 1);
             self.now() + sim.net.borrow().faults.turn
