@@ -6,6 +6,7 @@ mod clock;
 mod compare;
 mod http;
 mod load;
+mod mesh;
 mod micro;
 mod net;
 mod origin;

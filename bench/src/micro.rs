@@ -11,12 +11,14 @@ use ringway_proto::http1::{
     Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
     encode,
 };
+use ringway_runtime::engine::{BusyPoll, EngineKind};
 use ringway_runtime::histogram::{SchemaBuilder, Shape, Unit, Writer};
 use serde::Serialize;
 
 use crate::cli::Error;
 use crate::clock::nanoseconds;
 use crate::compare::median;
+use crate::mesh;
 
 const REQUEST: &[u8] = b"GET /users/1234?fields=name HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench/1.0\r\n\
     Accept: application/json\r\nX-Request-Id: 0123456789abcdef\r\nConnection: keep-alive\r\n\r\n";
@@ -42,20 +44,32 @@ pub(crate) struct MicroArgs {
 }
 
 /// Runs a part so many times.
-type Part = Box<dyn FnMut(u64)>;
+pub(crate) type Part = Box<dyn FnMut(u64)>;
 
 /// Makes a part ready.
 type Make = fn() -> Result<Part, Error>;
 
-const PARTS: [(&str, Make); 8] = [
-    ("codec-request-head", request_head),
-    ("codec-response-head", response_head),
-    ("codec-chunked-body", chunked_body),
-    ("codec-write-head", write_head),
-    ("router-10000-literal", || router("/service-7777/items")),
-    ("router-10000-capture", || router("/service-7777/items/42/parts/7")),
-    ("path-normalize", path_normalize),
-    ("histogram-record", histogram_record),
+/// Name, what is counted in one call, and how it is made ready.
+const PARTS: [(&str, u64, Make); 19] = [
+    ("codec-request-head", 1, request_head),
+    ("codec-response-head", 1, response_head),
+    ("codec-chunked-body", 1, chunked_body),
+    ("codec-write-head", 1, write_head),
+    ("router-10000-literal", 1, || router("/service-7777/items")),
+    ("router-10000-capture", 1, || router("/service-7777/items/42/parts/7")),
+    ("path-normalize", 1, path_normalize),
+    ("histogram-record", 1, histogram_record),
+    ("spsc-single", mesh::MANY, || Ok(mesh::spsc_single())),
+    ("spsc-batched", mesh::MANY, || Ok(mesh::spsc_batched())),
+    ("spsc-one-thread", 1, || Ok(mesh::spsc_one_thread())),
+    ("mpsc-two-senders", mesh::MANY, || Ok(mesh::mpsc_two_senders())),
+    ("line-round-trip", mesh::TRIPS, || Ok(mesh::line_round_trip())),
+    ("mesh-round-trip", 1, || mesh::round_trip(EngineKind::Ring, BusyPoll::Off)),
+    ("mesh-round-trip-polling", 1, || mesh::round_trip(EngineKind::Ring, BusyPoll::Always)),
+    ("mesh-round-trip-glommio", 1, || mesh::round_trip(EngineKind::Glommio, BusyPoll::Off)),
+    ("mesh-ask", 1, || mesh::ask(BusyPoll::Off, 1)),
+    ("mesh-ask-polling", 1, || mesh::ask(BusyPoll::Always, 1)),
+    ("mesh-ask-64-at-once", 1, || mesh::ask(BusyPoll::Off, 64)),
 ];
 
 #[derive(Serialize)]
@@ -68,18 +82,18 @@ struct Figure {
 
 pub(crate) fn run(args: &MicroArgs) -> Result<(), Error> {
     let chosen: Vec<_> =
-        PARTS.iter().filter(|(name, _)| args.only.as_deref().is_none_or(|only| only == *name)).collect();
+        PARTS.iter().filter(|(name, ..)| args.only.as_deref().is_none_or(|only| only == *name)).collect();
     if chosen.is_empty() {
-        let names = PARTS.map(|(name, _)| name).join(", ");
+        let names = PARTS.map(|(name, ..)| name).join(", ");
         return Err(Error::Input(format!("no such part; there are {names}")));
     }
     let mut figures = Vec::new();
-    for (name, make) in chosen {
+    for (name, counted, make) in chosen {
         let mut part = make()?;
         if let Some(iterations) = args.iterations {
             part(iterations);
         } else {
-            figures.push(measure(name, &mut part));
+            figures.push(measure(name, *counted, &mut part));
         }
     }
     if args.json {
@@ -95,13 +109,14 @@ pub(crate) fn run(args: &MicroArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn measure(name: &'static str, part: &mut Part) -> Figure {
+fn measure(name: &'static str, counted: u64, part: &mut Part) -> Figure {
     let mut time = |calls: u64| {
         let start = Instant::now();
         part(calls);
         nanoseconds(start.elapsed()).max(1)
     };
-    let mut calls = 16;
+    // What counts much in one call starts threads, and is not called more often than it must be.
+    let mut calls = if counted > 1 { 1 } else { 16 };
     loop {
         let taken = time(calls);
         if taken >= ROUND_NS / 4 {
@@ -110,7 +125,7 @@ fn measure(name: &'static str, part: &mut Part) -> Figure {
         }
         calls *= 2;
     }
-    let rounds: Vec<f64> = (0..ROUNDS).map(|_| time(calls) as f64 / calls as f64).collect();
+    let rounds: Vec<f64> = (0..ROUNDS).map(|_| time(calls) as f64 / (calls * counted) as f64).collect();
     Figure {
         name,
         median_ns: median(rounds.iter().copied()),
