@@ -430,3 +430,6 @@ fn answer(reply: Option<Sender<Answer>>, answer: Answer) {
         let _ = reply.send(answer);
     }
 }
+
+#[cfg(test)]
+mod tests;
