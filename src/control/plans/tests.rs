@@ -17,12 +17,16 @@ struct Control {
     builds: Rc<RefCell<Vec<Origin>>>,
 }
 
-fn plan(text: &str) -> Plan {
+fn version(text: &str) -> Version {
     let text = format!(
         "[listener.web]\naddress = \"127.0.0.1:0\"\n[service.hello]\ntype = \"respond\"\nbody = \"{text}\"\n\
          [[route]]\nname = \"hello\"\npath = \"/\"\nservice = \"hello\"\n"
     );
-    config::compile("test.toml", &text, 1, &mut |_, _| Err("no names here".to_owned())).unwrap().0
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("test.toml");
+    std::fs::write(&file, text).unwrap();
+    let loaded = config::load(&file, 1, &mut |_, _| Err("no names here".to_owned())).unwrap();
+    Version { plan: Arc::new(loaded.plan), says: Arc::new(loaded.effective) }
 }
 
 fn body(plan: &Plan) -> String {
@@ -32,7 +36,8 @@ fn body(plan: &Plan) -> String {
 
 impl Control {
     fn start(cores: usize) -> Self {
-        let plan = Arc::new(plan("first"));
+        let Version { plan, says } = version("first");
+        let says = Arc::into_inner(says).unwrap();
         let mut offers = Offers::new(cores);
         let bound = wanted(&plan).into_iter().map(|wanted| {
             let sources = (0..cores).map(|_| wanted.address.into()).collect();
@@ -45,7 +50,7 @@ impl Control {
         let builder: Builder = Box::new(move |origin, _, _| seen.borrow_mut().push(origin));
         let inboxes = (0..cores).map(|_| Inbox::new()).collect();
         let metrics = MetricsPlace { dir: None, start: Start::default() };
-        let (plans, _) = Plans::start(first, offers, inboxes, vec![0; cores], metrics, builder);
+        let (plans, _) = Plans::start(first, (says, Vec::new()), offers, inboxes, vec![0; cores], metrics, builder);
         Self { plans, log: Vec::new(), builds }
     }
 
@@ -57,11 +62,14 @@ impl Control {
 
     /// The build that was asked for last ends with this text, or with the plan of before that was asked for.
     fn built(&mut self, text: &str) {
-        let plan = match self.builds.borrow_mut().pop().expect("a build was asked for") {
-            Origin::File => Arc::new(plan(text)),
-            Origin::Again(plan) => plan,
+        let version = match self.builds.borrow_mut().pop().expect("a build was asked for") {
+            Origin::File => version(text),
+            Origin::Again(version) => version,
         };
-        self.plans.built(Ok(Built { plan, bound: HashMap::new(), warnings: String::new() }), &mut self.log);
+        self.plans.built(
+            Ok(Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new() }),
+            &mut self.log,
+        );
     }
 
     fn heard(&mut self, core: usize, message: FromCore) {
@@ -108,7 +116,7 @@ impl Control {
     }
 
     fn runs(&self) -> (u64, String) {
-        (self.plans.epoch, body(&self.plans.plan))
+        (self.plans.epoch, body(self.plans.plan()))
     }
 }
 
@@ -118,6 +126,9 @@ fn why(answer: &Receiver<Answer>) -> String {
         other => panic!("not refused: {other:?}"),
     }
 }
+
+/// As many plans of before as the defaults keep.
+const KEPT: usize = 10;
 
 #[test]
 fn a_plan_is_committed_when_every_core_has_prepared_it_and_answered_when_every_core_runs_it() {
@@ -136,7 +147,7 @@ fn a_plan_is_committed_when_every_core_has_prepared_it_and_answered_when_every_c
     assert!(answer.try_recv().is_err(), "one core is still to switch");
     control.heard(0, FromCore::Runs(2));
     let Ok(Answer::Runs { epoch: 2, changes }) = answer.try_recv() else { panic!("no answer") };
-    assert!(changes.starts_with("plan 1 -> 2: ~1 route, built in "), "{changes}");
+    assert!(changes.starts_with("plan 1 -> 2: ~1 service, built in "), "{changes}");
     assert_eq!(control.log(), format!("ringway: {changes}\n"));
     assert_eq!(control.plans.deadline(), None);
 }
@@ -259,7 +270,7 @@ fn a_drain_ends_what_is_under_way_and_refuses_what_follows() {
 #[test]
 fn a_plan_is_held_until_every_core_has_let_go_of_it() {
     let mut control = Control::start(2);
-    let first = Arc::downgrade(&control.plans.plan);
+    let first = Arc::downgrade(&control.plans.version.plan);
     for at in 0..=KEPT {
         control.reload(&format!("plan {at}"));
     }
@@ -267,4 +278,17 @@ fn a_plan_is_held_until_every_core_has_let_go_of_it() {
     assert!(first.upgrade().is_some());
     control.heard(1, FromCore::Released(1));
     assert!(first.upgrade().is_none(), "neither history nor cores have it");
+}
+
+#[test]
+fn a_file_that_says_what_it_said_before_changes_nothing() {
+    let mut control = Control::start(2);
+    control.plans.file_changed(&mut control.log);
+    control.built("first");
+    assert_eq!((control.told(0), control.log(), control.runs().0), (vec![], String::new(), 1));
+    control.plans.file_changed(&mut control.log);
+    control.built("second");
+    let epoch = control.plans.last_epoch;
+    control.taken(epoch);
+    assert_eq!(control.runs(), (epoch, "second".to_owned()));
 }
