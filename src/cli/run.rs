@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::Exit;
-use crate::config::{self, LoadError};
+use crate::config::{self, LoadError, Loaded};
 use crate::control::{self, Control, Source};
 
 /// What to run.
@@ -16,10 +16,10 @@ pub(super) struct Args {
 
 /// Runs until SIGTERM or SIGINT; the gateway then drains. SIGHUP reads the config again.
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
-    let plan = match config::load(&args.file, 1, &mut control::resolve) {
+    let loaded = match config::load(&args.file, 1, &mut control::resolve) {
         Ok(loaded) => {
             write!(err, "{}", loaded.report)?;
-            loaded.plan
+            loaded
         }
         Err(LoadError::File(why)) => {
             writeln!(err, "{why}")?;
@@ -30,7 +30,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(Exit::Input);
         }
     };
-    match Control::new(plan, Source::File(args.file.clone())).run(out, err) {
+    let Loaded { plan, report, effective } = loaded;
+    let source = Source::File { file: args.file.clone(), says: effective, read: report.files() };
+    match Control::new(plan, source).run(out, err) {
         Ok(()) => Ok(Exit::Done),
         Err(failed) => {
             writeln!(err, "ringway: error: {failed}")?;

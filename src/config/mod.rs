@@ -1,5 +1,6 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
+mod control;
 mod cores;
 mod diff;
 mod effective;
@@ -40,7 +41,7 @@ pub use service::{ServiceKind, ServiceSection};
 pub use upstream::{EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
-use crate::plan::{self, Cores, Limits, Plan, Timeouts};
+use crate::plan::{self, Control, Cores, Limits, Plan, Timeouts};
 use environment::Environment;
 use kind::Kind::{List, Named, Table, Tables, Typed};
 use kind::PATH;
@@ -73,6 +74,8 @@ macro_rules! sections {
 sections! {
     /// `[cores]`, and what `[limits]` says of a core.
     cores: Cores = "cores", Table(&cores::SECTION), Words("as its keys say"), cores;
+    /// `[control]`.
+    control: Control = "control", Table(&control::SECTION), Words("as its keys say"), control;
     /// `[limits]`.
     limits: Limits = "limits", Table(&limits::SECTION), Words("as its keys say"), limits;
     /// `[timeouts]`.

@@ -2,20 +2,29 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
 use ringway_runtime::net::{self, ListenSpec};
 
 use super::offers::{Bound, DoorKey, wanted};
-use crate::config::{self, LoadError, Loaded};
+use crate::config::{self, Effective, LoadError, Loaded};
 use crate::plan::{self, Cores, Plan};
+
+/// A plan, and what the config said for it.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) plan: Arc<Plan>,
+    pub(super) says: Arc<Effective>,
+}
 
 /// A plan with sockets for what it listens on anew.
 #[derive(Debug)]
 pub(super) struct Built {
-    pub(super) plan: Arc<Plan>,
+    pub(super) version: Version,
+    /// The files that were read; of a plan of before nothing.
+    pub(super) files: Vec<PathBuf>,
     pub(super) bound: HashMap<DoorKey, Bound>,
     /// What `check` would warn of.
     pub(super) warnings: String,
@@ -26,11 +35,13 @@ pub(super) struct Built {
 pub(super) struct NotBuilt {
     pub(super) report: String,
     pub(super) why: String,
+    /// The files that were read.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl From<String> for NotBuilt {
     fn from(why: String) -> Self {
-        Self { report: String::new(), why }
+        Self { report: String::new(), why, files: Vec::new() }
     }
 }
 
@@ -44,12 +55,17 @@ pub(super) struct Base {
 
 /// Reads the config and binds what is new.
 pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBuilt> {
-    let Loaded { plan, report, .. } = config::load(file, epoch, &mut resolve).map_err(|error| match error {
-        LoadError::File(why) => NotBuilt { report: format!("{why}\n"), why: "the config cannot be read".to_owned() },
+    let Loaded { plan, report, effective } = config::load(file, epoch, &mut resolve).map_err(|error| match error {
+        LoadError::File(why) => NotBuilt {
+            report: format!("{why}\n"),
+            why: "the config cannot be read".to_owned(),
+            files: vec![file.to_owned()],
+        },
         LoadError::Config(report) => {
             let errors = report.errors();
             let s = if errors == 1 { "" } else { "s" };
-            NotBuilt { report: report.to_string(), why: format!("the config has {errors} error{s}") }
+            let why = format!("the config has {errors} error{s}");
+            NotBuilt { report: report.to_string(), why, files: report.files() }
         }
     })?;
     let fixed = need_restart(&base.cores, &plan.cores);
@@ -57,13 +73,14 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
         return Err(format!("a change of {} takes a restart", fixed.join(", ")).into());
     }
     let bound = bind(&plan, &base.cpus, &base.open)?;
-    Ok(Built { plan: Arc::new(plan), bound, warnings: report.to_string() })
+    let version = Version { plan: Arc::new(plan), says: Arc::new(effective) };
+    Ok(Built { version, files: report.files(), bound, warnings: report.to_string() })
 }
 
 /// Binds for a plan of before what has been closed meanwhile.
-pub(super) fn again(plan: Arc<Plan>, base: &Base) -> Result<Built, NotBuilt> {
-    let bound = bind(&plan, &base.cpus, &base.open)?;
-    Ok(Built { plan, bound, warnings: String::new() })
+pub(super) fn again(version: Version, base: &Base) -> Result<Built, NotBuilt> {
+    let bound = bind(&version.plan, &base.cpus, &base.open)?;
+    Ok(Built { version, files: Vec::new(), bound, warnings: String::new() })
 }
 
 /// Binds the addresses of a plan that are not open yet, one socket for each core.

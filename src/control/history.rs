@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::build::Version;
 use super::command::PlanNote;
 use crate::observe::Slots;
 use crate::plan::Plan;
@@ -11,7 +12,7 @@ use crate::plan::Plan;
 #[derive(Debug)]
 struct Entry {
     note: PlanNote,
-    plan: Arc<Plan>,
+    version: Version,
 }
 
 /// The last plans, the running one included.
@@ -22,25 +23,25 @@ pub(super) struct History {
 
 impl History {
     /// Another plan runs. Of those before at most `keep` stay.
-    pub(super) fn add(&mut self, note: PlanNote, plan: Arc<Plan>, keep: usize) {
+    pub(super) fn add(&mut self, note: PlanNote, version: Version, keep: usize) {
         for entry in &mut self.entries {
             entry.note.runs = false;
         }
-        self.entries.push_back(Entry { note, plan });
+        self.entries.push_back(Entry { note, version });
         while self.entries.len() > keep + 1 {
             self.entries.pop_front();
         }
     }
 
     /// The plan of an epoch; without one, the plan before the running one.
-    pub(super) fn find(&self, epoch: Option<u64>) -> Result<(u64, Arc<Plan>), String> {
+    pub(super) fn find(&self, epoch: Option<u64>) -> Result<(u64, Version), String> {
         let found = match epoch {
             Some(epoch) => self.entries.iter().find(|entry| entry.note.epoch == epoch),
             None => self.entries.iter().rev().nth(1),
         };
         let known = || self.entries.iter().map(|entry| entry.note.epoch.to_string()).collect::<Vec<_>>().join(", ");
         match (found, epoch) {
-            (Some(found), _) => Ok((found.note.epoch, found.plan.clone())),
+            (Some(found), _) => Ok((found.note.epoch, found.version.clone())),
             (None, Some(epoch)) => Err(format!("plan {epoch} is not kept; kept are {}", known())),
             (None, None) => Err("no plan before this one is kept".to_owned()),
         }

@@ -20,6 +20,8 @@ use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
 use super::offers::Offers;
 use super::plans::{MetricsPlace, Origin, Plans};
+use super::watch::Watcher;
+use crate::config::Effective;
 use crate::core::{self, Ended, FromCore, Inbox, Offer, ToCore};
 use crate::observe::Metrics;
 use crate::plan::{self, BusyPoll, DataCores, Plan};
@@ -46,8 +48,15 @@ impl From<io::Error> for Failed {
 /// Where plans come from when the gateway is told to reload.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// This file.
-    File(PathBuf),
+    /// A file.
+    File {
+        /// Which one.
+        file: PathBuf,
+        /// What it said when the first plan was made of it.
+        says: Effective,
+        /// The files that were read then.
+        read: Vec<PathBuf>,
+    },
     /// Nowhere: the first plan is the only one.
     Nothing,
 }
@@ -59,6 +68,8 @@ pub(super) enum Event {
     Signal(i32),
     Command(Command, Sender<Answer>),
     Built(Result<Built, NotBuilt>),
+    /// A file of the config may have changed.
+    FileChanged,
 }
 
 /// A gateway that is about to run.
@@ -97,8 +108,14 @@ impl Control {
         let first =
             offers.draft(plan.epoch, plan.clone(), bound, |core, new| metrics.open(core, new, log)).map_err(Failed)?;
         let inboxes: Vec<_> = cpus.iter().map(|_| Inbox::new()).collect();
-        let builder = Box::new(builder(source, send.clone()));
-        let (plans, first) = Plans::start(first, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+        let (file, config) = match source {
+            Source::File { file, says, read } => (Some(file), (says, read)),
+            Source::Nothing => (None, (Effective::default(), Vec::new())),
+        };
+        let builder = Box::new(builder(file, send.clone()));
+        let (plans, first) =
+            Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+        let watcher = Watcher::new(send.clone());
         for (core, ((&cpu, offer), inbox)) in cpus.iter().zip(first).zip(&inboxes).enumerate() {
             start_core(core, cpu, metrics.clone(), offer, inbox.clone(), &send)?;
         }
@@ -106,14 +123,15 @@ impl Control {
             cpus::pin(cpu as usize)?;
         }
         drop((plan, send));
-        Watch { plans, inboxes, ready: 0, running: cpus.len(), cut: 0, draining: false }.watch(&events, out, log)
+        Loop { plans, inboxes, watcher, ready: 0, running: cpus.len(), cut: 0, draining: false }.run(&events, out, log)
     }
 }
 
-/// The state of the loop that waits for events.
-struct Watch {
+/// The loop that waits for events.
+struct Loop {
     plans: Plans,
     inboxes: Vec<Arc<Inbox>>,
+    watcher: Watcher,
     /// Cores that accept.
     ready: usize,
     /// Cores that have not ended.
@@ -122,9 +140,10 @@ struct Watch {
     draining: bool,
 }
 
-impl Watch {
-    fn watch(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+impl Loop {
+    fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
         while self.running > 0 {
+            self.watcher.watch(self.plans.watched(), log);
             let event = match self.plans.deadline() {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),
@@ -157,6 +176,10 @@ impl Watch {
             }
             Event::Core(core, message) => self.plans.heard(core, message, log),
             Event::Built(built) => self.plans.built(built, log),
+            Event::FileChanged => {
+                self.watcher.look_again();
+                self.plans.file_changed(log);
+            }
             Event::Command(Command::Drain, reply) => {
                 self.drain(log);
                 // Who asked may have gone.
@@ -206,14 +229,14 @@ impl Watch {
 }
 
 /// Builds plans on a thread of their own: resolving names and waiting for ports can take long.
-fn builder(source: Source, send: Sender<Event>) -> impl Fn(Origin, u64, Base) {
+fn builder(file: Option<PathBuf>, send: Sender<Event>) -> impl Fn(Origin, u64, Base) {
     move |origin, epoch, base| {
-        let (source, done) = (source.clone(), send.clone());
+        let (file, done) = (file.clone(), send.clone());
         let build = move || {
-            let built = match (origin, source) {
-                (Origin::Again(plan), _) => build::again(plan, &base),
-                (Origin::File, Source::File(file)) => build::build(&file, epoch, &base),
-                (Origin::File, Source::Nothing) => Err("this gateway has no config to read".to_owned().into()),
+            let built = match (origin, file) {
+                (Origin::Again(version), _) => build::again(version, &base),
+                (Origin::File, Some(file)) => build::build(&file, epoch, &base),
+                (Origin::File, None) => Err("this gateway has no config to read".to_owned().into()),
             };
             // Without control there is nobody to build for.
             let _ = done.send(Event::Built(built));

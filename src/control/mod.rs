@@ -1,12 +1,12 @@
 //! The one thread beside the data cores: it starts them, hears signals and commands, and changes the plan they run.
 
 mod build;
-mod changes;
 mod command;
 mod history;
 mod machine;
 pub mod offers;
 mod plans;
+mod watch;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};

@@ -11,19 +11,15 @@ use std::time::Duration;
 use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::histogram::Start;
 
-use super::build::{Base, Built, NotBuilt};
-use super::changes::changes;
+use super::build::{Base, Built, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
 use super::history::{Held, History};
 use super::offers::{Draft, Offers};
+use crate::config::{Effective, diff};
 use crate::core::{FromCore, Inbox, Offer, ToCore};
 use crate::observe::{NewNames, Segment};
 use crate::plan::Plan;
 
-/// How long a core may take to prepare a plan, and to run it once it is committed.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Plans before the running one that can be run again.
-const KEPT: usize = 10;
 /// Changes that may wait for the one under way.
 const MAX_WAITING: usize = 16;
 
@@ -33,7 +29,7 @@ pub(super) enum Origin {
     /// The config's file.
     File,
     /// A plan of before.
-    Again(Arc<Plan>),
+    Again(Version),
 }
 
 /// Starts a build, whose end comes as [`Plans::built`].
@@ -64,12 +60,14 @@ struct Job {
     what: What,
     reply: Option<Sender<Answer>>,
     /// The plan of before that is to run again, once that is known.
-    back_to: Option<(u64, Arc<Plan>)>,
+    back_to: Option<(u64, Version)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     Reload,
+    /// A file of the config may have changed.
+    ReloadIfChanged,
     ReloadUnlessUndone(Duration),
     RollBack(Option<u64>),
     /// Nobody confirmed what [`What::ReloadUnlessUndone`] began to run.
@@ -80,13 +78,13 @@ enum What {
 enum Step {
     Idle,
     Building(Job),
-    Preparing { job: Job, draft: Draft, waits_for: Vec<usize> },
+    Preparing { job: Job, draft: Draft, says: Arc<Effective>, waits_for: Vec<usize> },
     Committing { job: Job, note: PlanNote, waits_for: Vec<usize> },
 }
 
 /// What is undone unless it is confirmed.
 struct Unconfirmed {
-    back_to: (u64, Arc<Plan>),
+    back_to: (u64, Version),
     by: Instant,
 }
 
@@ -98,7 +96,7 @@ pub(super) struct Plans {
     metrics: MetricsPlace,
     offers: Offers,
     epoch: u64,
-    plan: Arc<Plan>,
+    version: Version,
     last_epoch: u64,
     history: History,
     held: Held,
@@ -108,13 +106,17 @@ pub(super) struct Plans {
     by: Option<Instant>,
     waiting: VecDeque<Job>,
     unconfirmed: Option<Unconfirmed>,
+    /// The files of the config, as they were read last.
+    files: Vec<PathBuf>,
     draining: bool,
 }
 
 impl Plans {
-    /// With the first plan, which every core starts with. Returns what each core starts with.
+    /// With the first plan, which every core starts with, what the config said for it, and the files that were read.
+    /// Returns what each core starts with.
     pub(super) fn start(
         first: Draft,
+        (says, files): (Effective, Vec<PathBuf>),
         mut offers: Offers,
         inboxes: Vec<Arc<Inbox>>,
         cpus: Vec<usize>,
@@ -124,11 +126,12 @@ impl Plans {
         let mut draft = first;
         let start = std::mem::take(&mut draft.offers);
         let (epoch, plan) = (draft.epoch, draft.plan.clone());
+        let version = Version { plan: plan.clone(), says: Arc::new(says) };
         let mut held = Held::default();
         held.hold(epoch, inboxes.len(), plan.clone(), draft.slots.clone());
         let mut history = History::default();
         let note = PlanNote { epoch, since_unix_ns: metrics.start.wall_ns, changes: "the first".into(), runs: true };
-        history.add(note, plan.clone(), KEPT);
+        history.add(note, version.clone(), plan.control.history as usize);
         // Nothing was open before, so no backlog can differ.
         let _ = offers.settle(draft);
         let this = Self {
@@ -138,7 +141,7 @@ impl Plans {
             metrics,
             offers,
             epoch,
-            plan,
+            version,
             last_epoch: epoch,
             history,
             held,
@@ -147,6 +150,7 @@ impl Plans {
             by: None,
             waiting: VecDeque::new(),
             unconfirmed: None,
+            files,
             draining: false,
         };
         (this, start)
@@ -154,7 +158,17 @@ impl Plans {
 
     /// The plan that runs.
     pub(super) fn plan(&self) -> &Plan {
-        &self.plan
+        &self.version.plan
+    }
+
+    /// The files of the config, where the plan asks for a watch on them.
+    pub(super) fn watched(&self) -> Option<&[PathBuf]> {
+        (self.plan().control.watch && !self.draining).then_some(&*self.files)
+    }
+
+    /// A file of the config may have changed.
+    pub(super) fn file_changed(&mut self, log: &mut dyn Write) {
+        self.add(Job { what: What::ReloadIfChanged, reply: None, back_to: None }, log);
     }
 
     /// What it listens on.
@@ -207,16 +221,16 @@ impl Plans {
         {
             let found = match &job.what {
                 What::RollBack(to) => self.history.find(*to).map(|found| job.back_to = Some(found)),
-                What::Reload | What::ReloadUnlessUndone(_) | What::Undo => Ok(()),
+                _ => Ok(()),
             };
             match found {
                 Ok(()) => {
-                    let origin = job.back_to.as_ref().map_or(Origin::File, |(_, plan)| Origin::Again(plan.clone()));
+                    let origin =
+                        job.back_to.as_ref().map_or(Origin::File, |(_, version)| Origin::Again(version.clone()));
                     self.began = Instant::now();
-                    self.last_epoch += 1;
                     let base =
-                        Base { cores: self.plan.cores.clone(), cpus: self.cpus.clone(), open: self.offers.open() };
-                    (self.builder)(origin, self.last_epoch, base);
+                        Base { cores: self.plan().cores.clone(), cpus: self.cpus.clone(), open: self.offers.open() };
+                    (self.builder)(origin, self.last_epoch + 1, base);
                     self.step = Step::Building(job);
                 }
                 Err(why) => self.refuse(job, NotBuilt::from(why), log),
@@ -234,14 +248,26 @@ impl Plans {
                 return;
             }
         };
-        let draft = built.and_then(|built| {
-            let _ = log.write_all(built.warnings.as_bytes());
+        let files = built.as_ref().map_or_else(|failed| &failed.files, |built| &built.files);
+        if !files.is_empty() {
+            self.files.clone_from(files);
+        }
+        if job.what == What::ReloadIfChanged
+            && built.as_ref().is_ok_and(|built| diff(&self.version.says, &built.version.says).is_empty())
+        {
+            return self.next(log);
+        }
+        let draft = built.and_then(|Built { version, bound, warnings, .. }| {
+            let _ = log.write_all(warnings.as_bytes());
+            // A number that a core may have heard of is not used again.
+            self.last_epoch += 1;
             let (metrics, epoch) = (&self.metrics, self.last_epoch);
             let open_segment = |core: usize, new: &NewNames| metrics.open(core, new, log);
-            self.offers.draft(epoch, built.plan, built.bound, open_segment).map_err(NotBuilt::from)
+            let draft = self.offers.draft(epoch, version.plan, bound, open_segment);
+            draft.map(|draft| (draft, version.says)).map_err(NotBuilt::from)
         });
         match draft {
-            Ok(draft) => self.offer(job, draft, log),
+            Ok((draft, says)) => self.offer(job, draft, says, log),
             Err(failed) => {
                 self.refuse(job, failed, log);
                 self.next(log);
@@ -249,7 +275,7 @@ impl Plans {
         }
     }
 
-    fn offer(&mut self, job: Job, mut draft: Draft, log: &mut dyn Write) {
+    fn offer(&mut self, job: Job, mut draft: Draft, says: Arc<Effective>, log: &mut dyn Write) {
         let offers = std::mem::take(&mut draft.offers);
         self.held.hold(draft.epoch, offers.len(), draft.plan.clone(), draft.slots.clone());
         let mut stuck = None;
@@ -260,8 +286,8 @@ impl Plans {
             }
         }
         let waits_for = (0..self.inboxes.len()).collect();
-        self.by = Some(Instant::now() + PATIENCE);
-        self.step = Step::Preparing { job, draft, waits_for };
+        self.by = Some(Instant::now() + self.plan().control.acknowledge);
+        self.step = Step::Preparing { job, draft, says, waits_for };
         if let Some(core) = stuck {
             self.withdraw(format!("core {core} does not listen to control"), log);
         }
@@ -302,14 +328,15 @@ impl Plans {
     }
 
     fn commit(&mut self, log: &mut dyn Write) {
-        let (job, draft) = match std::mem::replace(&mut self.step, Step::Idle) {
-            Step::Preparing { job, draft, .. } => (job, draft),
+        let (job, draft, says) = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Preparing { job, draft, says, .. } => (job, draft, says),
             step => {
                 self.step = step;
                 return;
             }
         };
-        let (epoch, plan) = (draft.epoch, draft.plan.clone());
+        let epoch = draft.epoch;
+        let version = Version { plan: draft.plan.clone(), says };
         for inbox in &self.inboxes {
             // A core that has just answered has room.
             let _ = inbox.send(ToCore::Commit(epoch));
@@ -320,25 +347,25 @@ impl Plans {
             (_, None) => String::new(),
         };
         let took = Instant::now().since(self.began).as_millis();
-        let changed = changes(&self.plan, &plan);
+        let changed = diff(&self.version.says, &version.says);
         let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.epoch);
         match &job.what {
             What::ReloadUnlessUndone(within) => {
-                let back_to = (self.epoch, self.plan.clone());
+                let back_to = (self.epoch, self.version.clone());
                 let back_to = self.unconfirmed.take().map_or(back_to, |before| before.back_to);
                 self.unconfirmed = Some(Unconfirmed { back_to, by: Instant::now() + *within });
             }
             What::RollBack(_) | What::Undo => self.unconfirmed = None,
             // What waits to be confirmed still does.
-            What::Reload => {}
+            What::Reload | What::ReloadIfChanged => {}
         }
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: line.into(), runs: true };
-        self.history.add(note.clone(), plan.clone(), KEPT);
+        self.history.add(note.clone(), version.clone(), version.plan.control.history as usize);
         if let Err(warning) = self.offers.settle(draft) {
             let _ = writeln!(log, "ringway: warning: {warning}");
         }
-        (self.epoch, self.plan) = (epoch, plan);
-        self.by = Some(Instant::now() + PATIENCE);
+        (self.epoch, self.version) = (epoch, version);
+        self.by = Some(Instant::now() + self.plan().control.acknowledge);
         self.step = Step::Committing { job, note, waits_for: (0..self.inboxes.len()).collect() };
     }
 
@@ -382,16 +409,17 @@ impl Plans {
             let names: Vec<String> = cores.iter().map(ToString::to_string).collect();
             format!("core {}", names.join(", "))
         };
+        let patience = self.plan().control.acknowledge;
         match &self.step {
             Step::Preparing { waits_for, .. } => {
-                let why = format!("{} did not answer within {PATIENCE:?}", named(waits_for));
+                let why = format!("{} did not answer within {patience:?}", named(waits_for));
                 self.withdraw(why, log);
             }
             Step::Committing { waits_for, note, .. } => {
                 let (cores, epoch) = (named(waits_for), note.epoch);
                 let _ = writeln!(
                     log,
-                    "ringway: warning: {cores} did not say within {PATIENCE:?} that it runs plan {epoch}"
+                    "ringway: warning: {cores} did not say within {patience:?} that it runs plan {epoch}"
                 );
                 self.done(log);
             }
@@ -418,7 +446,7 @@ impl Plans {
     }
 
     fn refuse(&self, job: Job, failed: NotBuilt, log: &mut dyn Write) {
-        let NotBuilt { report, why } = failed;
+        let NotBuilt { report, why, .. } = failed;
         let _ = write!(log, "{report}").and_then(|()| writeln!(log, "ringway: kept plan {}: {why}", self.epoch));
         answer(job.reply, Answer::Refused { report, why });
     }
@@ -430,3 +458,6 @@ fn answer(reply: Option<Sender<Answer>>, answer: Answer) {
         let _ = reply.send(answer);
     }
 }
+
+#[cfg(test)]
+mod tests;

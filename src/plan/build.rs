@@ -45,6 +45,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
     Some(Plan {
         epoch,
         cores: config.cores.clone(),
+        control: config.control.clone(),
         listeners: config.listeners.iter().map(listener).collect(),
         upstreams,
         routes: routes.into(),

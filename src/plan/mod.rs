@@ -47,6 +47,8 @@ pub struct Plan {
     pub epoch: u64,
     /// Threads, engine and memory of the cores.
     pub cores: Cores,
+    /// How plans replace each other.
+    pub control: Control,
     /// In the order of the config; [`ListenerId`] indexes it.
     pub listeners: Box<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
@@ -111,6 +113,23 @@ impl Default for Cores {
             connections: 65_536,
             drain_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+/// `[control]`: how plans replace each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Whether a change of the config's files is a reason to reload.
+    pub watch: bool,
+    /// Plans before the running one that can be run again.
+    pub history: u32,
+    /// How long cores may take to prepare a plan, and then to switch to it.
+    pub acknowledge: Duration,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { watch: false, history: 10, acknowledge: Duration::from_secs(5) }
     }
 }
 

@@ -3,3 +3,4 @@
 mod changes;
 mod load;
 mod refused;
+mod watch;
