@@ -5,6 +5,7 @@ mod changes;
 mod command;
 mod history;
 mod machine;
+mod notify;
 pub mod offers;
 mod plans;
 
