@@ -1,11 +1,13 @@
 //! The subcommands of `ringway`, one file each.
 
 mod check;
+mod completions;
 mod demo;
 mod diff;
 mod doctor;
 mod fmt;
 mod hdr;
+mod man;
 mod run;
 mod schema;
 mod version;
@@ -13,7 +15,7 @@ mod version;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// How every command ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -61,6 +63,10 @@ enum Command {
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
     Doctor(doctor::Args),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::Args),
+    /// Write the manual pages
+    Man(man::Args),
     /// Print the version and what it was built for
     Version,
 }
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(&mut out),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
+        Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),
+        Command::Man(args) => man::run(&args, Cli::command(), &mut err),
         Command::Version => version::run(&mut out),
     };
     finish(exit.and_then(|exit| out.flush().map(|()| exit)))
@@ -106,9 +114,28 @@ fn finish(exit: io::Result<Exit>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    /// The whole command line.
+    pub(super) fn whole() -> clap::Command {
+        Cli::command()
+    }
+
+    /// Every command that is not hidden, as the words that call it, with the names of its options.
+    pub(super) fn everything() -> Vec<(Vec<String>, Vec<String>)> {
+        let mut whole = whole();
+        whole.build();
+        let options = |command: &clap::Command| {
+            let options = command.get_arguments().filter(|option| !option.is_positional() && !option.is_hide_set());
+            options.filter_map(|option| option.get_long().map(str::to_owned)).collect()
+        };
+        let name = whole.get_name().to_owned();
+        let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
+        let commands = commands.map(|command| (vec![name.clone(), command.get_name().to_owned()], options(command)));
+        let all: Vec<_> = std::iter::once((vec![name.clone()], options(&whole))).chain(commands).collect();
+        assert!(all.len() > 5, "{all:?}");
+        all
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 
 use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::cpus;
@@ -18,6 +19,7 @@ use signal_hook::iterator::Signals;
 
 use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
+use super::notify::{self, Notifier};
 use super::offers::Offers;
 use super::plans::{MetricsPlace, Origin, Plans};
 use super::watch::Watcher;
@@ -64,6 +66,8 @@ pub enum Source {
 /// What control waits for.
 pub(super) enum Event {
     Core(usize, FromCore),
+    /// The loop of this core turns.
+    Beat(usize),
     Ended(usize, Result<Ended, String>),
     Signal(i32),
     Command(Command, Sender<Answer>),
@@ -104,6 +108,7 @@ impl Control {
         let start = Start { core: 0, segment: 0, wall_ns: Wall::now().as_nanos(), mono_ns: Instant::now().as_nanos() };
         let metrics = MetricsPlace { dir: plan.cores.metrics_dir.clone(), start };
         remove_stale_metrics(&metrics, cpus.len(), log);
+        let notifier = Notifier::from_env(cpus.len(), log);
         let mut offers = Offers::new(cpus.len());
         let first =
             offers.draft(plan.epoch, plan.clone(), bound, |core, new| metrics.open(core, new, log)).map_err(Failed)?;
@@ -117,13 +122,14 @@ impl Control {
             Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
         let watcher = Watcher::new(send.clone());
         for (core, ((&cpu, offer), inbox)) in cpus.iter().zip(first).zip(&inboxes).enumerate() {
-            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), &send)?;
+            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), notifier.beat_interval(), &send)?;
         }
         if let Some(cpu) = plan.cores.control {
             cpus::pin(cpu as usize)?;
         }
         drop((plan, send));
-        Loop { plans, inboxes, watcher, ready: 0, running: cpus.len(), cut: 0, draining: false }.run(&events, out, log)
+        let running = cpus.len();
+        Loop { plans, inboxes, watcher, notifier, ready: 0, running, cut: 0, draining: false }.run(&events, out, log)
     }
 }
 
@@ -132,6 +138,7 @@ struct Loop {
     plans: Plans,
     inboxes: Vec<Arc<Inbox>>,
     watcher: Watcher,
+    notifier: Notifier,
     /// Cores that accept.
     ready: usize,
     /// Cores that have not ended.
@@ -156,6 +163,7 @@ impl Loop {
                 }
             }
             self.plans.time_passed(log);
+            self.notifier.changing(self.plans.is_changing());
         }
         if self.cut > 0 {
             let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
@@ -171,10 +179,13 @@ impl Loop {
                 self.ready += 1;
                 if self.ready == self.inboxes.len() {
                     // A closed standard output is no reason to stop serving.
-                    let _ = writeln!(out, "{}", self.ready_line()).and_then(|()| out.flush());
+                    let line = self.ready_line();
+                    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                    self.notifier.ready(&line);
                 }
             }
             Event::Core(core, message) => self.plans.heard(core, message, log),
+            Event::Beat(core) => self.notifier.beat(core),
             Event::Built(built) => self.plans.built(built, log),
             Event::FileChanged => {
                 self.watcher.look_again();
@@ -191,8 +202,9 @@ impl Loop {
                 return Err(Failed(format!("signal {signal} during the drain: ended at once")));
             }
             Event::Signal(_) => self.drain(log),
-            Event::Ended(_, Ok(ended)) => {
+            Event::Ended(core, Ok(ended)) => {
                 self.running -= 1;
+                self.notifier.ended(core);
                 self.cut += ended.cut;
             }
             Event::Ended(core, Err(why)) => {
@@ -208,6 +220,7 @@ impl Loop {
             return;
         }
         self.draining = true;
+        self.notifier.stopping();
         self.plans.drain(log);
         for inbox in &self.inboxes {
             // A core whose inbox is full is stuck: the second signal is for that.
@@ -298,6 +311,7 @@ fn start_core(
     metrics: MetricsPlace,
     first: Offer,
     inbox: Arc<Inbox>,
+    beat_interval: Option<Duration>,
     events: &Sender<Event>,
 ) -> Result<(), Failed> {
     let events = events.clone();
@@ -305,7 +319,7 @@ fn start_core(
         .name(format!("ringway-core-{core}"))
         .stack_size(STACK)
         .spawn(move || {
-            let run = || run_core(core, cpu, &metrics, first, inbox, events.clone());
+            let run = || run_core(core, cpu, &metrics, first, inbox, beat_interval, events.clone());
             let outcome = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
             // Without control there is nobody to tell.
@@ -321,6 +335,7 @@ fn run_core(
     metrics: &MetricsPlace,
     first: Offer,
     inbox: Arc<Inbox>,
+    beat_interval: Option<Duration>,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
     cpus::pin(cpu).map_err(|error| error.to_string())?;
@@ -342,6 +357,10 @@ fn run_core(
         ..engine::Config::default()
     };
     engine::run(kind, &config, move |engine| {
+        if let Some(interval) = beat_interval {
+            let events = events.clone();
+            engine.spawn(notify::beats(engine.clone(), interval, move || events.send(Event::Beat(core)).is_ok()));
+        }
         // Without control there is nobody to tell.
         let tell = Rc::new(move |message| drop(events.send(Event::Core(core, message))));
         core::run(engine, metrics, first, inbox, tell)

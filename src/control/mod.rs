@@ -4,6 +4,7 @@ mod build;
 mod command;
 mod history;
 mod machine;
+mod notify;
 pub mod offers;
 mod plans;
 mod watch;

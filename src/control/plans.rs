@@ -176,6 +176,11 @@ impl Plans {
         &self.offers
     }
 
+    /// Whether a change is under way.
+    pub(super) fn is_changing(&self) -> bool {
+        !matches!(self.step, Step::Idle)
+    }
+
     /// When [`Plans::time_passed`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let unconfirmed = self.unconfirmed.as_ref().map(|unconfirmed| unconfirmed.by);
