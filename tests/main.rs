@@ -5,6 +5,7 @@
 mod alloc;
 mod attack;
 mod http;
+mod policy;
 mod reload;
 mod simulated;
 mod support;

@@ -3,16 +3,20 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use ringway::flow::{Exchange, Walked, walk};
+use ringway::observe::{Metrics, Names, PlanNames};
 use ringway::plan::{Captures, NoHeaders, Query, normalize};
+use ringway::policy::States;
 use ringway_proto::http1::{
     Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
     encode,
 };
-use ringway_runtime::engine::{BusyPoll, EngineKind};
-use ringway_runtime::histogram::{SchemaBuilder, Shape, Unit, Writer};
+use ringway_runtime::engine::{self, BusyPoll, EngineKind};
+use ringway_runtime::histogram::{SchemaBuilder, SchemaError, Shape, Unit, Writer};
 use serde::Serialize;
 
 use crate::cli::Error;
@@ -50,7 +54,7 @@ pub(crate) type Part = Box<dyn FnMut(u64)>;
 type Make = fn() -> Result<Part, Error>;
 
 /// Name, what is counted in one call, and how it is made ready.
-const PARTS: [(&str, u64, Make); 19] = [
+const PARTS: [(&str, u64, Make); 23] = [
     ("codec-request-head", 1, request_head),
     ("codec-response-head", 1, response_head),
     ("codec-chunked-body", 1, chunked_body),
@@ -70,6 +74,10 @@ const PARTS: [(&str, u64, Make); 19] = [
     ("mesh-ask", 1, || mesh::ask(BusyPoll::Off, 1)),
     ("mesh-ask-polling", 1, || mesh::ask(BusyPoll::Always, 1)),
     ("mesh-ask-64-at-once", 1, || mesh::ask(BusyPoll::Off, 64)),
+    ("policies-none", 1, || policies("")),
+    ("policies-one-empty", 1, || policies("{ type = \"headers\" }")),
+    ("policies-ten-empty", 1, || policies(&["{ type = \"headers\" }"; 10].join(", "))),
+    ("policies-one-set", 1, || policies("{ type = \"headers\", request = { set = { x-a = \"value\" } } }")),
 ];
 
 #[derive(Serialize)]
@@ -237,4 +245,34 @@ fn histogram_record() -> Result<Part, Error> {
         value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         writer.record(id, value >> 34);
     }))
+}
+
+/// A walk along a chain of policies on the way in, and the exchange made ready for the next request.
+fn policies(chain: &str) -> Result<Part, Error> {
+    let config = format!(
+        "[listener.web]\naddress = \"127.0.0.1:0\"\n[service.s]\ntype = \"respond\"\n\
+         [[route]]\nname = \"r\"\npath = \"/\"\nservice = \"s\"\npolicies = [{chain}]\n"
+    );
+    let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+    let (plan, _) = ringway::config::compile("micro", &config, 1, &mut resolve)
+        .map_err(|report| Error::Failed(report.to_string()))?;
+    let (metrics, names) = (Metrics::in_memory(), Names::default().take_up(&PlanNames::from(&plan)));
+    let failed = |error: SchemaError| Error::Failed(error.to_string());
+    let (metrics, (slots, new)) = (metrics.map_err(failed)?, names.map_err(failed)?);
+    if let Some(new) = new {
+        metrics.add_segment(new.in_memory());
+    }
+    let series = metrics.series(&Arc::new(slots));
+    // No policy here waits, so its handle is all that is needed of an engine.
+    let engine = engine::run(EngineKind::Ring, &engine::Config::default(), |engine| async move { engine })
+        .map_err(|error| Error::Failed(error.to_string()))?;
+    let (states, mut exchange) = (States::new(&plan, None), Exchange::default());
+    let mut call = move || {
+        let steps = plan.routes.first().map_or(&[][..], |route| &route.policies);
+        let walked = walk(&engine, &series, &states, &mut exchange, black_box(steps), 0);
+        let through = matches!(black_box(walked), Walked::Through);
+        exchange.clear();
+        through
+    };
+    tried(call(), repeat(move || _ = call()))
 }

@@ -167,6 +167,7 @@ impl Reader<'_> {
             Kind::Duration => values::duration(value).ok().map(|time| json!(time.as_nanos().to_string())),
             Kind::Size(..) => values::size::<u64>(0..=u64::MAX)(value).ok().map(|bytes| json!(bytes)),
             Kind::Number(..) | Kind::Numbers(_) => value.as_integer().map(|number| json!(number)),
+            Kind::Percentage => values::percentage(value).ok().map(|share| json!(share)),
             Kind::Flag(_) => value.as_bool().map(|flag| json!(flag)),
             Kind::List(_, of) => Some(value.as_list().iter().map(|value| self.same(of, value)).collect()),
             Kind::Either(kinds) => {

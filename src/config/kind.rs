@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Number(&'static str, i64, i64),
     /// One of these numbers.
     Numbers(&'static [i64]),
+    /// A share above 0 and up to 100 in a hundred, with at most four decimals.
+    Percentage,
     /// A time longer than none.
     Duration,
     /// Bytes, at least and at most.
@@ -49,6 +51,8 @@ pub(crate) const NAME: Kind = Kind::Text("name", values::NAME_PATTERN);
 pub(crate) const ADDRESS: Kind = Kind::Text("address and port", r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$");
 /// A host or an IP address, and a port.
 pub(crate) const HOST_PORT: Kind = Kind::Text("address and port", r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$");
+/// A host or an IP address, and maybe a port, as in a URL.
+pub(crate) const HOST: Kind = Kind::Text("host", r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$");
 pub(crate) const NETWORK: Kind = Kind::Text("network", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$");
 pub(crate) const FIELD_NAME: Kind = Kind::Text("field name", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$");
 pub(crate) const TOKEN_PATTERN: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
@@ -71,6 +75,7 @@ impl Kind {
             Self::OneOf(words) => quoted(words),
             Self::Flag(flag) => flag.to_string(),
             Self::Numbers(numbers) => any_of(numbers.iter().map(i64::to_string).collect()),
+            Self::Percentage => "percentage".to_owned(),
             Self::Duration => "duration".to_owned(),
             Self::Size(..) => "size".to_owned(),
             Self::Secret => "secret".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::kind::Kind::{Either, Flag, List, Number, OneOf, Table, Text, Unknown};
 use super::kind::{ADDRESS, NETWORK, TOKEN_PATTERN};
+use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Later, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
@@ -19,6 +20,7 @@ pub(super) const SECTION: Section = section(
         key("trusted_proxies", List("networks", &NETWORK), Is("[]")),
         key("forwarded", OneOf(&["x-forwarded", "forwarded", "both", "none"]), Is("\"x-forwarded\"")),
         key("via", Either(&[Text("string", TOKEN_PATTERN), Flag(false)]), Is("\"ringway\"")),
+        key("policies", policy::REFERENCES, Is("[]")),
         key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
         key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
         key("tls", Unknown, Later),
@@ -40,6 +42,8 @@ pub struct ListenerSection {
     pub forwarded: Forwarded,
     /// See [`crate::plan::Listener::via`].
     pub via: Option<String>,
+    /// In the order they apply.
+    pub policies: Vec<PolicyRef>,
     /// See [`crate::plan::Listener::limits`].
     pub limits: Limits,
     /// See [`crate::plan::Listener::timeouts`].
@@ -61,6 +65,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         trusted_proxies: Vec::new(),
         forwarded: Forwarded::XForwarded,
         via: Some("ringway".to_owned()),
+        policies: policy::references(fields),
         limits: limits.clone(),
         timeouts: timeouts.clone(),
     };

@@ -14,6 +14,7 @@ mod nearest;
 mod policy;
 mod reader;
 mod report;
+mod respond;
 mod route;
 mod schema;
 mod secret;
@@ -30,11 +31,16 @@ pub use effective::Effective;
 pub use format::format;
 pub use listener::ListenerSection;
 pub(crate) use nearest::nearest;
-pub use policy::{EditsSection, PolicyKind, PolicySection, ValueSection};
+pub(crate) use policy::{
+    DelaySection, Distribution, EditsSection, FaultSection, HeadersSection, PolicyKeys, RedirectPolicySection,
+    RedirectTo, RespondPolicySection, RewriteSection, ValueSection,
+};
+pub use policy::{PolicyRef, PolicySection};
 pub use reader::Spanned;
+pub(crate) use reader::{Fields, Section as KeyTable};
 pub(crate) use report::Diagnostics;
 pub use report::{Diagnostic, Report, Severity};
-pub use route::{PolicyRef, RouteSection, Target};
+pub use route::{RouteSection, Target};
 pub use schema::schema;
 pub use secret::Secret;
 pub use service::{ServiceKind, ServiceSection};
@@ -46,7 +52,7 @@ use environment::Environment;
 use kind::Kind::{List, Named, Table, Tables, Typed};
 use kind::PATH;
 use reader::Otherwise::{Required, Words};
-use reader::{Fields, Section, key, section};
+use reader::{Section, key, section};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
         section: &'static Section,
         diags: &'a Diagnostics,
     ) -> Self {
-        let fields = Self { table, path: path.to_owned(), span, section, diags };
+        let fields = Self::unchecked(table, path, span, section, diags);
         for entry in table.iter() {
             let (name, span) = (entry.name.as_str(), entry.span.clone());
             match section.keys.iter().find(|key| key.name == name) {
@@ -133,6 +133,17 @@ impl<'a> Fields<'a> {
             }
         }
         fields
+    }
+
+    /// Takes a table that may have keys beside those of the section.
+    pub(crate) fn unchecked(
+        table: &'a Table,
+        path: &str,
+        span: Range<usize>,
+        section: &'static Section,
+        diags: &'a Diagnostics,
+    ) -> Self {
+        Self { table, path: path.to_owned(), span, section, diags }
     }
 
     fn unknown(&self, name: &str, span: Range<usize>) -> Diagnostic {

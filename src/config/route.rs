@@ -1,9 +1,9 @@
 //! `[[route]]`.
 
 use super::Config;
-use super::kind::Kind::{Duration, Either, Flag, List, Map, Table, Text, Typed};
+use super::kind::Kind::{Duration, Either, Flag, List, Map, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
-use super::policy::{self, PolicySection};
+use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
@@ -19,9 +19,9 @@ pub(super) const SECTION: Section = section(
         key("hosts", List("hosts", &HOST), Words("any host")),
         key("path", Text("path template", "^/"), Required),
         key("methods", List("methods", &METHOD), Words("any method")),
-        key("headers", Map("tests", &TESTS), Is("{}")),
-        key("query", Map("tests", &TESTS), Is("{}")),
-        key("policies", List("names or tables", &Either(&[NAME, Typed(policy::TYPES)])), Is("[]")),
+        key("headers", Map("tests", &PREDICATE), Is("{}")),
+        key("query", Map("tests", &PREDICATE), Is("{}")),
+        key("policies", policy::REFERENCES, Is("[]")),
         key("upstream", NAME, Words("a `service` instead")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
@@ -31,7 +31,8 @@ pub(super) const SECTION: Section = section(
 
 const HOST: Kind = Text("host", r"^(\*\.)?[^*/ ]+$");
 
-const TESTS: Kind = Either(&[STRING, Flag(true), Table(&TEST)]);
+/// The test of a header field or query parameter.
+pub(super) const PREDICATE: Kind = Either(&[STRING, Flag(true), Table(&TEST)]);
 
 const TIMEOUT: Section = section("[route.timeout]", &[key("total", Duration, Words("that of the upstream"))]);
 
@@ -60,15 +61,6 @@ pub struct RouteSection {
     pub total_timeout: Option<time::Duration>,
     /// See [`crate::plan::Route::body`].
     pub body: Option<BodyLimit>,
-}
-
-/// A policy of a route.
-#[derive(Clone, Debug)]
-pub enum PolicyRef {
-    /// One that has a name.
-    Named(Spanned<String>),
-    /// One written in its route.
-    Inline(PolicySection),
 }
 
 /// What answers a route.
@@ -109,7 +101,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         methods: methods.unwrap_or_default(),
         headers: predicates(fields, "headers"),
         query: predicates(fields, "query"),
-        policies: policies(fields),
+        policies: policy::references(fields),
         target: target(fields),
         total_timeout: total.map(|total| total.value),
         body,
@@ -134,32 +126,8 @@ fn target(fields: &Fields<'_>) -> Option<Target> {
     upstream.map(Target::Upstream).or(service.map(Target::Service))
 }
 
-fn policies(fields: &Fields<'_>) -> Vec<PolicyRef> {
-    let path = fields.path_of("policies");
-    let read = |value: &Value| match value.as_table() {
-        None => string(value).map(|_| None).map_err(|_| Problem::new("the name of a policy, or a table, is wanted")),
-        Some(table) => {
-            let name = Spanned::new(path.clone(), value.span());
-            Ok(Some(policy::read(name, table, fields, &path)))
-        }
-    };
-    let mut names = Vec::new();
-    let all = fields.list("policies", |value| {
-        names.push(value.as_str().unwrap_or_default().to_owned());
-        let policy = read(value);
-        if policy.is_err() {
-            names.pop();
-        }
-        policy
-    });
-    let reference = |(policy, name): (Spanned<Option<PolicySection>>, String)| match policy.value {
-        Some(inline) => PolicyRef::Inline(inline),
-        None => PolicyRef::Named(Spanned::new(name, policy.span)),
-    };
-    all.unwrap_or_default().into_iter().zip(names).map(reference).collect()
-}
-
-fn predicates(fields: &Fields<'_>, key: &str) -> Vec<Predicate> {
+/// The tests of a table of header fields or query parameters.
+pub(super) fn predicates(fields: &Fields<'_>, key: &str) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     for (name, value) in fields.entries(key) {
         if key == "headers" && !is_token(&name.value) {

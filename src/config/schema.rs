@@ -74,6 +74,7 @@ impl Writer<'_> {
                 or_environment(&json!({ "type": "integer", "minimum": least, "maximum": most }))
             }
             Kind::Numbers(numbers) => or_environment(&json!({ "enum": numbers })),
+            Kind::Percentage => or_environment(&json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 100 })),
             Kind::Duration => text(DURATION_PATTERN),
             Kind::Size(..) => text(SIZE_PATTERN),
             Kind::Secret => {
@@ -219,7 +220,7 @@ for path in sys.argv[2:]:
 
     #[test]
     fn bad_configs_do_not_fit_the_schema() {
-        let bad = ["later", "services", "types", "unknown-keys", "values"];
+        let bad = ["later", "policy-fault", "policy-headers", "services", "types", "unknown-keys", "values"];
         for (file, errors) in validate(&bad.map(|name| format!("tests/check/{name}.toml"))) {
             assert!(errors > 0, "{file}");
         }

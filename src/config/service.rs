@@ -1,21 +1,18 @@
 //! `[service.NAME]`.
 
 use super::Config;
-use super::kind::Kind::{Map, Number, Numbers, OneOf, Text};
-use super::kind::{Kind, STRING, TEMPLATE};
-use super::policy::{check_template, field_name};
+use super::kind::Kind::{Number, Numbers, OneOf};
+use super::kind::TEMPLATE;
+use super::policy::check_template;
 use super::reader::Otherwise::{Is, Required, Words};
-use super::reader::{Fields, Key, Problem, Section, Spanned, key, section};
+use super::reader::{Fields, Key, Problem, Read, Section, Spanned, key, section};
+use super::respond;
 use super::tree::{Table, Value};
 use super::values::{integer, one_of, string};
+use crate::plan::Respond;
+use std::sync::Arc;
 
 const TYPE: Key = key("type", OneOf(&["redirect", "respond"]), Required);
-const BODY: Key = key("body", STRING, Is("\"\""));
-const CONTENT_TYPE: Key = key("content_type", FIELD_VALUE, Is("\"text/plain; charset=utf-8\""));
-const HEADERS: Key = key("headers", Map("strings", &FIELD_VALUE), Is("{}"));
-
-const FIELD_VALUE: Kind = Text("string", r"^([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?$");
-
 /// The sections of the types.
 pub(super) const TYPES: &[(&str, &Section)] = &[("redirect", &REDIRECT), ("respond", &RESPOND)];
 
@@ -26,9 +23,9 @@ const ANY: Section = section(
         TYPE,
         key("status", Number("number", 200, 599), Words("as the type says")),
         key("location", TEMPLATE, Required),
-        BODY,
-        CONTENT_TYPE,
-        HEADERS,
+        respond::BODY,
+        respond::CONTENT_TYPE,
+        respond::HEADERS,
     ],
 );
 
@@ -39,7 +36,7 @@ const REDIRECT: Section = section(
 
 const RESPOND: Section = section(
     "[service.NAME] of type respond",
-    &[TYPE, key("status", Number("number", 200, 599), Is("200")), BODY, CONTENT_TYPE, HEADERS],
+    &[TYPE, respond::STATUS, respond::BODY, respond::CONTENT_TYPE, respond::HEADERS],
 );
 
 /// A service, as the config has it.
@@ -62,16 +59,7 @@ pub enum ServiceKind {
         location: Spanned<String>,
     },
     /// `type = "respond"`.
-    Respond {
-        /// 200 to 599.
-        status: u16,
-        /// Bytes as they go out.
-        body: String,
-        /// Sent where there is a body.
-        content_type: String,
-        /// Further fields, names in lower case.
-        headers: Vec<(String, String)>,
-    },
+    Respond(Arc<Respond>),
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +80,7 @@ fn read(name: Spanned<String>, table: &Table, from: &Fields<'_>, path: &str) -> 
     let of = |section| Fields::new(table, path, name.span.clone(), section, from.diags);
     let kind = match table.get("type").and_then(Value::as_str) {
         Some("redirect") => redirect(&of(&REDIRECT)),
-        Some("respond") => Some(respond(&of(&RESPOND))),
+        Some("respond") => Some(ServiceKind::Respond(Arc::new(respond::read(&of(&RESPOND))))),
         _ => {
             of(&ANY).required("type", one_of(&[("redirect", Type::Redirect), ("respond", Type::Respond)]));
             None
@@ -103,52 +91,26 @@ fn read(name: Spanned<String>, table: &Table, from: &Fields<'_>, path: &str) -> 
 
 fn redirect(fields: &Fields<'_>) -> Option<ServiceKind> {
     let mut status = 308;
-    fields.set("status", &mut status, |value| {
-        let status = integer(100..=599)(value)?;
-        if [301, 302, 303, 307, 308].contains(&status) {
-            return Ok(status);
-        }
-        Err(Problem::new(format!("{status} is no redirect; 301, 302, 303, 307 or 308 is wanted")))
-    });
-    let location = fields.required("location", string)?;
+    fields.set("status", &mut status, redirect_status);
+    fields.must_have("location");
+    Some(ServiceKind::Redirect { status, location: location(fields)? })
+}
+
+/// The status of a redirect.
+pub(super) fn redirect_status(value: &Value) -> Read<u16> {
+    let status = integer(100..=599)(value)?;
+    if [301, 302, 303, 307, 308].contains(&status) {
+        return Ok(status);
+    }
+    Err(Problem::new(format!("{status} is no redirect; 301, 302, 303, 307 or 308 is wanted")))
+}
+
+/// Where a redirect leads, where that is given: a template.
+pub(super) fn location(fields: &Fields<'_>) -> Option<Spanned<String>> {
+    let location = fields.get("location", string)?;
     if location.value.is_empty() {
         fields.complain("location", location.span.clone(), Problem::new("a location is wanted, not an empty string"));
     }
     check_template(fields, "location", &location);
-    Some(ServiceKind::Redirect { status, location })
-}
-
-fn respond(fields: &Fields<'_>) -> ServiceKind {
-    let (mut status, mut body, mut content_type) = (200, String::new(), "text/plain; charset=utf-8".to_owned());
-    fields.set("status", &mut status, integer(200..=599));
-    fields.set("body", &mut body, string);
-    fields.set("content_type", &mut content_type, |value| string(value).and_then(field_value));
-    // RFC 9110 sections 15.3.5 and 15.4.5: these have no content.
-    if [204, 304].contains(&status) && !body.is_empty() {
-        let problem = Problem::new(format!("a response with status {status} has no body"));
-        fields.complain("body", fields.key_span("body"), problem);
-    }
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, value) in fields.entries("headers") {
-        let lower = match field_name(&name.value) {
-            Ok(lower) if lower == "content-type" => {
-                Err(Problem::new("`content-type` has a key of its own").with_help("use `content_type`"))
-            }
-            checked => checked,
-        };
-        match (lower, string(value).and_then(field_value)) {
-            (Ok(lower), Ok(value)) => headers.push((lower, value)),
-            (Err(problem), _) => fields.complain("headers", name.span, problem),
-            (_, Err(problem)) => fields.complain("headers", value.span(), problem),
-        }
-    }
-    ServiceKind::Respond { status, body, content_type, headers }
-}
-
-/// Printable ASCII: anything else could end the line it is written to or be read in two ways.
-fn field_value(text: String) -> Result<String, Problem> {
-    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text {
-        return Ok(text);
-    }
-    Err(Problem::new("printable ASCII without spaces around it is wanted"))
+    Some(location)
 }

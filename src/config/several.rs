@@ -180,11 +180,10 @@ fn a_secret_file_is_read_whole_but_for_its_last_newline_and_never_shown() {
     let loaded = good(&dir, &[]);
     assert_eq!(loaded.report.files(), ["main.toml", "s/token"].map(|name| dir.path().join(name)));
     let mut sent = Vec::new();
-    let crate::policy::Policy::Headers(headers) = &loaded.plan.routes[0].policies[0] else {
+    let crate::policy::Policy::Headers(headers) = &loaded.plan.routes[0].policies[0].policy else {
         panic!("headers are wanted")
     };
-    let (_, value) = headers.request.appended().next().unwrap();
-    value.render(&NoVars, &mut sent);
+    headers.request_values().next().unwrap().render(&NoVars, &mut sent);
     assert_eq!(sent, b"Bearer {x}}7");
     let shown = format!("{:?} {:?} {:?}", loaded.plan, loaded.report, loaded.effective);
     assert!(!shown.contains("Bearer") && shown.contains("Secret(hidden)"), "{shown}");

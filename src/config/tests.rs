@@ -3,8 +3,7 @@
 use super::kind::Kind;
 use super::reader::{Otherwise, Section};
 use super::*;
-use crate::plan::{Action, BodyLimit, Captures, NoHeaders, Query, UpstreamId};
-use crate::policy::Policy;
+use crate::plan::{Action, BodyLimit, Captures, NoHeaders, PolicyId, Query, UpstreamId};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ fn sections() -> Vec<&'static Section> {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 22] = [
+const HOLES: [(&str, &str); 29] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[limits]", "[limits]\n@\n"),
@@ -42,6 +41,13 @@ const HOLES: [(&str, &str); 22] = [
     ("[policy.NAME] of type headers", "[policy.p]\ntype = \"headers\"\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.request]\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.response]\n@\n"),
+    ("[policy.NAME] of type fault", "[policy.p]\ntype = \"fault\"\nabort = { status = 503 }\n@\n"),
+    ("[policy.NAME] of type fault", "[policy.p]\ntype = \"fault\"\ndelay = { time = \"1s\" }\n@\n"),
+    ("[policy.NAME.delay]", "[policy.p]\ntype = \"fault\"\n[policy.p.delay]\ntime = \"1s\"\n@\n"),
+    ("[policy.NAME.abort]", "[policy.p]\ntype = \"fault\"\n[policy.p.abort]\nstatus = 404\n@\n"),
+    ("[policy.NAME] of type redirect", "[policy.p]\ntype = \"redirect\"\nscheme = \"https\"\n@\n"),
+    ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\n@\n"),
+    ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
     ("[policy.NAME] of type rewrite", "[policy.p]\ntype = \"rewrite\"\nquery = \"\"\n@\n"),
     ("[service.NAME] of type redirect", "[service.s]\ntype = \"redirect\"\nlocation = \"/\"\n@\n"),
     ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\n@\n"),
@@ -188,6 +194,14 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("body", "string") => "\"other\"",
                 ("content_type", _) if hole.contains("body = ") => "\"text/html\"",
                 ("headers", "table of strings") => "{ x-a = \"b\" }",
+                ("shadow", _) => "true",
+                (_, "percentage") => "0.5",
+                ("distribution", _) => "\"uniform\"",
+                ("delay", _) => "{ time = \"3s\" }",
+                ("abort", _) => "{ status = 500 }",
+                ("host", _) => "\"www.example.com\"",
+                ("trailing_slash", _) => "\"add\"",
+                ("headers", "table of tests") if hole.contains("[policy.p]") => "{ x-a = true }",
                 ("policies", _) => "[{ type = \"rewrite\", query = \"\" }]",
                 _ => continue,
             };
@@ -214,6 +228,10 @@ fn edges(kind: &Kind) -> (Vec<String>, Vec<String>) {
             (words.iter().map(|word| format!("\"{word}\"")).collect(), vec!["\"no-word\"".to_owned()])
         }
         Kind::Numbers(numbers) => (numbers.iter().map(i64::to_string).collect(), vec!["0".to_owned()]),
+        Kind::Percentage => (
+            ["0.0001", "0.5", "3", "100"].map(str::to_owned).to_vec(),
+            ["0", "0.00001", "100.1", "-1"].map(str::to_owned).to_vec(),
+        ),
         Kind::Duration => {
             (vec!["\"1ns\"".to_owned(), "\"365d\"".to_owned()], vec!["\"0s\"".to_owned(), "\"366d\"".to_owned()])
         }
@@ -377,8 +395,9 @@ fn one_policy_is_compiled_for_each_route_with_its_captures() {
            [policy.p]\ntype = \"rewrite\"\npath = \"/{id}\"\n";
     let plan = plan(&text);
     let rewritten = |index: usize| {
-        let Policy::Rewrite(rewrite) = &plan.routes[index].policies[0] else { panic!("a rewrite is wanted") };
-        format!("{rewrite:?}")
+        let step = &plan.routes[index].policies[0];
+        assert_eq!((step.policy.type_name(), step.id), ("rewrite", PolicyId(0)));
+        format!("{step:?}")
     };
     assert!(rewritten(0).contains("Capture(0)"));
     assert!(rewritten(1).contains("Capture(1)"));

@@ -60,6 +60,15 @@ pub(crate) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&V
     }
 }
 
+/// A share of 0 to 100 in a hundred, as that of a million. Shares too small for that are refused.
+pub(crate) fn percentage(value: &Value) -> Read<u32> {
+    let wrong = || Problem::new("a number above 0 and up to 100, with at most four decimals, is wanted");
+    let share = value.as_float().ok_or_else(wrong)? * 10_000.0;
+    // Decimal fractions are seldom exact in binary.
+    let is_whole = (share - share.round()).abs() < 1e-6;
+    if is_whole && (1.0..=1_000_000.0).contains(&share.round()) { Ok(share.round() as u32) } else { Err(wrong()) }
+}
+
 /// A number and the unit behind it; underscores may group the digits.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let split = text.find(|char: char| !char.is_ascii_digit() && char != '_')?;
@@ -250,12 +259,7 @@ pub(crate) fn host_port(value: &Value) -> Read<HostPort> {
         None if host.contains(':') => return Err(wrong("is an IPv6 address without brackets")),
         None => host,
     };
-    let is_name = |host: &str| {
-        host.len() <= 253
-            && !host.is_empty()
-            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
-    if host.contains(':') || is_name(host) {
+    if host.contains(':') || is_host_name(host) {
         return Ok(HostPort { host: host.to_owned(), port });
     }
     Err(wrong("holds no host name or address"))
@@ -263,6 +267,28 @@ pub(crate) fn host_port(value: &Value) -> Read<HostPort> {
 
 /// What every name fits.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9._-]{1,64}$";
+
+/// A host as it stands in a URL: `host`, `host:port`, `1.2.3.4` or `[v6]:port`.
+pub(crate) fn host_and_maybe_port(value: &Value) -> Read<String> {
+    let text = text(value, "a host such as \"www.example.com\"")?;
+    let wrong = || Problem::new(format!("\"{text}\" is no host")).with_help("such as \"www.example.com\"");
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Err(wrong());
+    }
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => Ok(text.to_owned()),
+        None if is_host_name(host) => Ok(text.to_owned()),
+        _ => Err(wrong()),
+    }
+}
+
+fn is_host_name(host: &str) -> bool {
+    (1..=253).contains(&host.len()) && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
 
 /// The longest name of a listener, upstream, policy, service or route.
 const NAME_MAX: usize = 64;

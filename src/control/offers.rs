@@ -9,7 +9,7 @@ use ringway_runtime::engine::ListenSource;
 use ringway_runtime::net;
 
 use crate::core::{DoorId, Offer, OfferedDoor};
-use crate::observe::{Names, NewNames, Segment, Slots};
+use crate::observe::{Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
 
 /// What makes a listening address the same one in two plans. A port that the kernel picks belongs to its listener; any
@@ -122,9 +122,7 @@ impl Offers {
             }
             doors.push(Door { id, wanted, bound: new.address, handles: new.handles.into() });
         }
-        let routes: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
-        let upstreams: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
-        let (slots, new) = self.names.take_up(&routes, &upstreams).map_err(|error| error.to_string())?;
+        let (slots, new) = self.names.take_up(&PlanNames::from(&*plan)).map_err(|error| error.to_string())?;
         let slots = Arc::new(slots);
         let kept = self.kept(&plan);
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
@@ -133,7 +131,7 @@ impl Offers {
             kept: kept.clone(),
             slots: slots.clone(),
             segment: new.as_ref().map(|new| open_segment(core, new)),
-            names_in_other: if core == 0 { slots.in_other() } else { [0; 2] },
+            names_in_other: if core == 0 { slots.in_other() } else { [0; 3] },
             doors: doors
                 .iter()
                 .map(|door| OfferedDoor {

@@ -40,7 +40,7 @@ pub struct Offer {
     /// The metrics of names that are new with this plan.
     pub segment: Option<Segment>,
     /// What the core reports of [`Slots::in_other`]: all of it on one core, nothing on the others.
-    pub names_in_other: [usize; 2],
+    pub names_in_other: [usize; 3],
     /// Where to accept. A door that is not here any more closes.
     pub doors: Vec<OfferedDoor>,
 }

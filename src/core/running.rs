@@ -9,6 +9,7 @@ use ringway_runtime::engine::Engine;
 use super::{FromCore, Offer, Tell};
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
+use crate::policy::States;
 use crate::upstream::Pool;
 
 /// A plan with what the core adds to it. Requests hold the one they began with; when the last of them ends, control
@@ -20,7 +21,9 @@ pub struct Running {
     pub plan: Arc<Plan>,
     /// One pool an upstream, by the upstream's index. An upstream that a later plan left as it is has the same one there.
     pub pools: Box<[Rc<Pool>]>,
-    /// The metrics of the plan's routes.
+    /// What the plan's policies keep. A policy that a later plan left as it is has the same there.
+    pub policies: States,
+    /// The metrics of the plan's routes and policies.
     pub series: Series,
     /// Goes last: by then nothing above holds the plan.
     _released: Released,
@@ -44,7 +47,7 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    /// Builds what `offer` asks for, with the pools of `before` where it keeps them.
+    /// Builds what `offer` asks for, with the pools of `before` and what its policies keep, where it keeps them.
     pub(super) fn new(
         engine: &Engine,
         metrics: &Rc<Metrics>,
@@ -65,6 +68,7 @@ impl Running {
             epoch: offer.epoch,
             plan: offer.plan.clone(),
             pools: pools.collect(),
+            policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
             series,
             _released: Released { epoch: offer.epoch, tell: tell.clone() },
         })

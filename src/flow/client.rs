@@ -11,7 +11,7 @@ use ringway_runtime::engine::{Stream, Timer};
 use super::{Bound, Input, Progress};
 use crate::core::{CoreState, Door, Presence, Running};
 use crate::observe::Timeout;
-use crate::plan::{Listener, ListenerId};
+use crate::plan::{Listener, ListenerId, Plan};
 
 /// A client connection and all it holds between requests.
 pub struct Client {
@@ -65,7 +65,12 @@ impl Client {
 
     /// Its listener in the plan.
     pub fn listener(&self) -> &Listener {
-        &self.running.plan.listeners[self.listener.0 as usize]
+        self.listener_in(&self.running.plan)
+    }
+
+    /// The same where the plan is held by whoever asks.
+    pub(super) fn listener_in<'p>(&self, plan: &'p Plan) -> &'p Listener {
+        &plan.listeners[self.listener.0 as usize]
     }
 
     /// Takes up the plan that the core runs now, for the next request.

@@ -3,10 +3,9 @@
 use ringway_proto::http1::{Field, Framing, Known, RequestHead, TargetForm, Version, encode as http1, values};
 
 use super::client::Client;
+use super::edits::{Edits, Fate};
 use super::exchange::Exchange;
 use super::forwarded;
-use crate::plan::Route;
-use crate::policy::{Fate, HeaderEdits, Policy};
 
 /// Bytes a head grows by at most in the ordinary case: what we add of our own. More is allowed and only costs a move.
 const ROOM: usize = 512;
@@ -95,7 +94,7 @@ fn copy_fields<'f>(
             Fate::Drop => lines.skip(out, next),
             Fate::Rename(to) => {
                 lines.skip(out, next);
-                http1::field(out, to.as_bytes(), field.value.of(lines.bytes));
+                http1::field(out, to, field.value.of(lines.bytes));
             }
         }
     }
@@ -131,7 +130,7 @@ fn is_plain_length(value: &[u8]) -> bool {
 }
 
 /// Appends the request head for the upstream.
-pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, route: &Route) {
+pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchange) {
     let bytes = exchange.head_bytes();
     out.reserve(bytes.len() + ROOM);
     let head = &exchange.head;
@@ -145,8 +144,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     }
     let listener = client.listener();
     let trusted = listener.trusts(client.peer.ip());
-    let edits = Edits::request(route);
-    let edit = |name: &[u8]| edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(name));
+    let edits = &exchange.edits;
     let mut has_host = false;
     let mut has_length = false;
     copy_fields(out, &mut lines, &head.fields, head.len, |field| match field.known {
@@ -158,7 +156,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         Known::ContentLength | Known::Expect => Fate::Drop,
         Known::Host => {
             has_host = true;
-            edit(b"host")
+            edits.fate(b"host")
         }
         Known::XForwardedFor
         | Known::XForwardedProto
@@ -172,10 +170,10 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         }
         Known::Via if listener.via.is_some() => Fate::Drop,
         _ if field.hop_by_hop => Fate::Drop,
-        _ => edit(field.name.of(bytes)),
+        _ => edits.fate(field.name.of(bytes)),
     });
     // HTTP/1.0 may name its host in the target alone, or not at all: then it is empty (RFC 9112 section 3.2).
-    if !has_host && edit(b"host") == Fate::Keep {
+    if !has_host && edits.fate(b"host") == Fate::Keep {
         http1::field(out, b"host", exchange.host());
     }
     match head.framing {
@@ -190,15 +188,13 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     if forwards_upgrade(head, bytes) {
         write_upgrade(out, &head.fields, bytes);
     }
-    forwarded::write(out, client, exchange, trusted, edits.as_ref());
+    forwarded::write(out, client, exchange, trusted);
     if let Some(via) = &listener.via
-        && begin_own(out, edits.as_ref(), b"via: ")
+        && begin_own(out, edits, b"via: ")
     {
         write_via(out, &head.fields, bytes, head.version, via);
     }
-    if let Some(edits) = &edits {
-        edits.append(out, exchange);
-    }
+    edits.append(out);
     out.extend_from_slice(http1::CRLF);
 }
 
@@ -207,7 +203,6 @@ pub(crate) fn response_head(
     out: &mut Vec<u8>,
     client: &Client,
     exchange: &Exchange,
-    route: &Route,
     bytes: &[u8],
     coding: Coding,
     close: bool,
@@ -223,7 +218,7 @@ pub(crate) fn response_head(
         lines = Lines::new(bytes, response.fields.first().map_or(0, |field| field.name.start as usize));
     }
     let via = client.listener().via.as_deref();
-    let edits = Edits::response(route);
+    let edits = &exchange.answer;
     let (mut dated, mut has_length) = (false, false);
     // RFC 9110 section 8.6: a 204 has no length, whatever the upstream says.
     let may_have_length = coding == Coding::Identity && response.status != 204;
@@ -237,11 +232,11 @@ pub(crate) fn response_head(
         _ if field.hop_by_hop => Fate::Drop,
         known => {
             dated |= known == Known::Date;
-            edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(field.name.of(bytes)))
+            edits.fate(field.name.of(bytes))
         }
     });
     // RFC 9110 section 6.6.1: a recipient with a clock adds the date that is missing.
-    if !dated && begin_own(out, edits.as_ref(), b"date: ") {
+    if !dated && begin_own(out, edits, b"date: ") {
         client.state.write_date(out);
         out.extend_from_slice(http1::CRLF);
     }
@@ -260,13 +255,11 @@ pub(crate) fn response_head(
         connection(out, exchange.head.version, close);
     }
     if let Some(via) = via
-        && begin_own(out, edits.as_ref(), b"via: ")
+        && begin_own(out, edits, b"via: ")
     {
         write_via(out, &response.fields, bytes, response.version, via);
     }
-    if let Some(edits) = &edits {
-        edits.append(out, exchange);
-    }
+    edits.append(out);
     out.extend_from_slice(http1::CRLF);
 }
 
@@ -289,12 +282,12 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, exchange: &Exchange, bytes: &[u8])
 
 /// Begins a field of the gateway's own, `name` with its colon and space, which policies edit like any other. False where
 /// it is to be left out.
-pub(super) fn begin_own(out: &mut Vec<u8>, edits: Option<&Edits<'_>>, name: &'static [u8]) -> bool {
-    match edits.map_or(Fate::Keep, |edits| edits.fate(name.strip_suffix(b": ").unwrap_or(name))) {
+pub(super) fn begin_own(out: &mut Vec<u8>, edits: &Edits, name: &'static [u8]) -> bool {
+    match edits.fate(name.strip_suffix(b": ").unwrap_or(name)) {
         Fate::Keep => out.extend_from_slice(name),
         Fate::Drop => return false,
         Fate::Rename(to) => {
-            out.extend_from_slice(to.as_bytes());
+            out.extend_from_slice(to);
             out.extend_from_slice(b": ");
         }
     }
@@ -313,83 +306,4 @@ fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version
     });
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(http1::CRLF);
-}
-
-/// The header policies of a route in one direction.
-pub(super) struct Edits<'a> {
-    route: &'a Route,
-    of: fn(&Policy) -> Option<&HeaderEdits>,
-    /// Responses meet the policies in reverse.
-    is_reversed: bool,
-}
-
-impl<'a> Edits<'a> {
-    fn new(route: &'a Route, is_reversed: bool, of: fn(&Policy) -> Option<&HeaderEdits>) -> Option<Self> {
-        route.policies.iter().any(|policy| of(policy).is_some_and(|edits| !edits.is_empty())).then_some(Self {
-            route,
-            of,
-            is_reversed,
-        })
-    }
-
-    fn request(route: &'a Route) -> Option<Self> {
-        Self::new(route, false, |policy| match policy {
-            Policy::Headers(headers) => Some(&headers.request),
-            Policy::Rewrite(_) => None,
-        })
-    }
-
-    pub(super) fn response(route: &'a Route) -> Option<Self> {
-        Self::new(route, true, |policy| match policy {
-            Policy::Headers(headers) => Some(&headers.response),
-            Policy::Rewrite(_) => None,
-        })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &'a HeaderEdits> {
-        let (of, policies, is_reversed) = (self.of, &self.route.policies, self.is_reversed);
-        (0..policies.len())
-            .filter_map(move |at| policies.get(if is_reversed { policies.len() - 1 - at } else { at }))
-            .filter_map(of)
-    }
-
-    /// What becomes of a field that is there: each policy in order, a renamed field by its new name.
-    pub(super) fn fate(&self, name: &[u8]) -> Fate<'a> {
-        let mut fate = Fate::Keep;
-        for edits in self.all() {
-            let current = match fate {
-                Fate::Rename(to) => to.as_bytes(),
-                _ => name,
-            };
-            match edits.fate(current) {
-                Fate::Keep => {}
-                Fate::Drop => return Fate::Drop,
-                Fate::Rename(to) => fate = Fate::Rename(to),
-            }
-        }
-        fate
-    }
-
-    /// Appends what the policies set and add; what a later one drops or renames goes its way.
-    pub(super) fn append(&self, out: &mut Vec<u8>, exchange: &Exchange) {
-        for (at, edits) in self.all().enumerate() {
-            for (name, value) in edits.appended() {
-                let mut name = name;
-                let mut dropped = false;
-                for later in self.all().skip(at + 1) {
-                    match later.fate(name.as_bytes()) {
-                        Fate::Keep => {}
-                        Fate::Drop => dropped = true,
-                        Fate::Rename(to) => name = to,
-                    }
-                }
-                if !dropped {
-                    out.extend_from_slice(name.as_bytes());
-                    out.extend_from_slice(b": ");
-                    value.render(exchange, out);
-                    out.extend_from_slice(http1::CRLF);
-                }
-            }
-        }
-    }
 }

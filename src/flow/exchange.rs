@@ -6,6 +6,7 @@ use ringway_proto::http1::{Body, Field, Framing, HeadScan, RequestHead, Response
 use ringway_runtime::buffer::Lease;
 
 use super::account::Ledger;
+use super::edits::Edits;
 use crate::plan::{Captures, Headers, RouteId, Variable, Vars};
 
 /// Scratch that grew past this many bytes is freed with its request.
@@ -31,8 +32,16 @@ pub struct Exchange {
     pub route: Option<RouteId>,
     /// The target for the upstream where a policy changed it; empty otherwise.
     pub rewritten: Vec<u8>,
+    /// Policies of the listener and then of the route that the request went past.
+    pub(super) met: u16,
+    /// Edits of the head on its way to the service.
+    pub(super) edits: Edits,
+    /// Edits of the head of the answer.
+    pub(super) answer: Edits,
     /// The client's address, through trusted proxies.
     pub client_ip: IpAddr,
+    /// Whether the client came over https, as a trusted proxy says.
+    pub secure: bool,
     /// The response head; its spans are ranges of the upstream's input.
     pub response: ResponseHead,
     /// When each stage was reached.
@@ -55,7 +64,11 @@ impl Default for Exchange {
             captures: Captures::default(),
             route: None,
             rewritten: Vec::new(),
+            met: 0,
+            edits: Edits::default(),
+            answer: Edits::default(),
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            secure: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
             id: 0,
@@ -72,10 +85,25 @@ impl Exchange {
         self.body = Body::new(Framing::None);
         self.route = None;
         self.ledger = Ledger::default();
+        self.met = 0;
+        self.edits.clear(KEEP_SCRATCH);
+        self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.scratch] {
             scratch.clear();
             scratch.shrink_to(KEEP_SCRATCH);
         }
+    }
+
+    /// Edits the head of the answer.
+    pub(crate) fn edit_answer(&mut self, edit: impl FnOnce(&mut Edits, &Self)) {
+        let mut edits = std::mem::take(&mut self.answer);
+        edit(&mut edits, self);
+        self.answer = edits;
+    }
+
+    /// The header fields of the request, for tests of them.
+    pub(crate) fn fields(&self) -> HeadFields<'_> {
+        HeadFields { fields: &self.head.fields, bytes: self.head_bytes() }
     }
 
     /// The bytes of the request head.
@@ -104,8 +132,8 @@ impl Exchange {
     }
 }
 
-/// The fields of a request head, for the router.
-pub(super) struct HeadFields<'a> {
+/// The fields of a request head, for the router and for policies.
+pub(crate) struct HeadFields<'a> {
     pub(super) fields: &'a [Field],
     /// What their spans are ranges of.
     pub(super) bytes: &'a [u8],
@@ -145,7 +173,7 @@ impl Vars for Exchange {
             Variable::RequestId => {
                 let _ = std::io::Write::write_fmt(out, format_args!("{:016x}", self.id));
             }
-            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::Scheme => out.extend_from_slice(if self.secure { b"https" } else { b"http" }),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ringway_proto::http1::{Known, encode as http1, values};
 
 use super::client::Client;
-use super::encode::{Edits, begin_own};
+use super::encode::begin_own;
 use super::exchange::Exchange;
 
 /// Whether this gateway writes the field anew, from what came and what it knows.
@@ -40,6 +40,19 @@ pub(super) fn client_ip(client: &Client, exchange: &Exchange) -> IpAddr {
     seen
 }
 
+/// Whether the client came over https: only a proxy in front can say so, and only one that is trusted is believed. Of
+/// several words the last is that of the proxy next to us.
+pub(super) fn is_secure(client: &Client, exchange: &Exchange) -> bool {
+    let listener = client.listener();
+    if listener.trusted_proxies.is_empty() || !listener.trusts(client.peer.ip()) {
+        return false;
+    }
+    let bytes = exchange.head_bytes();
+    let last = exchange.head.fields.iter().rev().find(|field| field.known == Known::XForwardedProto);
+    last.and_then(|line| line.value.of(bytes).rsplit(|&byte| byte == b',').next())
+        .is_some_and(|word| values::trim(word).eq_ignore_ascii_case(b"https"))
+}
+
 /// An address as found in X-Forwarded-For, with or without a port.
 fn parse_address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?;
@@ -48,7 +61,8 @@ fn parse_address(element: &[u8]) -> Option<IpAddr> {
 }
 
 /// Appends the fields that tell the upstream about the client.
-pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool, edits: Option<&Edits<'_>>) {
+pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool) {
+    let edits = &exchange.edits;
     let how = client.listener().forwarded;
     let peer = client.peer.ip().to_canonical();
     let before = |out: &mut Vec<u8>, known: Known| {

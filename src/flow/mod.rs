@@ -4,9 +4,11 @@
 
 mod accept;
 mod account;
+mod chain;
 mod client;
 mod connection;
 mod decode;
+mod edits;
 pub mod encode;
 mod exchange;
 mod forwarded;
@@ -19,12 +21,15 @@ mod serve;
 
 pub use accept::accept;
 pub use account::Ledger;
+pub(crate) use chain::way_out;
+pub use chain::{Request, Response, Verdict, Walked, walk};
 pub use client::Client;
+pub use edits::{Edits, Fate};
 pub use exchange::Exchange;
 pub use input::Input;
 pub(crate) use progress::{Bound, Progress};
 pub(crate) use reply::refuse;
-pub use reply::{Reply, reply};
+pub use reply::{Refusal, Reply, reply};
 
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

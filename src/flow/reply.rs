@@ -4,56 +4,94 @@ use std::io::Write;
 
 use ringway_proto::http1::{EventKind, Method, RequestHead, Version, encode as http1};
 
-use super::After;
 use super::client::Client;
-use super::encode::{self, Edits, begin_own};
+use super::edits::Fate;
+use super::encode::{self, begin_own};
 use super::exchange::Exchange;
+use super::{After, chain};
 use crate::observe::Reason;
-use crate::plan::MethodSet;
-use crate::policy::Fate;
+use crate::plan::Respond;
 
-/// A whole response.
+/// A whole response. What differs from request to request is among the edits of the answer.
+#[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     /// The status.
     pub status: u16,
     /// The media type of the body.
-    pub content_type: Option<&'a [u8]>,
+    pub content_type: Option<&'a str>,
     /// Further fields.
-    pub fields: &'a [(&'a [u8], &'a [u8])],
+    pub fields: &'a [(Box<str>, Box<str>)],
     /// The body; left out for HEAD, 204 and 304.
     pub body: &'a [u8],
 }
 
-/// Writes a whole response and says whether the connection goes on.
+impl Reply<'static> {
+    /// A response that is its status and what is among the edits of the answer.
+    pub fn status(status: u16) -> Self {
+        Self { status, content_type: None, fields: &[], body: b"" }
+    }
+}
+
+impl<'a> From<&'a Respond> for Reply<'a> {
+    fn from(respond: &'a Respond) -> Self {
+        let Respond { status, content_type, headers, body } = respond;
+        Self { status: *status, content_type: content_type.as_deref(), fields: headers, body }
+    }
+}
+
+/// A request that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    status: u16,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, status: reason.status() }
+    }
+}
+
+impl Refusal {
+    /// With another status than the reason's own.
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+}
+
+/// Writes a whole response, as the policies that the request met would have it, and says whether the connection goes on.
 pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) -> After {
     let close = !body_is_behind(client, exchange) || encode::must_close(client, exchange);
     exchange.ledger.status = reply.status;
-    let (state, running) = (client.state.clone(), client.running.clone());
+    chain::way_out(client, exchange);
+    let state = client.state.clone();
     client.stream.with_outbox(|outbox| {
         outbox.write(|out| {
             let before = out.len();
+            let edits = &exchange.answer;
             http1::status_line(out, Version::Http11, reply.status, None);
-            let edits = exchange.route.and_then(|id| running.plan.route(id)).and_then(Edits::response);
-            if begin_own(out, edits.as_ref(), b"date: ") {
+            if begin_own(out, edits, b"date: ") {
                 state.write_date(out);
                 out.extend_from_slice(http1::CRLF);
             }
-            let content_type = reply.content_type.map(|value| (&b"content-type"[..], value));
-            for (name, value) in content_type.iter().chain(reply.fields) {
-                match edits.as_ref().map_or(Fate::Keep, |edits| edits.fate(name)) {
-                    Fate::Keep => http1::field(out, name, value),
-                    Fate::Drop => {}
-                    Fate::Rename(to) => http1::field(out, to.as_bytes(), value),
-                }
+            let mut field = |name: &[u8], value: &[u8]| match edits.fate(name) {
+                Fate::Keep => http1::field(out, name, value),
+                Fate::Drop => {}
+                Fate::Rename(to) => http1::field(out, to, value),
+            };
+            if let Some(content_type) = reply.content_type {
+                field(b"content-type", content_type.as_bytes());
+            }
+            for (name, value) in reply.fields {
+                field(name.as_bytes(), value.as_bytes());
             }
             if reply.status != 204 && reply.status != 304 {
                 out.extend_from_slice(b"content-length: ");
                 http1::decimal(out, reply.body.len() as u64);
                 out.extend_from_slice(http1::CRLF);
             }
-            if let Some(edits) = &edits {
-                edits.append(out, exchange);
-            }
+            edits.append(out);
             encode::connection(out, exchange.head.version, close);
             out.extend_from_slice(http1::CRLF);
             if exchange.head.method != Method::Head && reply.status != 204 && reply.status != 304 {
@@ -67,20 +105,12 @@ pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) ->
 }
 
 /// Refuses a request: problem details with the reason's stable code and the correlation id, and nothing internal.
-pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, reason: Reason) -> After {
-    refuse_with(client, exchange, reason, None)
-}
-
-/// The same, with the methods that would do.
-pub(super) fn refuse_with(
-    client: &mut Client,
-    exchange: &mut Exchange,
-    reason: Reason,
-    allow: Option<MethodSet>,
-) -> After {
+pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> After {
+    let Refusal { reason, status } = refusal.into();
     client.state.metrics.refused(reason);
-    let mut body = Vec::with_capacity(256);
-    let (status, code, id) = (reason.status(), reason.code(), exchange.id);
+    let mut body = std::mem::take(&mut exchange.scratch);
+    body.clear();
+    let (code, id) = (reason.code(), exchange.id);
     let title = http1::reason_phrase(status);
     // Writing to a Vec cannot fail; the texts are our own and need no escapes.
     let _ = writeln!(
@@ -88,17 +118,8 @@ pub(super) fn refuse_with(
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
          \"detail\":\"{reason}\",\"correlation_id\":\"{id:016x}\"}}"
     );
-    let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
-    let mut methods = Vec::new();
-    if let Some(allow) = allow {
-        for (at, method) in client.running.plan.router.methods(allow).enumerate() {
-            methods.extend_from_slice(if at == 0 { b"" } else { b", " });
-            methods.extend_from_slice(method.as_bytes());
-        }
-        fields.push((b"allow", &methods));
-    }
     if status == 503 {
-        fields.push((b"retry-after", b"1"));
+        exchange.answer.set(b"retry-after", |out| out.push(b'1'));
     }
     // Nothing that follows a request that could not be read can be trusted to be one.
     if matches!(reason, Reason::Request(_) | Reason::HeadTimeout) {
@@ -106,8 +127,10 @@ pub(super) fn refuse_with(
     } else if matches!(reason, Reason::Body(_) | Reason::BodyTooLarge | Reason::ConnectNotSupported) {
         exchange.head.keep_alive = false;
     }
-    let content_type = Some(&b"application/problem+json"[..]);
-    reply(client, exchange, &Reply { status, content_type, fields: &fields, body: &body })
+    let content_type = Some("application/problem+json");
+    let after = reply(client, exchange, &Reply { status, content_type, fields: &[], body: &body });
+    exchange.scratch = body;
+    after
 }
 
 /// Deals with what is there of the request body. True when it was all of it.

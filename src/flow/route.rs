@@ -1,45 +1,38 @@
 //! Route: one normalization of the path, then the router.
 
-use ringway_proto::http1::{Framing, Method, TargetForm};
+use ringway_proto::http1::{Method, TargetForm};
 
+use super::After;
 use super::client::Client;
 use super::exchange::{Exchange, HeadFields};
+use super::reply;
 use crate::observe::Reason;
-use crate::plan::{self, BodyLimit, MethodSet, Miss, Normalized, Query};
+use crate::plan::{self, BodyLimit, Miss, Normalized, Query, RouteId};
 
-/// Why a request has no route.
-pub(super) struct Refusal {
-    pub(super) reason: Reason,
-    /// The methods there are, of a 405.
-    pub(super) allow: Option<MethodSet>,
-}
-
-impl From<Reason> for Refusal {
-    fn from(reason: Reason) -> Self {
-        Self { reason, allow: None }
-    }
-}
-
-/// Finds the route and notes it in the exchange.
-pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let plan = &client.running.plan;
+/// Brings the path into its one form.
+pub(super) fn normalize(exchange: &mut Exchange) -> Result<(), Reason> {
     // An absolute target without a path stands for `*` where the method is OPTIONS (RFC 9112 section 3.2.4).
     let target = &exchange.head.target;
     let is_asterisk = target.form == TargetForm::Asterisk
         || (target.form == TargetForm::Absolute && target.path.is_empty() && exchange.head.method == Method::Options);
     if is_asterisk {
-        return Err(Reason::NoRoute.into());
+        return Err(Reason::NoRoute);
     }
     let mut path = std::mem::take(&mut exchange.path);
     let normalized = plan::normalize(exchange.head.target.path_of(exchange.head_bytes()), &mut path);
     exchange.path = path;
     match normalized {
-        Ok(Normalized::Unchanged | Normalized::Rewritten) => {}
+        Ok(Normalized::Unchanged | Normalized::Rewritten) => Ok(()),
         Err(error) => {
             exchange.path.clear();
-            return Err(Reason::Path(error).into());
+            Err(Reason::Path(error))
         }
     }
+}
+
+/// Finds the route and notes it in the exchange, with what it allows.
+pub(super) fn find(client: &Client, exchange: &mut Exchange) -> Result<RouteId, Miss> {
+    let plan = &client.running.plan;
     let bytes = exchange.head_bytes.as_deref().unwrap_or_default();
     let path = if exchange.path.is_empty() { exchange.head.target.path_of(bytes) } else { exchange.path.as_slice() };
     let found = plan.router.find(
@@ -52,10 +45,7 @@ pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refu
         },
         &mut exchange.captures,
     );
-    let id = found.map_err(|miss| match miss {
-        Miss::NotFound => Refusal::from(Reason::NoRoute),
-        Miss::MethodNotAllowed(methods) => Refusal { reason: Reason::MethodNotAllowed, allow: Some(methods) },
-    })?;
+    let id = found?;
     exchange.route = Some(id);
     let own = plan.route(id).and_then(|route| route.body);
     exchange.body_limit = match own {
@@ -63,8 +53,17 @@ pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refu
         Some(BodyLimit::Unlimited) => u64::MAX,
         None => client.listener().limits.body.unwrap_or(u64::MAX),
     };
-    match exchange.head.framing {
-        Framing::Length(length) if length > exchange.body_limit => Err(Reason::BodyTooLarge.into()),
-        _ => Ok(()),
-    }
+    Ok(id)
+}
+
+/// Refuses a request that has no route.
+pub(super) fn refuse(client: &mut Client, exchange: &mut Exchange, miss: Miss) -> After {
+    let Miss::MethodNotAllowed(methods) = miss else { return reply::refuse(client, exchange, Reason::NoRoute) };
+    exchange.answer.set(b"allow", |out| {
+        for (at, method) in client.running.plan.router.methods(methods).enumerate() {
+            out.extend_from_slice(if at == 0 { b"" } else { b", " });
+            out.extend_from_slice(method.as_bytes());
+        }
+    });
+    reply::refuse(client, exchange, Reason::MethodNotAllowed)
 }

@@ -1,58 +1,84 @@
-//! Serve: the policies of the route on the way in, then its service.
+//! Serve: the policies of the listener and the route on the way in, then the service of the route.
 
 use std::rc::Rc;
 
+use ringway_proto::http1::Framing;
+use ringway_runtime::clock::Instant;
+
+use super::chain::{self, Ran};
 use super::client::Client;
 use super::exchange::Exchange;
-use super::reply::{self, Reply};
-use super::{After, forwarded, route};
-use crate::plan::{Action, Template};
-use crate::policy::Policy;
+use super::{After, forwarded, reply, route};
+use crate::core::Running;
+use crate::observe::Reason;
+use crate::plan::{Action, PolicyStep};
 use crate::service;
 
 /// Answers one request.
 pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After {
-    if let Err(refusal) = route::route(client, exchange) {
-        return reply::refuse_with(client, exchange, refusal.reason, refusal.allow);
+    if let Err(reason) = route::normalize(exchange) {
+        return reply::refuse(client, exchange, reason);
+    }
+    exchange.client_ip = forwarded::client_ip(client, exchange);
+    exchange.secure = forwarded::is_secure(client, exchange);
+    let running = Rc::clone(&client.running);
+    let plan = &running.plan;
+    let found = route::find(client, exchange);
+    let deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
+    // The listener's policies meet every request whose path is clear, so that what they guard is guarded everywhere and
+    // what they add is on every answer.
+    let policies = &client.listener_in(plan).policies;
+    if !policies.is_empty()
+        && let Some(after) = pass(client, exchange, &running, policies, deadline).await
+    {
+        return after;
+    }
+    let found = match found {
+        Ok(id) => plan.route(id),
+        Err(miss) => return route::refuse(client, exchange, miss),
+    };
+    let Some(route) = found else { return reply::refuse(client, exchange, Reason::Internal) };
+    if !route.policies.is_empty()
+        && let Some(after) = pass(client, exchange, &running, &route.policies, deadline).await
+    {
+        return after;
+    }
+    if matches!(exchange.head.framing, Framing::Length(length) if length > exchange.body_limit) {
+        return reply::refuse(client, exchange, Reason::BodyTooLarge);
     }
     exchange.ledger.admitted = client.now();
-    exchange.client_ip = forwarded::client_ip(client, exchange);
-    let running = Rc::clone(&client.running);
-    let Some(route) = exchange.route.and_then(|id| running.plan.route(id)) else {
-        return reply::refuse(client, exchange, crate::observe::Reason::Internal);
-    };
-    for policy in &route.policies {
-        if let Policy::Rewrite(rewrite) = policy {
-            rewrite_target(
-                exchange,
-                |exchange, path, out| rewrite.path(path, exchange, out),
-                |exchange, out| rewrite.query(exchange, out),
-            );
-        }
-    }
     match &route.action {
-        Action::Proxy(upstream) => service::proxy(client, exchange, route, *upstream).await,
-        Action::Redirect(redirect) => {
-            let mut location = std::mem::take(&mut exchange.scratch);
-            location.clear();
-            Template::render(&redirect.location, exchange, &mut location);
-            let fields = [(&b"location"[..], &location[..])];
-            let after = reply::reply(
-                client,
-                exchange,
-                &Reply { status: redirect.status, content_type: None, fields: &fields, body: b"" },
-            );
-            exchange.scratch = location;
-            after
-        }
+        Action::Proxy(upstream) => service::proxy(client, exchange, *upstream, deadline).await,
+        Action::Redirect(redirect) => service::redirect(client, exchange, redirect),
         Action::Respond(respond) => service::respond(client, exchange, respond),
     }
 }
 
-/// Builds the new target in the exchange's scratch; parts that stay are taken from the target before.
-fn rewrite_target(
+/// Has the request meet the policies of one chain. Nothing when it goes on.
+async fn pass(
+    client: &mut Client,
     exchange: &mut Exchange,
-    path: impl FnOnce(&Exchange, &[u8], &mut Vec<u8>) -> bool,
+    running: &Running,
+    policies: &[PolicyStep],
+    deadline: Instant,
+) -> Option<After> {
+    let mut ran = chain::run(client, exchange, &running.policies, policies, 0);
+    loop {
+        match ran {
+            Ran::Through => return None,
+            Ran::Answered(after) => return Some(after),
+            // A request that waits may allocate: a connection then has no room for what most of them never need.
+            Ran::Waits(at) => {
+                ran = Box::pin(chain::wait(client, exchange, &running.policies, policies, at, deadline)).await;
+            }
+        }
+    }
+}
+
+/// Builds the new target in the exchange's scratch; parts that stay are taken from the target before.
+pub(super) fn retarget(
+    exchange: &mut Exchange,
+    path: impl FnOnce(&[u8], &Exchange, &mut Vec<u8>) -> bool,
     query: impl FnOnce(&Exchange, &mut Vec<u8>) -> bool,
 ) {
     let mut target = std::mem::take(&mut exchange.scratch);
@@ -63,7 +89,7 @@ fn rewrite_target(
         (false, Some(at)) => exchange.rewritten.get(..at).unwrap_or_default(),
         (false, None) => &exchange.rewritten,
     };
-    if !path(exchange, old, &mut target) {
+    if !path(old, exchange, &mut target) {
         target.extend_from_slice(old);
     }
     let end = target.len();

@@ -54,6 +54,37 @@ label! {
         Pool = "pool",
         /// A tunnel after an upgrade.
         Tunnel = "tunnel",
+        /// A policy that waits.
+        Policy = "policy",
+    }
+}
+
+/// What a policy did; the discriminant is the place of its counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PolicyEvent {
+    /// It met a request.
+    Evaluation,
+    /// It answered or refused a request itself.
+    Reply,
+    /// Its time was over.
+    Error,
+}
+
+label! {
+    /// What a policy would have done, had it not been in shadow.
+    ShadowOutcome {
+        /// Nothing.
+        Pass = "pass",
+        /// A change of the request.
+        Change = "change",
+        /// A change of the answer, on its way out.
+        ChangeAnswer = "change_answer",
+        /// An answer of its own.
+        Reply = "reply",
+        /// A refusal.
+        Refuse = "refuse",
+        /// A wait, and then whatever it leads to.
+        Wait = "wait",
     }
 }
 
@@ -123,14 +154,14 @@ impl Metrics {
         self.segments.add(segment);
     }
 
-    /// The metrics of the routes and upstreams of a plan. Every segment they are in must have been added.
+    /// The metrics of the names of a plan. Every segment they are in must have been added.
     pub fn series(&self, slots: &Arc<Slots>) -> Series {
         self.segments.of_plan(slots.clone())
     }
 
-    /// So many routes and upstreams of the plan share `(other)`.
-    pub fn set_names_in_other(&self, routes_and_upstreams: [usize; 2]) {
-        for (at, &count) in routes_and_upstreams.iter().enumerate() {
+    /// So many routes, upstreams and policies of the plan share `(other)`.
+    pub fn set_names_in_other(&self, counts: [usize; 3]) {
+        for (at, &count) in counts.iter().enumerate() {
             if let Some(id) = self.ids.names_in_other.get(at) {
                 self.writer.gauge(id).set(count as i64);
             }
@@ -296,7 +327,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         names_in_other: build.gauges(
             "ringway_names_in_other",
             None,
-            ["route", "upstream"].map(|kind| [("kind", kind)]),
+            ["route", "upstream", "policy"].map(|kind| [("kind", kind)]),
         ),
     };
     Ok((build.build()?, ids))
@@ -317,13 +348,14 @@ fn distinct_refusals() -> Vec<Reason> {
 mod tests {
     use ringway_runtime::histogram::{Distribution, Value};
 
-    use super::super::names::Names;
+    use super::super::names::{Names, PlanNames};
     use super::*;
 
     /// The metrics of a core whose plan has these routes and upstreams.
     fn core(routes: &[&str], upstreams: &[&str]) -> (Metrics, Series) {
         let metrics = Metrics::in_memory().expect("a sound schema");
-        let (slots, new) = Names::default().take_up(routes, upstreams).expect("sound names");
+        let names = PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: vec!["p", "q"] };
+        let (slots, new) = Names::default().take_up(&names).expect("sound names");
         metrics.add_segment(new.expect("new names").in_memory());
         let series = metrics.series(&Arc::new(slots));
         (metrics, series)
@@ -390,7 +422,7 @@ mod tests {
         let steps: [(Step, &[&str]); 18] = [
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
-            (|m, _| m.set_names_in_other([0, 7]), &["ringway_names_in_other kind=upstream"]),
+            (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),
@@ -455,7 +487,8 @@ mod tests {
             let row = row.unwrap_or_else(|| panic!("{} has no row", metric.name));
             for (label, value) in metric.labels {
                 assert!(row.contains(&format!("`{label}`")), "{}: label {label}", metric.name);
-                assert!(label != "kind" || row.contains(&format!("`{value}`")), "{}: kind {value}", metric.name);
+                let is_of_ours = ["kind", "outcome"].contains(&&*label);
+                assert!(!is_of_ours || row.contains(&format!("`{value}`")), "{}: {label} {value}", metric.name);
             }
         }
     }

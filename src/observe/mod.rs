@@ -4,6 +4,9 @@ mod metrics;
 mod names;
 mod reason;
 
-pub use metrics::{Metrics, Timeout, UpstreamFailure};
-pub use names::{MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, Segment, Series, Slots, UpstreamSeries};
+pub use metrics::{Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
+pub use names::{
+    MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
+    UpstreamSeries,
+};
 pub use reason::{Reason, Side};

@@ -1,7 +1,7 @@
-//! Metrics of single routes and upstreams. Their names come with plans, and what has a name keeps it: counters go on
+//! Metrics of single routes, upstreams and policies. Their names come with plans, and what has a name keeps it: counters go on
 //! when a plan is replaced, and when a name comes back.
 //!
-//! Control owns the one [`Names`] and says for each plan where the metrics of its routes and upstreams are ([`Slots`]).
+//! Control owns the one [`Names`] and says for each plan where the metrics of its names are ([`Slots`]).
 //! New names of a plan come in one more [`Segment`], a file for each core that is made before the core hears of it.
 
 use std::cell::RefCell;
@@ -15,12 +15,15 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::UpstreamFailure;
+use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamFailure};
+use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
 pub const MAX_ROUTES: usize = 1024;
 /// Upstreams with counters of their own; those past it share the label value `(other)`.
 pub const MAX_UPSTREAMS: usize = 1024;
+/// Policies with counters of their own; those past it share the label value `(other)`.
+pub const MAX_POLICIES: usize = 1024;
 /// Files a core may have for them: one for each plan that brought new names, and those for `(other)`.
 pub const MAX_SEGMENTS: usize = 256;
 
@@ -33,18 +36,40 @@ struct Slot {
     index: u32,
 }
 
-/// Where the metrics of a plan's routes and upstreams are, by their ids.
+/// The names of one plan that become label values, each list in the order of its ids.
+#[derive(Clone, Debug, Default)]
+pub struct PlanNames<'a> {
+    /// Of its routes.
+    pub routes: Vec<&'a str>,
+    /// Of its upstreams.
+    pub upstreams: Vec<&'a str>,
+    /// Of its policies.
+    pub policies: Vec<&'a str>,
+}
+
+impl<'a> From<&'a Plan> for PlanNames<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        Self {
+            routes: plan.routes.iter().map(|route| &*route.name).collect(),
+            upstreams: plan.upstreams.iter().map(|upstream| &*upstream.name).collect(),
+            policies: plan.policies.iter().map(|name| &**name).collect(),
+        }
+    }
+}
+
+/// Where the metrics of a plan's routes, upstreams and policies are, by their ids.
 #[derive(Debug, Default)]
 pub struct Slots {
     routes: Box<[Slot]>,
     upstreams: Box<[Slot]>,
-    /// How many routes and upstreams share `(other)`.
-    in_other: [usize; 2],
+    policies: Box<[Slot]>,
+    /// How many routes, upstreams and policies share `(other)`.
+    in_other: [usize; 3],
 }
 
 impl Slots {
-    /// How many routes, and how many upstreams, share `(other)`.
-    pub fn in_other(&self) -> [usize; 2] {
+    /// How many routes, upstreams and policies share `(other)`.
+    pub fn in_other(&self) -> [usize; 3] {
         self.in_other
     }
 }
@@ -61,6 +86,7 @@ struct Kind {
 pub struct Names {
     routes: Kind,
     upstreams: Kind,
+    policies: Kind,
     segments: usize,
 }
 
@@ -73,26 +99,29 @@ pub struct NewNames {
 }
 
 impl Names {
-    /// Finds a place for the metrics of each route and upstream of a plan. Where there are new names, each core needs a
+    /// Finds a place for the metrics of each name of a plan. Where there are new names, each core needs a
     /// segment for them before it runs the plan. On an error nothing has changed.
-    pub fn take_up(&mut self, routes: &[&str], upstreams: &[&str]) -> Result<(Slots, Option<NewNames>), SchemaError> {
+    pub fn take_up(&mut self, names: &PlanNames<'_>) -> Result<(Slots, Option<NewNames>), SchemaError> {
         let mut after = self.clone();
         let segment = self.segments as u32 + 1;
-        // Two segments stay for `(other)`, of routes and of upstreams.
-        let is_open = self.segments + 2 < MAX_SEGMENTS;
-        let (route_slots, new_routes) = after.routes.take_up(routes, segment, if is_open { MAX_ROUTES } else { 0 });
-        let (upstream_slots, new_upstreams) =
-            after.upstreams.take_up(upstreams, segment, if is_open { MAX_UPSTREAMS } else { 0 });
+        // A segment stays for each `(other)`.
+        let is_open = self.segments + 3 < MAX_SEGMENTS;
+        let most = |most| if is_open { most } else { 0 };
+        let (routes, new_routes) = after.routes.take_up(&names.routes, segment, most(MAX_ROUTES));
+        let (upstreams, new_upstreams) = after.upstreams.take_up(&names.upstreams, segment, most(MAX_UPSTREAMS));
+        let (policies, new_policies) = after.policies.take_up(&names.policies, segment, most(MAX_POLICIES));
         let in_other = |kind: &Kind, slots: &[Slot]| slots.iter().filter(|&&slot| Some(slot) == kind.other).count();
-        let slots = Slots {
-            in_other: [in_other(&after.routes, &route_slots), in_other(&after.upstreams, &upstream_slots)],
-            routes: route_slots,
-            upstreams: upstream_slots,
-        };
-        if new_routes.is_empty() && new_upstreams.is_empty() {
+        let in_other = [
+            in_other(&after.routes, &routes),
+            in_other(&after.upstreams, &upstreams),
+            in_other(&after.policies, &policies),
+        ];
+        let slots = Slots { routes, upstreams, policies, in_other };
+        if new_routes.is_empty() && new_upstreams.is_empty() && new_policies.is_empty() {
             return Ok((slots, None));
         }
-        let (schema, ids) = schema(&new_routes, &new_upstreams)?;
+        let new = PlanNames { routes: new_routes, upstreams: new_upstreams, policies: new_policies };
+        let (schema, ids) = schema(&new)?;
         after.segments += 1;
         *self = after;
         Ok((slots, Some(NewNames { number: segment, schema, ids })))
@@ -156,13 +185,18 @@ struct Ids {
     pool_waits: CounterSet,
     upstream_retries: CounterSet,
     upstream_failures: CounterSet,
+    /// By [`PolicyEvent`].
+    policies: [CounterSet; 3],
+    policy_shadow: CounterSet,
     route_duration: HistogramSet,
 }
 
 /// What every request touches comes first.
-fn schema(routes: &[&str], upstreams: &[&str]) -> Result<(Schema, Ids), SchemaError> {
+fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
     use Unit::{None, Seconds};
+    let PlanNames { routes, upstreams, policies } = names;
     let mut build = SchemaBuilder::new();
+    let each_policy = || policies.iter().map(|&name| [("policy", name)]);
     let each_upstream = || upstreams.iter().map(|&name| [("upstream", name)]);
     let ids = Ids {
         upstream_reuses: build.counters("ringway_upstream_reuses_total", None, each_upstream()),
@@ -175,6 +209,18 @@ fn schema(routes: &[&str], upstreams: &[&str]) -> Result<(Schema, Ids), SchemaEr
             None,
             upstreams.iter().flat_map(|&name| {
                 UpstreamFailure::VALUES.iter().map(move |&kind| [("upstream", name), ("kind", kind)])
+            }),
+        ),
+        policies: [
+            build.counters("ringway_policy_evaluations_total", None, each_policy()),
+            build.counters("ringway_policy_replies_total", None, each_policy()),
+            build.counters("ringway_policy_errors_total", None, each_policy()),
+        ],
+        policy_shadow: build.counters(
+            "ringway_policy_shadow_total",
+            None,
+            policies.iter().flat_map(|&name| {
+                ShadowOutcome::VALUES.iter().map(move |&outcome| [("policy", name), ("outcome", outcome)])
             }),
         ),
         route_duration: build.histograms(
@@ -220,7 +266,7 @@ impl Segments {
     }
 }
 
-/// The metrics of the routes and upstreams of one plan, on one core.
+/// The metrics of the names of one plan, on one core.
 #[derive(Debug)]
 pub struct Series {
     segments: Box<[Option<Rc<Segment>>]>,
@@ -237,6 +283,30 @@ impl Series {
         {
             segment.writer.record(id, duration_ns);
         }
+    }
+
+    /// A policy, given by its index in the plan, did something.
+    #[inline]
+    pub fn policy(&self, policy: usize, event: PolicyEvent) {
+        if let Some((segment, index)) = self.of_policy(policy)
+            && let Some(set) = segment.ids.policies.get(event as usize)
+        {
+            segment.count(*set, index);
+        }
+    }
+
+    /// A policy in shadow, given by its index in the plan, would have done something.
+    #[inline]
+    pub fn policy_shadow(&self, policy: usize, outcome: ShadowOutcome) {
+        if let Some((segment, index)) = self.of_policy(policy) {
+            segment.count(segment.ids.policy_shadow, index * ShadowOutcome::VALUES.len() + outcome as usize);
+        }
+    }
+
+    #[inline]
+    fn of_policy(&self, policy: usize) -> Option<(&Segment, usize)> {
+        let slot = self.slots.policies.get(policy)?;
+        Some((self.segments.get(slot.segment as usize)?.as_deref()?, slot.index as usize))
     }
 
     /// The metrics of an upstream, given by its index in the plan.
@@ -329,7 +399,11 @@ mod tests {
         }
 
         fn run(&mut self, routes: &[&str], upstreams: &[&str]) -> Series {
-            let (slots, new) = self.names.take_up(routes, upstreams).expect("sound names");
+            self.run_with(&named(routes, upstreams))
+        }
+
+        fn run_with(&mut self, names: &PlanNames<'_>) -> Series {
+            let (slots, new) = self.names.take_up(names).expect("sound names");
             if let Some(new) = new {
                 self.metrics.add_segment(new.in_memory());
             }
@@ -339,6 +413,10 @@ mod tests {
         fn read(&self) -> Snapshot {
             self.metrics.snapshot().expect("a readable image")
         }
+    }
+
+    fn named<'a>(routes: &[&'a str], upstreams: &[&'a str]) -> PlanNames<'a> {
+        PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: Vec::new() }
     }
 
     fn requests(found: &Snapshot, route: &str) -> Option<u64> {
@@ -368,18 +446,18 @@ mod tests {
     #[test]
     fn a_plan_without_new_names_needs_no_segment() {
         let mut names = Names::default();
-        assert!(names.take_up(&["users"], &["a"]).expect("sound names").1.is_some());
-        assert!(names.take_up(&["users"], &[]).expect("sound names").1.is_none());
-        assert!(names.take_up(&[], &[]).expect("sound names").1.is_none());
-        assert!(names.take_up(&[], &["users"]).expect("sound names").1.is_some(), "an upstream is no route");
+        assert!(names.take_up(&named(&["users"], &["a"])).expect("sound names").1.is_some());
+        assert!(names.take_up(&named(&["users"], &[])).expect("sound names").1.is_none());
+        assert!(names.take_up(&named(&[], &[])).expect("sound names").1.is_none());
+        assert!(names.take_up(&named(&[], &["users"])).expect("sound names").1.is_some(), "an upstream is no route");
     }
 
     #[test]
     fn a_name_that_cannot_be_told_changes_nothing() {
         let mut names = Names::default();
-        names.take_up(&["users"], &[]).expect("sound names");
-        assert!(names.take_up(&["orders", "line\nbreak"], &[]).is_err());
-        let (_, new) = names.take_up(&["orders"], &[]).expect("sound names");
+        names.take_up(&named(&["users"], &[])).expect("sound names");
+        assert!(names.take_up(&named(&["orders", "line\nbreak"], &[])).is_err());
+        let (_, new) = names.take_up(&named(&["orders"], &[])).expect("sound names");
         assert_eq!(new.map(|new| new.number), Some(2), "no number is left out, and orders is still new");
     }
 
@@ -390,7 +468,7 @@ mod tests {
         let mut core = Core::new();
         core.run(&all[..MAX_ROUTES], &all[..MAX_UPSTREAMS]);
         let series = core.run(&all, &all);
-        assert_eq!(series.slots.in_other, [5, 5]);
+        assert_eq!(series.slots.in_other, [5, 5, 0]);
         for index in [MAX_ROUTES - 1, MAX_ROUTES, MAX_ROUTES + 4] {
             series.request_done(index, 5);
             series.upstream(index).reused();
@@ -410,6 +488,28 @@ mod tests {
     }
 
     #[test]
+    fn policies_count_by_name_and_past_the_bound_together() {
+        let all: Vec<String> = (0..MAX_POLICIES + 2).map(|policy| format!("p{policy}")).collect();
+        let names = PlanNames { policies: all.iter().map(String::as_str).collect(), ..PlanNames::default() };
+        let mut core = Core::new();
+        core.run_with(&PlanNames { policies: names.policies[..MAX_POLICIES].to_vec(), ..PlanNames::default() });
+        let series = core.run_with(&names);
+        assert_eq!(series.slots.in_other, [0, 0, 2]);
+        for index in [0, MAX_POLICIES, MAX_POLICIES + 1, usize::MAX] {
+            series.policy(index, PolicyEvent::Reply);
+            series.policy_shadow(index, ShadowOutcome::Wait);
+        }
+        // The same name in another plan.
+        let names = PlanNames { policies: vec!["p9", "p0"], ..PlanNames::default() };
+        core.run_with(&names).policy(1, PolicyEvent::Reply);
+        let found = core.read();
+        let replies = |policy| found.counter("ringway_policy_replies_total", &[("policy", policy)]);
+        assert_eq!((replies("p0"), replies("p9"), replies(OTHER)), (Some(2), Some(0), Some(2)));
+        let labels = [("policy", OTHER), ("outcome", "wait")];
+        assert_eq!(found.counter("ringway_policy_shadow_total", &labels), Some(2));
+    }
+
+    #[test]
     fn segments_are_bounded_and_other_always_finds_a_place() {
         let mut core = Core::new();
         let mut last = 0;
@@ -419,9 +519,9 @@ mod tests {
             last = series.segments.iter().flatten().count();
         }
         core.run(&[], &["late"]).upstream(0).reused();
-        assert_eq!(last, MAX_SEGMENTS - 1);
+        assert_eq!(last, MAX_SEGMENTS - 2);
         let found = core.read();
-        assert_eq!(requests(&found, OTHER), Some((MAX_SEGMENTS * 2 - (MAX_SEGMENTS - 2)) as u64));
+        assert_eq!(requests(&found, OTHER), Some((MAX_SEGMENTS * 2 - (MAX_SEGMENTS - 3)) as u64));
         assert_eq!(found.counter("ringway_upstream_reuses_total", &[("upstream", OTHER)]), Some(1));
     }
 }

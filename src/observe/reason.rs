@@ -103,6 +103,8 @@ reasons! {
     NoRoute = "no_route", 404, Client, "no route matches this host and path";
     /// Routes have this path, but none has this method.
     MethodNotAllowed = "method_not_allowed", 405, Client, "the method is not allowed for this path";
+    /// A redirect needs to know the host, and a request of HTTP/1.0 names none.
+    HostMissing = "host_missing", 400, Client, "the request names no host";
     /// The request body is longer than the route allows.
     BodyTooLarge = "body_too_large", 413, Client, "the request body is too large";
     /// The request head did not come in time.
@@ -133,6 +135,10 @@ reasons! {
     PoolTimeout = "pool_timeout", 503, Upstream, "no connection to the upstream came free in time";
     /// The upstream has no endpoint that may be used.
     NoEndpoint = "no_endpoint", 503, Upstream, "the upstream has no usable endpoint";
+    /// A policy took longer than the request may take.
+    PolicyTimeout = "policy_timeout", 504, Internal, "the request was not admitted in time";
+    /// A policy of type fault refuses its share. The status is the policy's.
+    FaultInjected = "fault_injected", 503, Internal, "an injected fault";
     /// The core is at one of its limits.
     Overloaded = "overloaded", 503, Internal, "the gateway is at its limit";
     /// The gateway is about to end.

@@ -1,16 +1,14 @@
 //! From config to plan: names resolved, templates compiled, routes laid into the router.
 
 use super::router::{Conditions, Conflict};
-use super::template::{Scope, Template, TemplateError};
+use super::template::Scope;
+use super::templates::Templates;
 use super::trie::PathPattern;
-use super::{Action, Endpoint, Listener, Plan, Route, Router, Upstream, UpstreamId};
+use super::{Action, Endpoint, Listener, Plan, PolicyId, PolicyStep, Redirect, Route, Router, Upstream, UpstreamId};
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EditsSection, EndpointSection, ListenerSection, PolicyKind, PolicyRef,
-    PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, ValueSection,
-    nearest,
+    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve, RouteSection,
+    ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
 };
-use crate::policy::{HeaderEdits, Headers, Policy, Rewrite};
-use crate::service::{Redirect, Respond};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -28,10 +26,13 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         services: by_name(config.services.iter().map(|service| &service.name)),
         used: HashSet::new(),
         meant: RefCell::default(),
-        responses: HashMap::new(),
+        policy_ids: HashMap::new(),
+        policy_names: Vec::new(),
+        inline_names: HashMap::new(),
     };
     refuse_shared_names(&config.routes, diags);
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
+    let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
     builder.warn_of_unused();
     // Conflicts are found among the routes that could be read, whatever is wrong with the others.
     let sections: Vec<&RouteSection> =
@@ -46,8 +47,9 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         epoch,
         cores: config.cores.clone(),
         control: config.control.clone(),
-        listeners: config.listeners.iter().map(listener).collect(),
+        listeners,
         upstreams,
+        policies: builder.policy_names.into(),
         routes: routes.into(),
         router: router.ok()?,
     })
@@ -55,19 +57,6 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
 
 fn by_name<'c>(names: impl Iterator<Item = &'c Spanned<String>>) -> HashMap<&'c str, usize> {
     names.enumerate().map(|(index, name)| (name.value.as_str(), index)).collect()
-}
-
-fn listener(section: &ListenerSection) -> Listener {
-    Listener {
-        name: section.name.value.as_str().into(),
-        addresses: section.addresses.iter().map(|address| address.value).collect(),
-        backlog: section.backlog,
-        trusted_proxies: section.trusted_proxies.clone().into(),
-        forwarded: section.forwarded,
-        via: section.via.as_deref().map(Into::into),
-        limits: section.limits.clone(),
-        timeouts: section.timeouts.clone(),
-    }
 }
 
 fn refuse_shared_addresses(listeners: &[ListenerSection], diags: &Diagnostics) {
@@ -163,11 +152,32 @@ struct Builder<'c> {
     used: HashSet<usize>,
     /// The kinds and names that mistyped ones were nearest to.
     meant: RefCell<HashSet<(String, String)>>,
-    /// One response for each service, shared by its routes.
-    responses: HashMap<usize, Arc<Respond>>,
+    /// By where the policy is written.
+    policy_ids: HashMap<usize, PolicyId>,
+    /// By id. They become labels, so no two are the same.
+    policy_names: Vec<Arc<str>>,
+    /// How many policies without a name are in the same place and of the same type.
+    inline_names: HashMap<String, u32>,
 }
 
 impl<'c> Builder<'c> {
+    fn listener(&mut self, section: &'c ListenerSection) -> Listener {
+        let templates = Templates { diags: self.diags, captures: Some(&[]), path: None };
+        let place = format!("listener/{}", section.name.value);
+        let policies = section.policies.iter().filter_map(|policy| self.policy(policy, &place, &templates)).collect();
+        Listener {
+            name: section.name.value.as_str().into(),
+            addresses: section.addresses.iter().map(|address| address.value).collect(),
+            backlog: section.backlog,
+            trusted_proxies: section.trusted_proxies.clone().into(),
+            forwarded: section.forwarded,
+            via: section.via.as_deref().map(Into::into),
+            policies,
+            limits: section.limits.clone(),
+            timeouts: section.timeouts.clone(),
+        }
+    }
+
     /// A route, where enough of it could be read. What is missing was complained about already.
     fn route(&mut self, section: &'c RouteSection) -> Option<(Route, Conditions)> {
         let path = section.path.as_ref();
@@ -181,9 +191,14 @@ impl<'c> Builder<'c> {
             None
         });
         // Names are looked up even where the path is wrong, so that all errors come at once.
-        let names = pattern.as_ref().map(|pattern| pattern.names.as_slice());
-        let policies = section.policies.iter().filter_map(|policy| self.policy(policy, section, names)).collect();
-        let action = section.target.as_ref().and_then(|target| self.action(target, section, names));
+        let templates = Templates {
+            diags: self.diags,
+            captures: pattern.as_ref().map(|pattern| pattern.names.as_slice()),
+            path: path.map(|path| path.span.clone()),
+        };
+        let place = section.name.as_ref().map_or_else(String::new, |name| format!("route/{}", name.value));
+        let policies = section.policies.iter().filter_map(|policy| self.policy(policy, &place, &templates)).collect();
+        let action = section.target.as_ref().and_then(|target| self.action(target, &templates));
         let conditions = Conditions {
             hosts: section.hosts.iter().map(|host| host.value.clone()).collect(),
             path: pattern?,
@@ -202,7 +217,7 @@ impl<'c> Builder<'c> {
         Some((route, conditions))
     }
 
-    fn action(&mut self, target: &'c Target, route: &RouteSection, names: Option<&[String]>) -> Option<Action> {
+    fn action(&mut self, target: &'c Target, templates: &Templates<'_>) -> Option<Action> {
         match target {
             Target::Upstream(name) => {
                 let index = self.look_up(&self.upstreams, "upstream", name)?;
@@ -215,28 +230,17 @@ impl<'c> Builder<'c> {
                 self.used.insert(service.name.span.start);
                 match service.kind.as_ref()? {
                     ServiceKind::Redirect { status, location } => {
-                        let location = self.template(location, route, names, Scope::Any)?;
+                        let location = templates.compile(location, Scope::Any)?;
                         Some(Action::Redirect(Redirect { status: *status, location }))
                     }
-                    ServiceKind::Respond { status, body, content_type, headers } => {
-                        let respond = self.responses.entry(index).or_insert_with(|| {
-                            let boxed =
-                                |(name, value): &(String, String)| (name.as_str().into(), value.as_str().into());
-                            Arc::new(Respond {
-                                status: *status,
-                                content_type: (!body.is_empty()).then(|| content_type.as_str().into()),
-                                headers: headers.iter().map(boxed).collect(),
-                                body: body.as_bytes().into(),
-                            })
-                        });
-                        Some(Action::Respond(Arc::clone(respond)))
-                    }
+                    ServiceKind::Respond(respond) => Some(Action::Respond(Arc::clone(respond))),
                 }
             }
         }
     }
 
-    fn policy(&mut self, policy: &'c PolicyRef, route: &RouteSection, names: Option<&[String]>) -> Option<Policy> {
+    /// A policy in its place. What is missing was complained about already.
+    fn policy(&mut self, policy: &'c PolicyRef, place: &str, templates: &Templates<'_>) -> Option<PolicyStep> {
         let section: &'c PolicySection = match policy {
             PolicyRef::Inline(section) => section,
             PolicyRef::Named(name) => {
@@ -244,76 +248,22 @@ impl<'c> Builder<'c> {
                 self.config.policies.get(index)?
             }
         };
-        self.used.insert(section.name.span.start);
-        match section.kind.as_ref()? {
-            PolicyKind::Headers { request, response } => Some(Policy::Headers(Headers {
-                request: self.edits(request, route, names)?,
-                response: self.edits(response, route, names)?,
-            })),
-            PolicyKind::Rewrite { strip_prefix, path, query } => {
-                let of = |text: &Option<Spanned<String>>, scope| match text {
-                    Some(text) => self.template(text, route, names, scope).map(Some),
-                    None => Some(None),
-                };
-                let path = of(path, Scope::Path)?;
-                let query = of(query, Scope::Query)?;
-                Some(Policy::Rewrite(match strip_prefix {
-                    Some(prefix) => Rewrite::strip(&prefix.value, query),
-                    None => Rewrite::replace(path, query),
-                }))
-            }
-        }
-    }
-
-    fn edits(&mut self, edits: &EditsSection, route: &RouteSection, names: Option<&[String]>) -> Option<HeaderEdits> {
-        let compile = |list: &[(String, ValueSection)]| {
-            let one = |(name, value): &(String, ValueSection)| {
-                let value = match value {
-                    ValueSection::Template(text) => self.template(text, route, names, Scope::Any)?,
-                    ValueSection::Secret(secret) => Template::secret(secret.clone()),
-                };
-                Some((name.clone(), value))
-            };
-            list.iter().map(one).collect::<Option<Vec<_>>>()
-        };
-        Some(HeaderEdits::new(compile(&edits.set)?, compile(&edits.add)?, edits.remove.clone(), edits.rename.clone()))
-    }
-
-    /// Compiles a template for one route; nothing where its captures are not known.
-    fn template(
-        &self,
-        text: &Spanned<String>,
-        route: &RouteSection,
-        names: Option<&[String]>,
-        scope: Scope,
-    ) -> Option<Template> {
-        let errors = match Template::compile(&text.value, names?, scope) {
-            Ok(template) => return Some(template),
-            Err(errors) => errors,
-        };
-        for error in &errors {
-            // The others were complained about where the template was read.
-            let TemplateError::Unknown { at, name, known } = error else { continue };
-            let help = match nearest(name, known.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{{{near}}}`?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            let place = text.part(*at..*at + name.len() + 2);
-            let mut diagnostic = if text.is_expanded {
-                // What the environment gave may be a secret.
-                Diagnostic::error(
-                    place,
-                    "a name in braces, in what the environment gives, names nothing that may be used here",
-                )
-            } else {
-                Diagnostic::error(place, error.to_string()).help(help)
-            };
-            if let Some(path) = &route.path {
-                diagnostic = diagnostic.also(path.span.clone(), "the path of the route it is used by");
-            }
-            self.diags.push(diagnostic);
-        }
-        None
+        let written_at = section.name.span.start;
+        self.used.insert(written_at);
+        let compiled = section.kind.as_ref()?.compile(templates)?;
+        let (names, inline) = (&mut self.policy_names, &mut self.inline_names);
+        let id = *self.policy_ids.entry(written_at).or_insert_with(|| {
+            names.push(match policy {
+                PolicyRef::Named(name) => name.value.as_str().into(),
+                PolicyRef::Inline(_) => {
+                    let name = format!("{place}/{}", compiled.type_name());
+                    let count = inline.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+                    if *count == 1 { name.into() } else { format!("{name}/{count}").into() }
+                }
+            });
+            PolicyId(names.len() as u32 - 1)
+        });
+        Some(PolicyStep { id, shadow: section.shadow, policy: compiled })
     }
 
     /// The index of a name. Where there is none, the nearest counts as meant, so that it is not called unused as well.
@@ -346,7 +296,7 @@ impl<'c> Builder<'c> {
         for (kind, name) in upstreams.chain(policies).chain(services) {
             let meant = self.meant.borrow().contains(&(kind.to_owned(), name.value.clone()));
             if !meant && !self.used.contains(&name.span.start) {
-                let message = format!("no route uses the {kind} \"{}\"", name.value);
+                let message = format!("nothing uses the {kind} \"{}\"", name.value);
                 self.diags.push(Diagnostic::warning(name.span.clone(), message));
             }
         }

@@ -3,14 +3,17 @@
 //! A plan is built off the data cores by [`build`], shared between them behind an `Arc` and never changed.
 //! Everything a request needs is found by index: names were resolved and templates compiled when it was built.
 
+mod answer;
 mod build;
 mod host;
 mod method;
 mod path;
 mod router;
 mod template;
+mod templates;
 mod trie;
 
+pub use answer::{Redirect, Respond};
 pub(crate) use build::build;
 pub use host::HostPattern;
 pub use method::MethodSet;
@@ -18,9 +21,9 @@ pub use path::{Normalized, PathError, normalize};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
+pub(crate) use templates::Templates;
 
 use crate::policy::Policy;
-use crate::service::{Redirect, Respond};
 use ipnet::IpNet;
 use ringway_proto::http1;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +38,10 @@ pub struct ListenerId(pub u32);
 /// The index of an upstream in [`Plan::upstreams`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamId(pub u32);
+
+/// The index of a policy in [`Plan::policies`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(pub u32);
 
 /// The index of a route in [`Plan::routes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +60,9 @@ pub struct Plan {
     pub listeners: Box<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
     pub upstreams: Box<[Arc<Upstream>]>,
+    /// The name of each policy that is used, for logs and metrics; [`PolicyId`] indexes it. One without a name is called
+    /// by its place: `route/ROUTE/TYPE` or `listener/LISTENER/TYPE`.
+    pub policies: Box<[Arc<str>]>,
     /// In the order of the config; [`RouteId`] indexes it.
     pub routes: Box<[Route]>,
     /// Finds the route of a request.
@@ -63,6 +73,23 @@ impl Plan {
     /// The route behind an id that this plan's router gave.
     pub fn route(&self, id: RouteId) -> Option<&Route> {
         self.routes.get(id.0 as usize)
+    }
+
+    /// How long a request of this route may take in all; of none, where none was found.
+    pub fn total_timeout(&self, id: Option<RouteId>) -> Duration {
+        let route = id.and_then(|id| self.route(id));
+        let of_upstream = |route: &Route| match route.action {
+            Action::Proxy(upstream) => self.upstream(upstream).map(|upstream| upstream.timeout.total),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        };
+        let own = route.and_then(|route| route.total_timeout.or_else(|| of_upstream(route)));
+        own.unwrap_or(UpstreamTimeouts::TOTAL)
+    }
+
+    /// Every policy in every place.
+    pub(crate) fn policy_steps(&self) -> impl Iterator<Item = &PolicyStep> {
+        let of_listeners = self.listeners.iter().flat_map(|listener| &listener.policies);
+        of_listeners.chain(self.routes.iter().flat_map(|route| &route.policies))
     }
 
     /// The upstream behind an id of this plan.
@@ -296,6 +323,8 @@ pub struct Listener {
     pub forwarded: Forwarded,
     /// The name in `Via`; the field is not added when absent.
     pub via: Option<Arc<str>>,
+    /// Met by every request before those of its route, and by its answer after them, in reverse.
+    pub policies: Box<[PolicyStep]>,
     /// `[limits]` with this listener's own on top.
     pub limits: Limits,
     /// `[timeouts]` with this listener's own on top.
@@ -400,13 +429,18 @@ pub struct UpstreamTimeouts {
     pub total: Duration,
 }
 
+impl UpstreamTimeouts {
+    /// For a whole exchange where nothing else is said.
+    const TOTAL: Duration = Duration::from_hours(1);
+}
+
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(30),
-            total: Duration::from_hours(1),
+            total: Self::TOTAL,
         }
     }
 }
@@ -449,13 +483,24 @@ pub struct Route {
     /// The path template as written, for logs and `explain`.
     pub path: Arc<str>,
     /// Applied in this order to a request, in the reverse order to its response.
-    pub policies: Box<[Policy]>,
+    pub policies: Box<[PolicyStep]>,
     /// What answers in the end.
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
     /// Replaces the listener's limit on request bodies.
     pub body: Option<BodyLimit>,
+}
+
+/// A policy in its place in a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyStep {
+    /// Names it, and its state on each core.
+    pub id: PolicyId,
+    /// It only counts what it would do.
+    pub shadow: bool,
+    /// What it does, compiled for this place.
+    pub policy: Policy,
 }
 
 /// A limit on request bodies.

@@ -388,9 +388,7 @@ impl Router {
     /// only where another method would do.
     fn test(&self, candidate: &Candidate, query: &Query<'_>, method: MethodSet) -> Result<(), Lost> {
         if let Some(rule) = self.rules.get(candidate.route as usize) {
-            let fails = |predicate: &Predicate| {
-                !query.headers.any(&predicate.name, &mut |value| predicate.test.holds(value.iter().copied()))
-            };
+            let fails = |predicate: &Predicate| !predicate.holds_in(query.headers);
             if let Some(failed) = rule.headers.iter().position(fails) {
                 return Err(Lost::Header(failed));
             }
@@ -400,6 +398,13 @@ impl Router {
             }
         }
         if candidate.methods.overlaps(method) { Ok(()) } else { Err(Lost::Method) }
+    }
+}
+
+impl Predicate {
+    /// Whether it holds for one of the header fields.
+    pub(crate) fn holds_in(&self, headers: &dyn Headers) -> bool {
+        headers.any(&self.name, &mut |value| self.test.holds(value.iter().copied()))
     }
 }
 

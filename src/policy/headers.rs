@@ -1,112 +1,97 @@
 //! `type = "headers"`: fields added, set, removed and renamed on requests and responses.
 
-use crate::plan::Template;
+use super::Kind;
+use crate::config::{EditsSection, HeadersSection, ValueSection};
+use crate::flow::{Edits, Request, Response, Verdict};
+use crate::plan::{Scope, Template, Templates, Vars};
 
 /// Both directions of one policy.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// On the request, on its way to the service.
-    pub request: HeaderEdits,
+    request: HeaderEdits,
     /// On the response, on its way to the client.
-    pub response: HeaderEdits,
+    response: HeaderEdits,
 }
 
-/// The edits of one head: each field that came in meets its [`Fate`], then [`HeaderEdits::appended`] follow.
-/// A field name of the config is in lower case; names compare without case.
+/// The edits of one head. Names are valid, in lower case, and each in one edit only, but for those that are added.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct HeaderEdits {
-    fates: Box<[(Box<str>, Change)]>,
-    appended: Box<[(Box<str>, Template)]>,
-    /// One bit for each length (modulo 64) of a name in `fates`: most fields are passed over by this alone.
-    lengths: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Change {
-    Drop,
-    Rename(Box<str>),
-}
-
-/// What happens to one field that came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate<'a> {
-    /// It stays as it is.
-    Keep,
-    /// It goes: removed, or set anew.
-    Drop,
-    /// It stays under this name.
-    Rename(&'a str),
+struct HeaderEdits {
+    remove: Box<[Box<str>]>,
+    rename: Box<[(Box<str>, Box<str>)]>,
+    set: Box<[(Box<str>, Template)]>,
+    add: Box<[(Box<str>, Template)]>,
+    is_empty: bool,
 }
 
 impl HeaderEdits {
-    /// Compiles the four kinds of edit. Names must be valid, in lower case, and each in one edit only, but for `add`.
-    pub fn new(
-        set: Vec<(String, Template)>,
-        add: Vec<(String, Template)>,
-        remove: Vec<String>,
-        rename: Vec<(String, String)>,
-    ) -> Self {
-        let dropped = remove.into_iter().chain(set.iter().map(|(name, _)| name.clone()));
-        let mut fates: Vec<(Box<str>, Change)> = dropped.map(|name| (name.into(), Change::Drop)).collect();
-        fates.extend(rename.into_iter().map(|(from, to)| (from.into(), Change::Rename(to.into()))));
-        let lengths = fates.iter().fold(0, |bits, (name, _)| bits | 1 << (name.len() % 64));
-        let appended = set.into_iter().chain(add).map(|(name, value)| (name.into(), value)).collect();
-        Self { fates: fates.into(), appended, lengths }
+    fn compile(section: &EditsSection, templates: &Templates<'_>) -> Option<Self> {
+        let values = |list: &[(String, ValueSection)]| {
+            let one = |(name, value): &(String, ValueSection)| {
+                let value = match value {
+                    ValueSection::Template(text) => templates.compile(text, Scope::Any)?,
+                    ValueSection::Secret(secret) => Template::secret(secret.clone()),
+                };
+                Some((name.as_str().into(), value))
+            };
+            list.iter().map(one).collect::<Option<Box<[_]>>>()
+        };
+        // Both before either is asked for, so that all errors come at once.
+        let (set, add) = (values(&section.set), values(&section.add));
+        let remove: Box<[Box<str>]> = section.remove.iter().map(|name| name.as_str().into()).collect();
+        let renamed = |(from, to): &(String, String)| (from.as_str().into(), to.as_str().into());
+        let rename: Box<[_]> = section.rename.iter().map(renamed).collect();
+        let (set, add) = (set?, add?);
+        let is_empty = remove.is_empty() && rename.is_empty() && set.is_empty() && add.is_empty();
+        Some(Self { remove, rename, set, add, is_empty })
     }
 
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.fates.is_empty() && self.appended.is_empty()
-    }
-
-    /// What happens to a field of this name.
-    pub fn fate(&self, name: &[u8]) -> Fate<'_> {
-        if self.lengths & 1 << (name.len() % 64) == 0 {
-            return Fate::Keep;
+    fn write(&self, edits: &mut Edits, vars: &impl Vars) {
+        for name in &self.remove {
+            edits.remove(name.as_bytes());
         }
-        match self.fates.iter().find(|(edited, _)| edited.as_bytes().eq_ignore_ascii_case(name)) {
-            None => Fate::Keep,
-            Some((_, Change::Drop)) => Fate::Drop,
-            Some((_, Change::Rename(to))) => Fate::Rename(to),
+        for (from, to) in &self.rename {
+            edits.rename(from.as_bytes(), to.as_bytes());
         }
-    }
-
-    /// The fields that follow after those that stayed, in order: `set`, then `add`.
-    pub fn appended(&self) -> impl Iterator<Item = (&str, &Template)> {
-        self.appended.iter().map(|(name, value)| (&**name, value))
+        for (name, value) in &self.set {
+            edits.set(name.as_bytes(), |out| value.render(vars, out));
+        }
+        for (name, value) in &self.add {
+            edits.add(name.as_bytes(), |out| value.render(vars, out));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Scope;
+impl Headers {
+    /// The values that requests get.
+    pub(crate) fn request_values(&self) -> impl Iterator<Item = &Template> {
+        self.request.set.iter().map(|(_, value)| value)
+    }
+}
 
-    fn value(text: &str) -> Template {
-        Template::compile(text, &[""; 0], Scope::Any).unwrap()
+impl Kind for Headers {
+    type Section = HeadersSection;
+    type State = ();
+
+    fn compile(section: &HeadersSection, templates: &Templates<'_>) -> Option<Self> {
+        let request = HeaderEdits::compile(&section.request, templates);
+        let response = HeaderEdits::compile(&section.response, templates);
+        Some(Self { request: request?, response: response? })
     }
 
-    #[test]
-    fn each_field_meets_its_fate_whatever_its_case() {
-        let edits = HeaderEdits::new(
-            vec![("x-set".to_owned(), value("new"))],
-            vec![("x-added".to_owned(), value("more"))],
-            vec!["x-gone".to_owned()],
-            vec![("x-old".to_owned(), "x-new".to_owned())],
-        );
-        assert_eq!(edits.fate(b"X-Gone"), Fate::Drop);
-        assert_eq!(edits.fate(b"x-SET"), Fate::Drop);
-        assert_eq!(edits.fate(b"X-Old"), Fate::Rename("x-new"));
-        assert_eq!(edits.fate(b"x-added"), Fate::Keep);
-        assert_eq!(edits.fate(b"x-lost"), Fate::Keep);
-        let appended: Vec<_> = edits.appended().map(|(name, _)| name).collect();
-        assert_eq!(appended, ["x-set", "x-added"]);
+    fn core_state(&self) {}
+
+    fn request(&self, (): &(), request: &mut Request<'_>) -> Verdict<'_> {
+        if !self.request.is_empty {
+            request.edit(|edits, vars| self.request.write(edits, vars));
+        }
+        Verdict::Continue
     }
 
-    #[test]
-    fn no_edits_keep_everything() {
-        let edits = HeaderEdits::default();
-        assert!(edits.is_empty());
-        assert_eq!(edits.fate(b"host"), Fate::Keep);
+    fn response(&self, (): &(), response: &mut Response<'_>) {
+        if !self.response.is_empty {
+            response.edit(|edits, vars| self.response.write(edits, vars));
+        }
     }
 }

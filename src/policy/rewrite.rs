@@ -1,6 +1,9 @@
 //! `type = "rewrite"`: another path and query on the way to the service.
 
-use crate::plan::{Template, Vars};
+use super::Kind;
+use crate::config::{RewriteSection, Spanned};
+use crate::flow::{Request, Verdict};
+use crate::plan::{Scope, Template, Templates, Vars};
 
 /// A new target for the service. Routes match the path the client sent; a rewrite changes what goes upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -19,18 +22,18 @@ enum PathChange {
 impl Rewrite {
     /// Takes `prefix` off the path; `query` replaces the query when given. The prefix begins with `/` and does not end
     /// with one.
-    pub fn strip(prefix: &str, query: Option<Template>) -> Self {
+    fn strip(prefix: &str, query: Option<Template>) -> Self {
         Self { path: Some(PathChange::Strip(prefix.as_bytes().into())), query }
     }
 
     /// Puts a path and a query in place of those that came, each where given.
-    pub fn replace(path: Option<Template>, query: Option<Template>) -> Self {
+    fn replace(path: Option<Template>, query: Option<Template>) -> Self {
         Self { path: path.map(PathChange::Replace), query }
     }
 
     /// Appends the new path; false when the path stays and nothing was appended. `path` is the normalized path.
     /// A path without the prefix stays.
-    pub fn path(&self, path: &[u8], vars: &impl Vars, out: &mut Vec<u8>) -> bool {
+    fn path(&self, path: &[u8], vars: &impl Vars, out: &mut Vec<u8>) -> bool {
         match &self.path {
             None => false,
             Some(PathChange::Replace(template)) => {
@@ -53,7 +56,7 @@ impl Rewrite {
 
     /// Appends the new query, without a `?`; false when the query stays and nothing was appended. An empty new query
     /// means that there is none.
-    pub fn query(&self, vars: &impl Vars, out: &mut Vec<u8>) -> bool {
+    fn query(&self, vars: &impl Vars, out: &mut Vec<u8>) -> bool {
         self.query.as_ref().is_some_and(|template| {
             template.render(vars, out);
             true
@@ -61,10 +64,35 @@ impl Rewrite {
     }
 }
 
+impl Kind for Rewrite {
+    type Section = RewriteSection;
+    type State = ();
+
+    fn compile(section: &RewriteSection, templates: &Templates<'_>) -> Option<Self> {
+        let of = |text: &Option<Spanned<String>>, scope| match text {
+            Some(text) => templates.compile(text, scope).map(Some),
+            None => Some(None),
+        };
+        let path = of(&section.path, Scope::Path);
+        let query = of(&section.query, Scope::Query)?;
+        Some(match &section.strip_prefix {
+            Some(prefix) => Self::strip(&prefix.value, query),
+            None => Self::replace(path?, query),
+        })
+    }
+
+    fn core_state(&self) {}
+
+    fn request(&self, (): &(), request: &mut Request<'_>) -> Verdict<'_> {
+        request.retarget(|path, vars, out| self.path(path, vars, out), |vars, out| self.query(vars, out));
+        Verdict::Continue
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Scope, Variable};
+    use crate::plan::Variable;
 
     struct Captured(&'static str);
 

@@ -5,6 +5,5 @@ mod redirect;
 mod respond;
 
 pub(crate) use proxy::proxy;
-pub use redirect::Redirect;
-pub use respond::Respond;
+pub(crate) use redirect::redirect;
 pub(crate) use respond::respond;

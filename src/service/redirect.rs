@@ -1,12 +1,10 @@
 //! `type = "redirect"`: sends the client elsewhere.
 
-use crate::plan::Template;
+use crate::flow::{After, Client, Exchange, Reply, reply};
+use crate::plan::Redirect;
 
-/// A redirect of one route, compiled with the captures of that route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308 (RFC 9110 section 15.4).
-    pub status: u16,
-    /// The value of `Location`.
-    pub location: Template,
+/// Answers with the redirect.
+pub(crate) fn redirect(client: &mut Client, exchange: &mut Exchange, redirect: &Redirect) -> After {
+    exchange.edit_answer(|answer, vars| answer.set(b"location", |out| redirect.location.render(vars, out)));
+    reply(client, exchange, &Reply::status(redirect.status))
 }

@@ -15,6 +15,7 @@ use ringway_runtime::engine::{self, Engine, EngineKind};
 use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
 use ringway_runtime::testing::{Counting, allocations};
 
+use crate::policy::CASES;
 use crate::support::{Client, Origin, PATIENCE};
 
 #[global_allocator]
@@ -132,11 +133,51 @@ fn proxying_bodies_and_edits_allocates_nothing_per_request() {
 }
 
 #[test]
+fn policies_of_a_listener_in_shadow_and_acting_allocate_nothing_per_request() {
+    let acts = |at: usize| {
+        let shadow = CASES.iter().map(|case| format!("{{ type = \"{}\", shadow = true, {} }}", case.kind, case.acts));
+        let acting = format!("{{ type = \"{}\", {} }}", CASES[at].kind, CASES[at].acts);
+        shadow.chain([acting]).collect::<Vec<_>>().join(", ")
+    };
+    for (at, case) in CASES.iter().enumerate() {
+        let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(ANSWER));
+        let core = Core::start(&format!(
+            "policies = [{}]\n[upstream.origin]\nendpoints = [\"{}\"]\n\
+             [[route]]\nname = \"all\"\nupstream = \"origin\"\npath = \"/api/{{rest...}}\"\n",
+            acts(at),
+            origin.address
+        ));
+        let mut client = Client::connect(core.address);
+        let allocated = allocated_by(&core, ROUNDS / 10, || {
+            let answer = client.get("/api/x");
+            assert_eq!(answer.text() != "hello" || answer.status() != 200, case.replies, "{}", case.kind);
+        });
+        assert_eq!(allocated, 0, "{} in {} requests", case.kind, ROUNDS / 10);
+        core.end();
+    }
+}
+
+#[test]
+fn refusals_allocate_nothing() {
+    let (core, mut client) = proxied("path = \"/users/{id}\"\nmethods = [\"GET\"]", ANSWER);
+    let allocated = allocated_by(&core, ROUNDS / 10, || {
+        assert_eq!(client.get("/absent").status(), 404);
+        client.send("PUT /users/7 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.response().head.get("allow"), Some("GET, HEAD"));
+    });
+    assert_eq!(allocated, 0, "in {} requests", ROUNDS / 5);
+    core.end();
+}
+
+#[test]
 fn the_count_sees_what_a_core_allocates() {
-    let (core, mut client) = proxied("path = \"/users/{id}\"", ANSWER);
-    // A refusal is written by allocating: the counter is not blind.
-    let allocated = allocated_by(&core, 100, || assert_eq!(client.get("/absent").status(), 404));
-    assert!(allocated >= 100, "{allocated} allocations in 100 refusals");
+    let (core, _client) = proxied("path = \"/users/{id}\"", ANSWER);
+    // A connection has a task of its own: the counter is not blind.
+    let allocated = allocated_by(&core, 100, || {
+        let mut client = Client::connect(core.address);
+        assert_eq!(client.get("/absent").status(), 404);
+    });
+    assert!(allocated >= 100, "{allocated} allocations in 100 connections");
     core.end();
 }
 

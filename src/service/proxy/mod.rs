@@ -4,16 +4,16 @@ mod relay;
 mod tunnel;
 
 use ringway_proto::http1::Framing;
+use ringway_runtime::clock::Instant;
 
 use self::relay::{Relay, Sent};
 use crate::flow::{After, Client, Exchange, refuse};
-use crate::plan::{Route, UpstreamId};
+use crate::plan::UpstreamId;
 
-/// Proxies one request.
-pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &Route, id: UpstreamId) -> After {
+/// Proxies one request, whose last byte must have gone by `deadline`.
+pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: UpstreamId, deadline: Instant) -> After {
     let pool = client.running.pools[id.0 as usize].clone();
     let upstream = pool.upstream();
-    let deadline = client.now() + route.total_timeout.unwrap_or(upstream.timeout.total);
     let (mut avoid, mut fresh) = (None, false);
     let mut attempt = 1;
     loop {
@@ -32,7 +32,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, route: &
         };
         let endpoint = connection.endpoint();
         let was_reused = connection.reused;
-        match Relay::new(client, exchange, route, &connection, deadline).run().await {
+        match Relay::new(client, exchange, &connection, deadline).run().await {
             Ok(Sent::Done { after, reusable }) => {
                 if reusable {
                     connection.keep();

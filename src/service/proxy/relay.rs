@@ -13,9 +13,9 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
 
 use crate::flow::encode::{self, Coding};
-use crate::flow::{After, Bound, Client, Exchange, Input, Progress};
+use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
-use crate::plan::{Route, UpstreamTimeouts};
+use crate::plan::UpstreamTimeouts;
 use crate::upstream::Connection;
 
 /// How an attempt ended well.
@@ -83,7 +83,6 @@ struct Answer {
 pub(super) struct Relay<'a> {
     client: &'a mut Client,
     exchange: &'a mut Exchange,
-    route: &'a Route,
     connection: &'a Connection,
     timeouts: &'a UpstreamTimeouts,
     deadline: Instant,
@@ -110,7 +109,6 @@ impl<'a> Relay<'a> {
     pub(super) fn new(
         client: &'a mut Client,
         exchange: &'a mut Exchange,
-        route: &'a Route,
         connection: &'a Connection,
         deadline: Instant,
     ) -> Self {
@@ -119,7 +117,6 @@ impl<'a> Relay<'a> {
         Self {
             client,
             exchange,
-            route,
             connection,
             timeouts,
             deadline,
@@ -142,10 +139,10 @@ impl<'a> Relay<'a> {
     }
 
     pub(super) async fn run(&mut self) -> Result<Sent, Failure> {
-        let (client, exchange, route) = (&*self.client, &*self.exchange, self.route);
+        let (client, exchange) = (&*self.client, &*self.exchange);
         self.connection.stream().with_outbox(|outbox| {
             let before = outbox.len();
-            outbox.write(|out| encode::request_head(out, client, exchange, route));
+            outbox.write(|out| encode::request_head(out, client, exchange));
             client.state.metrics.upstream_sent((outbox.len() - before) as u64);
         });
         self.exchange.ledger.sent = self.client.now();
@@ -311,10 +308,11 @@ impl<'a> Relay<'a> {
     }
 
     fn write_head(&mut self, coding: Coding, close: bool) {
-        let (client, exchange, route) = (&*self.client, &*self.exchange, self.route);
+        way_out(self.client, self.exchange);
+        let (client, exchange) = (&*self.client, &*self.exchange);
         let bytes = self.answer_input.bytes();
         write_client(client, &mut self.written, |outbox| {
-            outbox.write(|out| encode::response_head(out, client, exchange, route, bytes, coding, close));
+            outbox.write(|out| encode::response_head(out, client, exchange, bytes, coding, close));
         });
         self.exchange.ledger.status = self.exchange.response.status;
         self.answer_input.consume(self.exchange.response.len);
