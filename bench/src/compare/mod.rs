@@ -3,7 +3,7 @@
 //! falls on all of them alike. Each round starts its peer anew.
 
 mod peers;
-mod process;
+pub(crate) mod process;
 mod report;
 
 use std::net::SocketAddr;

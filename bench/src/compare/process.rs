@@ -64,6 +64,11 @@ impl Running {
         Ok(running)
     }
 
+    /// The process that was started.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time used so far by every task of these processes, kernel workers included, in nanoseconds.
     ///
     /// # Errors
