@@ -182,8 +182,8 @@ impl Gateway {
         let mut command = Command::new(ringway);
         command.arg("run").arg(&config);
         let log = scratch.path().join("log");
-        // Threads begin on the CPU of the one that starts them, so all but the data core stay on this one.
-        let running = Running::start(&mut command, args.load_core, args.load_core, listen, &log)?;
+        let cores = [args.data_core, args.load_core];
+        let running = Running::start(&mut command, &cores, args.load_core, listen, &log)?;
         let pid =
             Pid::from_raw(running.id() as i32).ok_or_else(|| Error::Failed("the gateway has no pid".to_owned()))?;
         Ok(Self { _running: running, pid, listen, origin, scratch })
@@ -222,11 +222,12 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn text(args: &ReloadsArgs, listen: SocketAddr, origin: SocketAddr, turn: u64) -> String {
-    let data = args.data_core;
+    let (data, control) = (args.data_core, args.load_core);
     let idle = if args.upstreams { 1024 + turn % 2 } else { 1024 };
     format!(
         r#"[cores]
 data = "{data}"
+control = {control}
 
 [listener.web]
 address = "{listen}"

@@ -199,7 +199,7 @@ impl Bench<'_> {
         };
         let log = self.scratch.path().join(format!("{}.log", peer.name()));
         let mut command = peer.command(&setting)?;
-        let running = Running::start(&mut command, self.args.peer_core, self.args.load_core, listen, &log)?;
+        let running = Running::start(&mut command, &[self.args.peer_core], self.args.load_core, listen, &log)?;
         Ok((running, listen))
     }
 
