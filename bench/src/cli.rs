@@ -15,6 +15,7 @@ use crate::load;
 use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
+use crate::reloads::{self, ReloadsArgs};
 use crate::url::Url;
 
 /// Why a command did not do what it was asked to.
@@ -50,6 +51,8 @@ enum Command {
     Floor(FloorArgs),
     /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
     Compare(CompareArgs),
+    /// Measure what reloads cost clients: the same load with and without them, in turn
+    Reloads(ReloadsArgs),
     /// Measure single parts: codec, router, histogram
     Micro(MicroArgs),
     /// Run a bare proxy on tokio with Ringway's codec
@@ -235,6 +238,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Load(args) => load(&args, &stop_flag()?),
         Command::Floor(args) => floor(&args, &stop_flag()?),
         Command::Compare(args) => compare::run(&args, &stop_flag()?),
+        Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

@@ -12,6 +12,7 @@ mod net;
 mod origin;
 #[cfg(feature = "peers")]
 mod peers;
+mod reloads;
 mod url;
 
 use std::process::ExitCode;

@@ -177,13 +177,23 @@ pub(crate) fn write(fd: &impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
 /// # Errors
 /// When the machine has no such CPU.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= rustix::thread::CpuSet::MAX_CPU {
-        return Err(io::Error::other(format!("no such CPU: {cpu}")));
-    }
+    pin_to(&[cpu])
+}
+
+/// Pins this thread, and those and the processes that it starts, to some CPUs.
+///
+/// # Errors
+/// When the machine has no such CPU.
+pub(crate) fn pin_to(cpus: &[usize]) -> io::Result<()> {
     let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu);
+    for &cpu in cpus {
+        if cpu >= rustix::thread::CpuSet::MAX_CPU {
+            return Err(io::Error::other(format!("no such CPU: {cpu}")));
+        }
+        set.set(cpu);
+    }
     rustix::thread::sched_setaffinity(None, &set)
-        .map_err(|error| io::Error::other(format!("cannot pin to CPU {cpu}: {error}")))
+        .map_err(|error| io::Error::other(format!("cannot pin to CPUs {cpus:?}: {error}")))
 }
 
 /// Descriptors asked for where the process may raise its own hard limit.

@@ -3,7 +3,7 @@
 //! falls on all of them alike. Each round starts its peer anew.
 
 mod peers;
-mod process;
+pub(crate) mod process;
 mod report;
 
 use std::net::SocketAddr;
@@ -199,7 +199,7 @@ impl Bench<'_> {
         };
         let log = self.scratch.path().join(format!("{}.log", peer.name()));
         let mut command = peer.command(&setting)?;
-        let running = Running::start(&mut command, self.args.peer_core, self.args.load_core, listen, &log)?;
+        let running = Running::start(&mut command, &[self.args.peer_core], self.args.load_core, listen, &log)?;
         Ok((running, listen))
     }
 

@@ -23,13 +23,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts `command` on `core`, then returns to `own_core`; it is ready when it takes connections at `address`.
+    /// Starts `command` on `cores`, then returns to `own_core`; it is ready when it takes connections at `address`.
     ///
     /// # Errors
     /// When it cannot be started, ends at once, or does not listen in time; then with what it printed.
     pub(crate) fn start(
         command: &mut Command,
-        core: usize,
+        cores: &[usize],
         own_core: usize,
         address: SocketAddr,
         log: &Path,
@@ -37,7 +37,7 @@ impl Running {
         let output = std::fs::File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // A child inherits the CPU of the thread that starts it.
-        net::pin(core)?;
+        net::pin_to(cores)?;
         let child = command.spawn();
         net::pin(own_core)?;
         let child = child.map_err(|error| {
@@ -62,6 +62,11 @@ impl Running {
         }
         running.pids = with_descendants(running.child.id())?;
         Ok(running)
+    }
+
+    /// The process that was started.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Processor time used so far by every task of these processes, kernel workers included, in nanoseconds.
@@ -190,7 +195,8 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo broken; exit 7"]);
         let address = free_address().unwrap();
-        let error = Running::start(&mut command, 0, 0, address, &scratch.path().join("log")).unwrap_err().to_string();
+        let error =
+            Running::start(&mut command, &[0], 0, address, &scratch.path().join("log")).unwrap_err().to_string();
         assert!(error.contains("broken") && error.contains('7'), "{error}");
     }
 

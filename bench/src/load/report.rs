@@ -103,7 +103,7 @@ impl Outcome {
 }
 
 /// From a nanosecond to a minute at three digits; what is beyond counts as a minute.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!("1 ns to 60 s at 3 digits is valid"))
 }
 

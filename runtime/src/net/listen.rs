@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::clock::Instant;
 
-/// How long a port may still be held by a process that has just ended: the kernel tears a ring down late.
+/// How long a port may still be held by one who has given it up: the kernel tears a ring down late.
 const WAIT_FOR_PORT: Duration = Duration::from_secs(2);
 const RETRY_EVERY: Duration = Duration::from_millis(10);
 
@@ -96,14 +96,18 @@ fn probe_free(address: SocketAddr) -> io::Result<SocketAddr> {
         match attempt {
             Ok(()) => return Ok(address),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if let Some(holder) = holder(address) {
-                    return Err(io::Error::new(
-                        io::ErrorKind::AddrInUse,
-                        format!("cannot listen on {address}: {holder} listens there; stop it or choose another port"),
-                    ));
-                }
-                if Instant::now().since(start) >= WAIT_FOR_PORT {
-                    return Err(explain(address, &error));
+                let is_late = Instant::now().since(start) >= WAIT_FOR_PORT;
+                match holder(address) {
+                    // What this process itself has closed is in use until its cores have let go of it.
+                    Some((pid, name)) if is_late || pid != std::process::id() => {
+                        let message = format!(
+                            "cannot listen on {address}: process {pid} ({name}) listens there; stop it or choose \
+                             another port"
+                        );
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+                    }
+                    None if is_late => return Err(explain(address, &error)),
+                    _ => {}
                 }
                 std::thread::sleep(RETRY_EVERY);
             }
@@ -122,18 +126,18 @@ fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
 }
 
-/// The process that listens on `address`, as far as /proc tells.
-fn holder(address: SocketAddr) -> Option<String> {
+/// The process that listens on `address` and its name, as far as /proc tells.
+fn holder(address: SocketAddr) -> Option<(u32, String)> {
     let inode = listening_inode(address)?;
     let link = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let pid = process.file_name();
-        let Some(pid) = pid.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+        let Some(pid) = pid.to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
         for descriptor in descriptors.flatten() {
             if fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str() == link.as_str()) {
                 let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-                return Some(format!("process {pid} ({})", name.trim()));
+                return Some((pid, name.trim().to_owned()));
             }
         }
     }

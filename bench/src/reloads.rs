@@ -1,0 +1,246 @@
+//! The cost of reloads to clients: windows of the same constant load with reloads and without, in turn, so that what the
+//! machine does meanwhile falls on both alike.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli::{Error, parse_duration};
+use crate::compare::process::{self, Running, Scratch};
+use crate::load::{self, Edge, Percentiles, Plan};
+use crate::net;
+use crate::origin::{Options as OriginOptions, Origin};
+
+const WARM_UP: Duration = Duration::from_millis(500);
+const BODY: u64 = 128;
+
+#[derive(Args)]
+pub(crate) struct ReloadsArgs {
+    /// Reloads in all
+    #[arg(long, default_value_t = 1000)]
+    reloads: u64,
+    /// Time between two
+    #[arg(long, default_value = "40ms", value_parser = parse_duration)]
+    every: Duration,
+    /// Windows with reloads; as many are without
+    #[arg(long, default_value_t = 10)]
+    windows: u64,
+    /// Requests a second
+    #[arg(long, default_value_t = 5000.0)]
+    rate: f64,
+    /// Connections kept open
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Change the upstream as well each time, so that its connections are made anew
+    #[arg(long)]
+    upstreams: bool,
+    /// The gateway; by default the one beside this program
+    #[arg(long, value_name = "PATH")]
+    ringway: Option<PathBuf>,
+    /// CPU of the data core
+    #[arg(long, default_value_t = 0)]
+    data_core: usize,
+    /// CPU of load, origin and control
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+}
+
+/// What one kind of window measured.
+struct Side {
+    latency: Histogram<u64>,
+    failed: u64,
+    answered: u64,
+}
+
+pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    if args.windows == 0 || args.reloads < args.windows || args.rate.is_nan() || args.rate < 1.0 {
+        return Err(Error::Input(
+            "--windows and --rate must be above 0, and --reloads no fewer than windows".to_owned(),
+        ));
+    }
+    net::raise_descriptor_limit();
+    net::pin(args.load_core)?;
+    let listen = ([127, 0, 0, 1], 0).into();
+    let mut origin = Origin::new(&OriginOptions { listen, body: BODY, delay: Duration::ZERO })?;
+    let gateway = Gateway::start(args, origin.address()?)?;
+    let each = args.reloads / args.windows;
+    let plan = plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX))?;
+    let (mut with, mut without) = (Side::new(), Side::new());
+    for window in 1..=args.windows {
+        without.measure(&plan, &mut origin, &mut |_| (), stop)?;
+        let mut reloading: Option<JoinHandle<()>> = None;
+        let mut observe = |edge| {
+            if edge == Edge::Start {
+                reloading = Some(gateway.reload(args, (window - 1) * each, each));
+            }
+        };
+        with.measure(&plan, &mut origin, &mut observe, stop)?;
+        if let Some(reloading) = reloading {
+            reloading.join().map_err(|_| Error::Failed("the thread that reloads died".to_owned()))?;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Failed("interrupted".to_owned()));
+        }
+    }
+    let done = gateway.reloads_done()?;
+    println!(
+        "{done} reloads, one every {:?}; {} requests/s over {} connections",
+        args.every, args.rate, args.connections
+    );
+    println!(
+        "{:<10} {:>10} {:>8} {:>10} {:>10} {:>10} {:>10}",
+        "us", "answered", "failed", "p50", "p99", "p99.9", "max"
+    );
+    for (name, side) in [("without", &without), ("with", &with)] {
+        let found = Percentiles::of(&side.latency);
+        let us = |ns: u64| ns as f64 / 1e3;
+        println!(
+            "{name:<10} {:>10} {:>8} {:>10.1} {:>10.1} {:>10.1} {:>10.1}",
+            side.answered,
+            side.failed,
+            us(found.p50),
+            us(found.p99),
+            us(found.p99_9),
+            us(found.max)
+        );
+    }
+    let tail = |side: &Side| side.latency.value_at_quantile(0.999) as f64;
+    println!("p99.9 with reloads is {:.2}x of that without", tail(&with) / tail(&without));
+    match (with.failed + without.failed, done) {
+        (0, done) if done == each * args.windows => Ok(()),
+        (failed, done) => Err(Error::Failed(format!("{failed} requests failed, {done} reloads were taken"))),
+    }
+}
+
+impl Side {
+    fn new() -> Self {
+        Self { latency: load::histogram(), failed: 0, answered: 0 }
+    }
+
+    fn measure(
+        &mut self,
+        plan: &Plan,
+        origin: &mut Origin,
+        observe: &mut dyn FnMut(Edge),
+        stop: &AtomicBool,
+    ) -> Result<(), Error> {
+        let outcome = load::run(plan, Some(origin), &mut |edge, _| observe(edge), stop)
+            .map_err(|error| Error::Failed(error.to_string()))?;
+        self.failed += outcome.failed();
+        self.answered += outcome.completed;
+        self.latency.add(&outcome.latency).map_err(|error| Error::Failed(error.to_string()))
+    }
+}
+
+fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Result<Plan, Error> {
+    let url: crate::url::Url = format!("http://{target}/").parse().map_err(Error::Input)?;
+    Ok(Plan {
+        target,
+        request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
+        head_request: false,
+        connections: args.connections,
+        pipeline: 1,
+        close: false,
+        rate: Some(args.rate),
+        warm_up: WARM_UP,
+        duration,
+        timeout: Duration::from_secs(10),
+        grace: Duration::from_secs(2),
+        status: 200,
+        body: Some(BODY),
+        // Control has to run on this CPU too.
+        blocking: true,
+    })
+}
+
+/// The gateway, and where its config and log are.
+struct Gateway {
+    _running: Running,
+    pid: Pid,
+    listen: SocketAddr,
+    origin: SocketAddr,
+    scratch: Scratch,
+}
+
+impl Gateway {
+    fn start(args: &ReloadsArgs, origin: SocketAddr) -> Result<Self, Error> {
+        let ringway = match &args.ringway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("ringway"),
+        };
+        let (listen, scratch) = (process::free_address()?, Scratch::new()?);
+        let config = scratch.path().join("ringway.toml");
+        std::fs::write(&config, text(args, listen, origin, 0))?;
+        let mut command = Command::new(ringway);
+        command.arg("run").arg(&config);
+        let log = scratch.path().join("log");
+        let cores = [args.data_core, args.load_core];
+        let running = Running::start(&mut command, &cores, args.load_core, listen, &log)?;
+        let pid =
+            Pid::from_raw(running.id() as i32).ok_or_else(|| Error::Failed("the gateway has no pid".to_owned()))?;
+        Ok(Self { _running: running, pid, listen, origin, scratch })
+    }
+
+    /// Has it reload `count` times, numbers `from` on.
+    fn reload(&self, args: &ReloadsArgs, from: u64, count: u64) -> JoinHandle<()> {
+        let texts: Vec<String> = (1..=count).map(|at| text(args, self.listen, self.origin, from + at)).collect();
+        let (file, pid, every) = (self.scratch.path().join("ringway.toml"), self.pid, args.every);
+        thread::spawn(move || {
+            let start = Instant::now();
+            for (at, text) in (0..).zip(texts) {
+                thread::sleep((start + every * at).saturating_duration_since(Instant::now()));
+                // What fails here shows in the number of reloads.
+                let _ = replace(&file, &text).and_then(|()| Ok(kill_process(pid, Signal::HUP)?));
+            }
+        })
+    }
+
+    /// How many plans it took up after the first.
+    fn reloads_done(&self) -> Result<u64, Error> {
+        thread::sleep(Duration::from_millis(200));
+        let log = std::fs::read_to_string(self.scratch.path().join("log"))?;
+        if let Some(refused) = log.lines().find(|line| line.contains("kept plan")) {
+            return Err(Error::Failed(refused.to_owned()));
+        }
+        Ok(log.lines().filter(|line| line.starts_with("ringway: plan ")).count() as u64)
+    }
+}
+
+/// In one step, so that a reload that is late never reads half a config.
+fn replace(file: &Path, text: &str) -> std::io::Result<()> {
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, file)
+}
+
+fn text(args: &ReloadsArgs, listen: SocketAddr, origin: SocketAddr, turn: u64) -> String {
+    let (data, control) = (args.data_core, args.load_core);
+    let idle = if args.upstreams { 1024 + turn % 2 } else { 1024 };
+    format!(
+        r#"[cores]
+data = "{data}"
+control = {control}
+
+[listener.web]
+address = "{listen}"
+
+[upstream.origin]
+endpoints = ["{origin}"]
+pool = {{ max_idle = {idle}, max_connections = 4096 }}
+
+[[route]]
+name = "all"
+path = "/{{rest...}}"
+upstream = "origin"
+policies = [{{ type = "headers", request = {{ set = {{ x-turn = "{turn}" }} }} }}]
+"#
+    )
+}
