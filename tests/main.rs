@@ -5,6 +5,7 @@
 mod alloc;
 mod attack;
 mod http;
+mod observe;
 mod reload;
 mod simulated;
 mod support;

@@ -14,6 +14,7 @@ mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -100,6 +101,23 @@ pub fn main() -> ExitCode {
     finish(exit.and_then(|exit| out.flush().map(|()| exit)))
 }
 
+/// Reads an interval of the command line: a number with `ms`, `s`, `m` or `h`, such as `1s`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || "an interval such as 500ms, 1s or 5m is wanted".to_owned();
+    let (number, unit) =
+        text.split_at_checked(text.find(|char: char| !char.is_ascii_digit()).unwrap_or(0)).ok_or_else(wrong)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let interval = Duration::from_millis(u64::from(number) * milliseconds);
+    if interval.is_zero() { Err(wrong()) } else { Ok(interval) }
+}
+
 /// A reader that goes away, as `head` does, is no failure; a full disk behind standard output is one.
 fn finish(exit: io::Result<Exit>) -> ExitCode {
     match exit {
@@ -140,6 +158,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_interval_has_a_unit_and_is_longer_than_none() {
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(interval("2m"), Ok(Duration::from_mins(2)));
+        for wrong in ["", "1", "s", "0s", "-1s", "1.5s", "1 s", "99999999999s", "1d"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 mod metrics;
 mod names;
+pub mod prometheus;
 mod reason;
+mod run;
 
 pub use metrics::{Metrics, Timeout, UpstreamFailure};
 pub use names::{MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, Segment, Series, Slots, UpstreamSeries};
 pub use reason::{Reason, Side};
+pub use run::{NoRun, Run, read_run};
