@@ -6,6 +6,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod fmt;
+pub mod explain;
 mod hdr;
 mod man;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Fmt(fmt::Args),
     /// Print the JSON Schema of the config, for editors
     Schema,
+    /// Say what would become of a request, and why
+    Explain(explain::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
         Command::Fmt(args) => fmt::run(&args, &mut out, &mut err),
         Command::Schema => schema::run(&mut out),
+        Command::Explain(args) => explain::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),

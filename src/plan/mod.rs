@@ -28,6 +28,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The names of the captures of a path template in order; empty for `*`.
+pub(crate) fn capture_names(path: &str) -> Vec<String> {
+    trie::PathPattern::parse(path).map(|pattern| pattern.names).unwrap_or_default()
+}
+
 /// The index of a listener in [`Plan::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
