@@ -293,7 +293,7 @@ impl<'a> Url<'a> {
                 let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
                 Ok(Self { authority: Some(authority), target: if target.is_empty() { "/" } else { target } })
             }
-            None if url.starts_with('/') || url == "*" || method == "CONNECT" => {
+            None if url.starts_with('/') || url.starts_with('*') || method == "CONNECT" => {
                 Ok(Self { authority: None, target: url })
             }
             None => Err(format!("`{url}` is neither `http://HOST/PATH` nor a path that begins with `/`")),
