@@ -4,7 +4,7 @@ use ringway_proto::http1::{Framing, Method, TargetForm};
 
 use super::client::Client;
 use super::exchange::{Exchange, HeadFields};
-use crate::observe::Reason;
+use crate::observe::{Activity, Reason};
 use crate::plan::{self, BodyLimit, MethodSet, Miss, Normalized, Query};
 
 /// Why a request has no route.
@@ -57,6 +57,7 @@ pub(super) fn route(client: &Client, exchange: &mut Exchange) -> Result<(), Refu
         Miss::MethodNotAllowed(methods) => Refusal { reason: Reason::MethodNotAllowed, allow: Some(methods) },
     })?;
     exchange.route = Some(id);
+    client.state.engine.label(Activity::route(plan.epoch, id).label());
     let own = plan.route(id).and_then(|route| route.body);
     exchange.body_limit = match own {
         Some(BodyLimit::Bytes(bytes)) => bytes,

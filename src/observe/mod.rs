@@ -1,11 +1,13 @@
 //! What the gateway says of itself: why it refused, what it counted and how long things took.
 
+mod activity;
 mod metrics;
 mod names;
 pub mod prometheus;
 mod reason;
 mod run;
 
+pub use activity::Activity;
 pub use metrics::{Metrics, Timeout, UpstreamFailure};
 pub use names::{MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, Segment, Series, Slots, UpstreamSeries};
 pub use reason::{Reason, Side};

@@ -101,6 +101,8 @@ pub struct Cores {
     pub connections: u32,
     /// How long requests in flight may take once the gateway is told to stop.
     pub drain_timeout: Duration,
+    /// How long a core may be away from its loop before control says so; never when absent.
+    pub stall_warning: Option<Duration>,
 }
 
 impl Default for Cores {
@@ -117,6 +119,7 @@ impl Default for Cores {
             read_ahead: 64 << 10,
             connections: 65_536,
             drain_timeout: Duration::from_secs(30),
+            stall_warning: Some(Duration::from_millis(100)),
         }
     }
 }
