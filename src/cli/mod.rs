@@ -11,6 +11,7 @@ mod hdr;
 mod man;
 mod run;
 mod schema;
+mod top;
 mod version;
 
 use std::io::{self, Write};
@@ -65,6 +66,8 @@ enum Command {
     Explain(explain::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
+    /// Show what a gateway does, live
+    Top(top::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
     Doctor(doctor::Args),
     /// Print what a shell needs to complete commands and options
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(&mut out),
         Command::Explain(args) => explain::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
+        Command::Top(args) => top::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Command::Man(args) => man::run(&args, Cli::command(), &mut err),

@@ -2,6 +2,7 @@
 
 mod crash;
 mod prometheus;
+mod top;
 
 use std::path::Path;
 use std::process::Command;
