@@ -178,8 +178,8 @@ mod tests {
 
     const RESTING: Look = Look { turn: None, label: 9 };
 
-    fn away(ms: u64) -> Option<Report> {
-        Some(Report { kind: Kind::Away(Duration::from_millis(ms), 9), unreported: 0 })
+    fn away(ms: u64) -> Report {
+        Report { kind: Kind::Away(Duration::from_millis(ms), 9), unreported: 0 }
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         ];
         let told: Vec<_> = looks.map(|(ms, look)| watch.look(at(ms), look, WARNING)).to_vec();
         let back = Some(Report { kind: Kind::Back(Duration::from_millis(225)), unreported: 0 });
-        assert_eq!(told, [None, None, None, away(100), None, back]);
+        assert_eq!(told, [None, None, None, Some(away(100)), None, back]);
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Exchange {
         self.head.host.of(self.head_bytes())
     }
 
+    /// The fields of the head, as the router asks for them.
+    pub fn fields(&self) -> impl Headers {
+        HeadFields { fields: &self.head.fields, bytes: self.head_bytes() }
+    }
+
     /// The method as sent.
     pub fn method(&self) -> &[u8] {
         self.head.method_span.of(self.head_bytes())

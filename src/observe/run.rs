@@ -86,13 +86,14 @@ impl Run {
 
     /// A run is dead as soon as one of its cores is.
     pub fn state(&self) -> State {
-        worst_state(self.cores.iter().flat_map(|core| &core.cores).map(|process| process.state))
+        let states: Vec<State> = self.cores.iter().flat_map(|core| &core.cores).map(|process| process.state).collect();
+        worst_state(&states)
     }
 }
 
 /// The state of a whole whose parts have these.
-fn worst_state(states: impl Iterator<Item = State> + Clone) -> State {
-    let has = |wanted| states.clone().any(|state| state == wanted);
+fn worst_state(states: &[State]) -> State {
+    let has = |wanted| states.contains(&wanted);
     if has(State::Died) {
         State::Died
     } else if has(State::Running) {
@@ -132,8 +133,8 @@ mod tests {
     #[test]
     fn one_dead_core_makes_a_dead_run() {
         use State::{Closed, Died, Running};
-        assert_eq!(worst_state([Closed, Died, Running].into_iter()), Died);
-        assert_eq!(worst_state([Closed, Running].into_iter()), Running);
-        assert_eq!(worst_state([Closed, Closed].into_iter()), Closed);
+        assert_eq!(worst_state(&[Closed, Died, Running]), Died);
+        assert_eq!(worst_state(&[Closed, Running]), Running);
+        assert_eq!(worst_state(&[Closed, Closed]), Closed);
     }
 }

@@ -58,11 +58,8 @@ mod tests {
         assert_eq!(pulse.look(), Look { turn: None, label: 0 });
         let mut seen = Vec::new();
         for step in [true, true, false, false, true, false, true] {
-            if step {
-                pulse.turn()
-            } else {
-                pulse.rest()
-            }
+            let act = if step { Pulse::turn } else { Pulse::rest };
+            act(&pulse);
             let turn = pulse.look().turn;
             assert_eq!(turn.is_some(), step);
             seen.extend(turn);

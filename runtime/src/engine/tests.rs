@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -552,7 +552,8 @@ fn others_see_which_task_holds_a_core_and_the_turn_is_told_when_it_ends() {
                     let first = pulse.look();
                     // Another thread looks twice while this one goes nowhere.
                     let watcher = thread::spawn(move || {
-                        thread::sleep(Duration::from_millis(20));
+                        let (_open, nothing) = mpsc::channel::<()>();
+                        nothing.recv_timeout(Duration::from_millis(20)).unwrap_err();
                         (first, pulse.look())
                     });
                     let (first, second) = watcher.join().unwrap();

@@ -120,6 +120,7 @@ impl Snapshot {
 
     /// What was counted since `earlier`, a snapshot of the same cores: counters and histograms less what they were
     /// then, gauges as they are. A metric that was not there then counts from zero.
+    #[must_use]
     pub fn since(&self, earlier: &Snapshot) -> Snapshot {
         let before: HashMap<_, _> =
             earlier.metrics.iter().map(|metric| ((&metric.name, &metric.labels), &metric.value)).collect();
@@ -226,6 +227,7 @@ impl Distribution {
 
     /// What was recorded since `earlier`, or everything where that has another shape. The maximum is exact only where
     /// it was reached since; otherwise it is the upper end of its bucket.
+    #[must_use]
     pub fn since(&self, earlier: &Distribution) -> Distribution {
         if self.shape != earlier.shape {
             return self.clone();

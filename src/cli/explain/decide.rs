@@ -104,10 +104,8 @@ pub fn explain<'p>(plan: &'p Plan, asked: &Asked) -> Result<Explanation<'p>, Str
     let bytes = head(asked, &url)?;
     let host = asked.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
     let host = host.map_or(url.authority.unwrap_or("localhost"), |(_, value)| value);
-    explanation.request = match url.target.starts_with('/') {
-        true => format!("{} {host}{}", asked.method, url.target),
-        false => format!("{} {}", asked.method, url.target),
-    };
+    let host = if url.target.starts_with('/') { host } else { "" };
+    explanation.request = format!("{} {host}{}", asked.method, url.target);
     let mut exchange = Exchange { client_ip: asked.client, ..Exchange::default() };
     match http1::decode_request(&bytes, &mut exchange.scan, &listener.limits.of_requests(), &mut exchange.head) {
         Ok(Progress::Complete) => {}
@@ -155,7 +153,7 @@ fn decide<'p>(
         host: exchange.host(),
         path: exchange.path(),
         query: exchange.query(),
-        headers: &*exchange,
+        headers: &exchange.fields(),
     });
     explanation.lost = found.lost.iter().map(|&(route, why)| (route, why_lost(plan, route, why))).collect();
     let id = found.result.map_err(|miss| match miss {

@@ -24,9 +24,10 @@ const TICKS_PER_HALF: u32 = 5;
 pub(super) fn whole(found: &Snapshot, out: &mut impl Write) -> io::Result<()> {
     let start = started(found);
     let alive = found.cores.iter().map(|process| process.heartbeat_mono_ns.saturating_sub(process.mono_ns)).max();
-    let length = match found.cores.iter().any(|process| process.state == State::Running) {
-        true => Wall::now().as_nanos().saturating_sub(start),
-        false => alive.unwrap_or(0),
+    let length = if found.cores.iter().any(|process| process.state == State::Running) {
+        Wall::now().as_nanos().saturating_sub(start)
+    } else {
+        alive.unwrap_or(0)
     };
     let mut serializer = V2DeflateSerializer::new();
     let mut log = begin(start).begin_log_with(out, &mut serializer)?;

@@ -51,7 +51,7 @@ struct Form {
     /// Print Prometheus's text format 0.0.4
     #[arg(long)]
     prometheus: bool,
-    /// Print OpenMetrics 1.0
+    /// Print `OpenMetrics` 1.0
     #[arg(long)]
     openmetrics: bool,
     /// Print Prometheus's protobuf format, with native histograms

@@ -43,7 +43,7 @@ pub(super) struct Latency {
 
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) core: u32,
+    pub(super) number: u32,
     pub(super) state: State,
     pub(super) epoch: u64,
     /// Share of the interval that the thread had the CPU: all of it where the core polls.
@@ -196,7 +196,7 @@ fn core_row(moved: &Snapshot, process: &Process, now: Instant, rates: Rates) -> 
     let turns = moved.histogram("ringway_loop_stall_seconds", &[]);
     let alive = Some(process.heartbeat_mono_ns).filter(|&ns| ns > 0).map(Instant::from_nanos);
     Core {
-        core: process.core,
+        number: process.core,
         state: process.state,
         epoch: process.epoch,
         cpu: share(moved.counter("ringway_core_cpu_seconds_total", &[]).unwrap_or(0) as f64),

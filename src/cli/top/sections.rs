@@ -120,7 +120,7 @@ fn core_row(core: &super::figures::Core) -> Vec<String> {
     let percent = |share: f64| format!("{:.0}%", share * 100.0);
     let heartbeat = core.heartbeat.map_or_else(|| "-".to_owned(), |age| format!("{:.1}s", age.as_secs_f64()));
     vec![
-        core.core.to_string(),
+        core.number.to_string(),
         percent(core.cpu),
         percent(core.busy),
         number(core.requests),
@@ -173,7 +173,7 @@ pub(super) fn to_json(figures: &Figures, sort: Sort) -> Json {
         "connections": figures.connections,
         "accepted": figures.accepted,
         "cores": figures.cores.iter().map(|core| json!({
-            "core": core.core, "state": state_name(core.state), "epoch": core.epoch, "cpu": core.cpu,
+            "core": core.number, "state": state_name(core.state), "epoch": core.epoch, "cpu": core.cpu,
             "busy": core.busy, "requests": core.requests, "connections": core.connections,
             "p99": seconds(core.p99), "worst_stall": seconds(core.stall),
             "heartbeat_age": core.heartbeat.map(|age| age.as_secs_f64()),

@@ -1,4 +1,4 @@
-//! The metrics as Prometheus reads them: the text format 0.0.4, OpenMetrics 1.0, and the protobuf format, which alone
+//! The metrics as Prometheus reads them: the text format 0.0.4, `OpenMetrics` 1.0, and the protobuf format, which alone
 //! carries native histograms. Bytes out; who serves them is another matter.
 
 mod families;
