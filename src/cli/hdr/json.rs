@@ -37,6 +37,9 @@ fn metric_json(metric: &Metric) -> Json {
     json.insert("labels".to_owned(), Json::Object(labels));
     let base = |value: f64| if metric.unit == Unit::Seconds { value / 1e9 } else { value };
     match &metric.value {
+        Value::Counter(value) if metric.unit == Unit::Seconds => {
+            json.insert("value".to_owned(), Json::from(base(*value as f64)));
+        }
         Value::Counter(value) => drop(json.insert("value".to_owned(), Json::from(*value))),
         Value::Gauge(value) => drop(json.insert("value".to_owned(), Json::from(*value))),
         Value::Histogram(values) => {

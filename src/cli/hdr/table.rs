@@ -23,6 +23,9 @@ pub(super) fn to_text(found: &Snapshot, state: State, all: bool) -> String {
         match &metric.value {
             value if !all && is_zero(value) => hidden += 1,
             Value::Histogram(values) => histograms.push(histogram_row(metric, values)),
+            Value::Counter(value) if metric.unit == Unit::Seconds => {
+                numbers.push(vec![full_name(metric), show(metric.unit, *value as f64)]);
+            }
             Value::Counter(value) => numbers.push(vec![full_name(metric), value.to_string()]),
             Value::Gauge(value) => numbers.push(vec![full_name(metric), value.to_string()]),
         }
