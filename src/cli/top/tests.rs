@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use ratatui::Terminal;
@@ -7,14 +8,19 @@ use ratatui::style::{Color, Modifier};
 use ringway_runtime::histogram::{Snapshot, Start};
 
 use super::*;
-use crate::observe::{Metrics, Reason, UpstreamFailure};
+use crate::observe::{Metrics, Names, Reason, Series, UpstreamFailure};
 
-fn metrics(dir: &Path, core: u32) -> Metrics {
-    let start = Start { core, wall_ns: 1_000, mono_ns: 1_000_000_000 };
-    let (metrics, warning) = Metrics::open(dir, &start, &["users", "orders", "(other)"], &["a", "b"]).expect("names");
+fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
+    let start = Start { core, segment: 0, wall_ns: 1_000, mono_ns: 1_000_000_000 };
+    let (metrics, warning) = Metrics::open(dir, &start).expect("a schema");
     assert!(warning.is_none());
     metrics.set_epoch(3);
-    metrics
+    let (slots, new) = Names::default().take_up(&["users", "orders"], &["a", "b"]).expect("names");
+    let (segment, warning) = new.expect("new names").open(dir, &Start { segment: 1, ..start });
+    assert!(warning.is_none());
+    metrics.add_segment(segment);
+    let series = metrics.series(&Arc::new(slots));
+    (metrics, series)
 }
 
 fn at(seconds: u64) -> Instant {
@@ -24,26 +30,30 @@ fn at(seconds: u64) -> Instant {
 /// Two cores, one second with little and one with more.
 fn two_looks(dir: &Path) -> ((Instant, Run), (Instant, Run)) {
     let cores = [metrics(dir, 0), metrics(dir, 1)];
-    for core in &cores {
+    for (core, series) in &cores {
         core.connection_accepted();
-        core.request_done(Some(0), 200, 5_000_000);
+        core.request_done(200, 5_000_000);
+        series.request_done(0, 5_000_000);
         core.looped(1, 1_900_000_000);
     }
     let first = (at(2), read_run(dir).expect("a run"));
-    let [zero, one] = &cores;
+    let [(zero, of_zero), (one, of_one)] = &cores;
     for _ in 0..100 {
-        zero.request_done(Some(0), 200, 1_000_000);
-        zero.upstream_reused(0);
+        zero.request_done(200, 1_000_000);
+        of_zero.request_done(0, 1_000_000);
+        of_zero.upstream(0).reused();
     }
+    let upstream = of_one.upstream(1);
     for _ in 0..20 {
-        one.request_done(Some(1), 503, 40_000_000);
+        one.request_done(503, 40_000_000);
+        of_one.request_done(1, 40_000_000);
         one.refused(Reason::PoolTimeout);
-        one.upstream_failed(1, UpstreamFailure::Connect);
-        one.upstream_retried(1);
+        upstream.failed(UpstreamFailure::Connect);
+        upstream.retried();
     }
     zero.worked(500_000_000);
     zero.turned(250_000_000);
-    one.upstream_connected(1, 10);
+    one.upstream_connected(&upstream, 10);
     zero.looped(1, 2_900_000_000);
     let mut second = (at(3), read_run(dir).expect("a run"));
     // The files say that this process runs; the writers are still there.

@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use ringway_runtime::histogram::{Distribution, SchemaBuilder, Shape, Unit, Writer};
 
 use super::families::{HISTOGRAM_SERIES, classic};
 use super::protobuf::Native;
 use super::*;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Names};
 
 /// Durations as a gateway has them, from none to beyond the range of the files.
 fn durations() -> impl Strategy<Value = Vec<u64>> {
@@ -24,6 +26,15 @@ fn snapshot_of(shape: Shape, values: &[u64]) -> Snapshot {
 
 fn distribution(shape: Shape, values: &[u64]) -> Distribution {
     snapshot_of(shape, values).histogram("ringway_request_duration_seconds", &[]).expect("the histogram").clone()
+}
+
+/// What a core has that runs a plan of these routes and upstreams.
+fn core(routes: &[&str], upstreams: &[&str]) -> Snapshot {
+    let metrics = Metrics::in_memory().expect("a sound schema");
+    let (slots, new) = Names::default().take_up(routes, upstreams).expect("sound names");
+    metrics.add_segment(new.expect("new names").in_memory());
+    let _series = metrics.series(&Arc::new(slots));
+    metrics.snapshot().expect("a snapshot")
 }
 
 fn text(snapshot: &Snapshot, format: Format, max: usize) -> String {
@@ -121,8 +132,7 @@ fn both_text_formats_of_a_small_file() {
 
 #[test]
 fn every_metric_of_the_gateway_has_a_help_text() {
-    let metrics = Metrics::in_memory(&["users"], &["a"]).expect("sound names");
-    let found = text(&metrics.snapshot().expect("a snapshot"), Format::Text, DEFAULT_MAX_SERIES);
+    let found = text(&core(&["users"], &["a"]), Format::Text, DEFAULT_MAX_SERIES);
     for line in found.lines().filter(|line| line.starts_with("# TYPE ")) {
         let name = line.split(' ').nth(2).unwrap_or_default();
         assert!(found.contains(&format!("# HELP {name} ")), "{name} has no row in docs/metrics-files.md");
@@ -133,8 +143,7 @@ fn every_metric_of_the_gateway_has_a_help_text() {
 fn what_goes_beyond_the_bound_is_left_out_whole_and_counted() {
     let names: Vec<String> = (0..10).map(|route| format!("r{route}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let metrics = Metrics::in_memory(&names, &[]).expect("sound names");
-    let snapshot = metrics.snapshot().expect("a snapshot");
+    let snapshot = core(&names, &[]);
     let series = |found: &str| found.lines().filter(|line| !line.starts_with('#')).count();
     let all = text(&snapshot, Format::Text, DEFAULT_MAX_SERIES);
     // What the exposition adds of its own does not count.
