@@ -5,6 +5,7 @@
 mod alloc;
 mod attack;
 mod http;
+mod observe;
 mod policy;
 mod reload;
 mod simulated;

@@ -5,15 +5,18 @@ mod completions;
 mod demo;
 mod diff;
 mod doctor;
+pub mod explain;
 mod fmt;
 mod hdr;
 mod man;
 mod run;
 mod schema;
+mod top;
 mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -59,8 +62,12 @@ enum Command {
     Fmt(fmt::Args),
     /// Print the JSON Schema of the config, for editors
     Schema,
+    /// Say what would become of a request, and why
+    Explain(explain::Args),
     /// Print the latencies and counters of a live or dead gateway
     Hdr(hdr::Args),
+    /// Show what a gateway does, live
+    Top(top::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
     Doctor(doctor::Args),
     /// Print what a shell needs to complete commands and options
@@ -91,13 +98,32 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args, &mut out, &mut err),
         Command::Fmt(args) => fmt::run(&args, &mut out, &mut err),
         Command::Schema => schema::run(&mut out),
+        Command::Explain(args) => explain::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
+        Command::Top(args) => top::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Command::Man(args) => man::run(&args, Cli::command(), &mut err),
         Command::Version => version::run(&mut out),
     };
     finish(exit.and_then(|exit| out.flush().map(|()| exit)))
+}
+
+/// Reads an interval of the command line: a number with `ms`, `s`, `m` or `h`, such as `1s`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || "an interval such as 500ms, 1s or 5m is wanted".to_owned();
+    let (number, unit) =
+        text.split_at_checked(text.find(|char: char| !char.is_ascii_digit()).unwrap_or(0)).ok_or_else(wrong)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let interval = Duration::from_millis(u64::from(number) * milliseconds);
+    if interval.is_zero() { Err(wrong()) } else { Ok(interval) }
 }
 
 /// A reader that goes away, as `head` does, is no failure; a full disk behind standard output is one.
@@ -140,6 +166,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_interval_has_a_unit_and_is_longer_than_none() {
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(interval("2m"), Ok(Duration::from_mins(2)));
+        for wrong in ["", "1", "s", "0s", "-1s", "1.5s", "1 s", "99999999999s", "1d"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) const SECTION: Section = section(
         key("buffer_size", Size(4 << 10, 1 << 20), Is("\"64KiB\"")),
         key("read_ahead", Size(4 << 10, 16 << 20), Is("\"64KiB\"")),
         key("drain_timeout", Duration, Is("\"30s\"")),
+        key("stall_warning", Either(&[Duration, OneOf(&["off"])]), Is("\"100ms\"")),
     ],
 );
 
@@ -38,6 +39,7 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     fields.set("buffer_size", &mut cores.buffer_size, size(4 << 10..=1 << 20));
     fields.set("read_ahead", &mut cores.read_ahead, size(4 << 10..=16 << 20));
     fields.set("drain_timeout", &mut cores.drain_timeout, duration);
+    fields.set("stall_warning", &mut cores.stall_warning, stall_warning);
 }
 
 fn data(value: &Value) -> Read<DataCores> {
@@ -57,6 +59,13 @@ fn busy_poll(value: &Value) -> Read<BusyPoll> {
             .map(BusyPoll::For)
             .map_err(|problem| problem.with_help("a duration such as \"50us\", \"off\" or \"always\"")),
     }
+}
+
+fn stall_warning(value: &Value) -> Read<Option<std::time::Duration>> {
+    if value.as_str() == Some("off") {
+        return Ok(None);
+    }
+    duration(value).map(Some).map_err(|problem| problem.with_help("a duration such as \"100ms\", or \"off\""))
 }
 
 /// The kernel's rings of provided buffers hold a power of two, up to 32,768.

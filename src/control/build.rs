@@ -113,6 +113,7 @@ fn need_restart(old: &Cores, new: &Cores) -> Vec<&'static str> {
         ("cores.buffers", old.buffers != new.buffers),
         ("cores.buffer_size", old.buffer_size != new.buffer_size),
         ("cores.read_ahead", old.read_ahead != new.read_ahead),
+        ("cores.stall_warning", old.stall_warning != new.stall_warning),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringway_runtime::clock::{Instant, Wall};
-use ringway_runtime::core::cpus;
+use ringway_runtime::core::{Pulse, cpus};
 use ringway_runtime::engine::{self, EngineKind};
 use ringway_runtime::histogram::{self, Start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,6 +23,7 @@ use super::notify::{self, Notifier};
 use super::offers::Offers;
 use super::plans::{MetricsPlace, Origin, Plans};
 use super::watch::Watcher;
+use super::watchdog::{self, Stall};
 use crate::config::Effective;
 use crate::core::{self, Ended, FromCore, Inbox, Offer, ToCore};
 use crate::observe::Metrics;
@@ -74,6 +75,7 @@ pub(super) enum Event {
     Built(Result<Built, NotBuilt>),
     /// A file of the config may have changed.
     FileChanged,
+    Stalled(Stall),
 }
 
 /// A gateway that is about to run.
@@ -121,11 +123,22 @@ impl Control {
         let (plans, first) =
             Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
         let watcher = Watcher::new(send.clone());
+        let mut pulses = Vec::new();
         for (core, ((&cpu, offer), inbox)) in cpus.iter().zip(first).zip(&inboxes).enumerate() {
-            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), notifier.beat_interval(), &send)?;
+            let pulse = Arc::new(Pulse::default());
+            // The core owns it; the watchdog ends with the last.
+            pulses.push(Arc::downgrade(&pulse));
+            let life = Life { beat_interval: notifier.beat_interval(), pulse };
+            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), life, &send)?;
         }
         if let Some(cpu) = plan.cores.control {
             cpus::pin(cpu as usize)?;
+        }
+        // After the pinning, which its thread inherits.
+        if let Some(warning) = plan.cores.stall_warning {
+            let events = send.clone();
+            // Without control there is nobody to tell.
+            watchdog::start(pulses, warning, move |stall| drop(events.send(Event::Stalled(stall))))?;
         }
         drop((plan, send));
         let running = cpus.len();
@@ -190,6 +203,10 @@ impl Loop {
             Event::FileChanged => {
                 self.watcher.look_again();
                 self.plans.file_changed(log);
+            }
+            Event::Stalled(stall) => {
+                // The log of a gateway is best effort.
+                let _ = writeln!(log, "ringway: warning: {}", stall.told(self.plans.plan()));
             }
             Event::Command(Command::Drain, reply) => {
                 self.drain(log);
@@ -304,6 +321,14 @@ fn data_cpus(plan: &Plan) -> Result<Vec<usize>, Failed> {
     Ok(chosen)
 }
 
+/// How a core shows that it is alive.
+struct Life {
+    /// How often it tells control, where the service manager wants to know.
+    beat_interval: Option<Duration>,
+    /// What the watchdog looks at.
+    pulse: Arc<Pulse>,
+}
+
 /// Starts the pinned thread of a core.
 fn start_core(
     core: usize,
@@ -311,7 +336,7 @@ fn start_core(
     metrics: MetricsPlace,
     first: Offer,
     inbox: Arc<Inbox>,
-    beat_interval: Option<Duration>,
+    life: Life,
     events: &Sender<Event>,
 ) -> Result<(), Failed> {
     let events = events.clone();
@@ -319,7 +344,7 @@ fn start_core(
         .name(format!("ringway-core-{core}"))
         .stack_size(STACK)
         .spawn(move || {
-            let run = || run_core(core, cpu, &metrics, first, inbox, beat_interval, events.clone());
+            let run = || run_core(core, cpu, &metrics, first, inbox, life, events.clone());
             let outcome = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
             // Without control there is nobody to tell.
@@ -335,7 +360,7 @@ fn run_core(
     metrics: &MetricsPlace,
     first: Offer,
     inbox: Arc<Inbox>,
-    beat_interval: Option<Duration>,
+    life: Life,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
     cpus::pin(cpu).map_err(|error| error.to_string())?;
@@ -354,10 +379,11 @@ fn run_core(
             BusyPoll::For(time) => engine::BusyPoll::For(time),
             BusyPoll::Always => engine::BusyPoll::Always,
         },
+        pulse: life.pulse,
         ..engine::Config::default()
     };
     engine::run(kind, &config, move |engine| {
-        if let Some(interval) = beat_interval {
+        if let Some(interval) = life.beat_interval {
             let events = events.clone();
             engine.spawn(notify::beats(engine.clone(), interval, move || events.send(Event::Beat(core)).is_ok()));
         }

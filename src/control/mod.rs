@@ -8,6 +8,7 @@ mod notify;
 pub mod offers;
 mod plans;
 mod watch;
+mod watchdog;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};

@@ -20,7 +20,7 @@ pub use offer::{DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore};
 pub use running::Running;
 pub use state::{CoreState, Presence};
 
-use crate::observe::Metrics;
+use crate::observe::{Activity, Metrics};
 
 /// How often pools are swept and the engine's counters are copied out.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -42,6 +42,8 @@ pub async fn run(
     tell: Tell,
 ) -> Result<Ended, String> {
     let state = CoreState::start(engine.clone(), metrics, first, tell.clone())?;
+    let watched = state.metrics.clone();
+    engine.observe_turns(move |ns| watched.turned(ns));
     engine.spawn(housekeeping(state.clone()));
     loop {
         match inbox.next().await {
@@ -61,6 +63,7 @@ pub async fn run(
 }
 
 async fn housekeeping(state: Rc<CoreState>) {
+    state.engine.label(Activity::Housekeeping.label());
     loop {
         state.engine.sleep(HOUSEKEEPING).await;
         for pool in &state.running().pools {

@@ -235,6 +235,7 @@ impl CoreState {
         let stats = self.engine.stats();
         let before = self.reported.replace(stats);
         self.metrics.looped(stats.turns - before.turns, self.engine.now().as_nanos());
+        self.metrics.worked(stats.cpu_ns - before.cpu_ns);
         self.metrics.receive_buffers_exhausted(stats.starved - before.starved);
     }
 }

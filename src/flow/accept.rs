@@ -11,7 +11,7 @@ use ringway_runtime::engine::{Listener, Stream};
 use super::client::Client;
 use super::connection;
 use crate::core::{CoreState, Door};
-use crate::observe::Reason;
+use crate::observe::{Activity, Reason};
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
 const REST: Duration = Duration::from_millis(20);
@@ -19,6 +19,7 @@ const REST: Duration = Duration::from_millis(20);
 /// Accepts until the core drains or its plan has no such door any more.
 pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
     let presence = state.enter(false);
+    state.engine.label(Activity::Accept.label());
     loop {
         let accepted = poll_fn(|cx| {
             if state.is_draining() || door.is_closed() {

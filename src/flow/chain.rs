@@ -36,7 +36,8 @@ pub enum Verdict<'p> {
 
 /// A request as a policy sees it on the way in, and what it may do to it.
 pub struct Request<'a> {
-    engine: &'a Engine,
+    /// None where nothing is sent, and chance and time have no part.
+    engine: Option<&'a Engine>,
     exchange: &'a mut Exchange,
     act: Act,
 }
@@ -73,15 +74,19 @@ impl Request<'_> {
         self.exchange
     }
 
-    /// A random number, uniform over all of `u64`, and no secret.
+    /// A random number, uniform over all of `u64`, and no secret. In [`rehearse`] always the largest.
     pub(crate) fn random(&self) -> u64 {
-        self.engine.random()
+        self.engine.map_or(u64::MAX, Engine::random)
     }
 
     /// Waits. For [`crate::policy::Kind::wait`] alone.
     pub(crate) fn sleep(&self, time: Duration) -> impl Future<Output = ()> + use<> {
-        let engine = self.engine.clone();
-        async move { engine.sleep(time).await }
+        let engine = self.engine.cloned();
+        async move {
+            if let Some(engine) = engine {
+                engine.sleep(time).await;
+            }
+        }
     }
 
     /// Edits the head on its way to the service.
@@ -147,7 +152,7 @@ pub fn walk<'p>(
         };
         exchange.edits.next_policy();
         exchange.answer.next_policy();
-        let mut request = Request { engine, exchange, act: Act::of(step) };
+        let mut request = Request { engine: Some(engine), exchange, act: Act::of(step) };
         let verdict = step.policy.request(state, &mut request);
         let changed = request.act.changed;
         series.policy(step.id.0 as usize, PolicyEvent::Evaluation);
@@ -163,6 +168,24 @@ pub fn walk<'p>(
         exchange.met += 1;
     }
     Walked::Through
+}
+
+/// What a policy would say of a request that nobody sends; its edits are in the exchange. Nothing is counted. None
+/// where the states are of another plan.
+pub fn rehearse<'p>(step: &'p PolicyStep, states: &States, exchange: &mut Exchange) -> Option<Verdict<'p>> {
+    let state = states.get(step.id)?;
+    exchange.edits.next_policy();
+    exchange.answer.next_policy();
+    Some(step.policy.request(state, &mut Request { engine: None, exchange, act: Act::of(step) }))
+}
+
+/// The edits of a policy for the answer to a request that nobody sends.
+pub fn rehearse_answer(step: &PolicyStep, states: &States, exchange: &Exchange) -> Edits {
+    let mut edits = Edits::default();
+    if let Some(state) = states.get(step.id) {
+        step.policy.response(state, &mut Response { exchange, edits: &mut edits, act: Act::of(step) });
+    }
+    edits
 }
 
 /// How a chain ended for a request.
@@ -245,7 +268,7 @@ pub(super) async fn wait(
     let mut early = Vec::new();
     let waited = {
         let client = &*client;
-        let mut request = Request { engine: &client.state.engine, exchange, act: Act::of(step) };
+        let mut request = Request { engine: Some(&client.state.engine), exchange, act: Act::of(step) };
         let mut waiting = pin!(step.policy.wait(state, &mut request));
         let most = client.listener().limits.stream_buffer as usize;
         poll_fn(|cx| {

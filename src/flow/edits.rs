@@ -11,6 +11,17 @@ pub enum Fate<'a> {
     Rename(&'a [u8]),
 }
 
+/// One edit, as it is told: names, values, and the new name of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edited<'a> {
+    /// Every field of this name goes.
+    Drop(&'a [u8]),
+    /// Every field of the first name gets the second.
+    Rename(&'a [u8], &'a [u8]),
+    /// A field of this name and value is added.
+    Put(&'a [u8], &'a [u8]),
+}
+
 /// The edits of one head, in the order they apply: policy after policy, and within one policy all at once, so that a
 /// field meets at most one edit of each policy. Names compare without case. Its memory is used again by the next
 /// request.
@@ -103,6 +114,18 @@ impl Edits {
         value(&mut self.text);
         let end = self.text.len() as u32;
         self.list.push(Edit { kind, policy: self.policy, name: start, value: middle, end });
+    }
+
+    /// The edits of the policy that was met last.
+    pub fn last_policy(&self) -> impl Iterator<Item = Edited<'_>> {
+        self.list.iter().filter(|edit| edit.policy == self.policy).map(|edit| {
+            let (name, value) = (edit.name(&self.text), edit.value(&self.text));
+            match edit.kind {
+                Kind::Drop => Edited::Drop(name),
+                Kind::Rename => Edited::Rename(name, value),
+                Kind::Put => Edited::Put(name, value),
+            }
+        })
     }
 
     /// What becomes of a field that is there: each policy in order, a renamed field by its new name.

@@ -35,13 +35,15 @@ pub struct Exchange {
     /// Policies of the listener and then of the route that the request went past.
     pub(super) met: u16,
     /// Edits of the head on its way to the service.
-    pub(super) edits: Edits,
+    pub(crate) edits: Edits,
     /// Edits of the head of the answer.
-    pub(super) answer: Edits,
+    pub(crate) answer: Edits,
     /// The client's address, through trusted proxies.
     pub client_ip: IpAddr,
     /// Whether the client came over https, as a trusted proxy says.
     pub secure: bool,
+    /// Nobody sent it: it is only shown what would become of it, and no secret.
+    pub rehearsed: bool,
     /// The response head; its spans are ranges of the upstream's input.
     pub response: ResponseHead,
     /// When each stage was reached.
@@ -69,6 +71,7 @@ impl Default for Exchange {
             answer: Edits::default(),
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             secure: false,
+            rehearsed: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
             id: 0,
@@ -101,7 +104,7 @@ impl Exchange {
         self.answer = edits;
     }
 
-    /// The header fields of the request, for tests of them.
+    /// The header fields of the request, for the router and for policies.
     pub(crate) fn fields(&self) -> HeadFields<'_> {
         HeadFields { fields: &self.head.fields, bytes: self.head_bytes() }
     }
@@ -148,6 +151,10 @@ impl Headers for HeadFields<'_> {
 }
 
 impl Vars for Exchange {
+    fn is_shown(&self) -> bool {
+        self.rehearsed
+    }
+
     fn write(&self, variable: Variable, out: &mut Vec<u8>) {
         match variable {
             Variable::Capture(at) => {

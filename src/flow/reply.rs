@@ -58,6 +58,16 @@ impl Refusal {
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
 }
 
 /// Writes a whole response, as the policies that the request met would have it, and says whether the connection goes on.

@@ -6,7 +6,7 @@ use super::After;
 use super::client::Client;
 use super::exchange::{Exchange, HeadFields};
 use super::reply;
-use crate::observe::Reason;
+use crate::observe::{Activity, Reason};
 use crate::plan::{self, BodyLimit, Miss, Normalized, Query, RouteId};
 
 /// Brings the path into its one form.
@@ -47,6 +47,7 @@ pub(super) fn find(client: &Client, exchange: &mut Exchange) -> Result<RouteId, 
     );
     let id = found?;
     exchange.route = Some(id);
+    client.state.engine.label(Activity::route(plan.epoch, id).label());
     let own = plan.route(id).and_then(|route| route.body);
     exchange.body_limit = match own {
         Some(BodyLimit::Bytes(bytes)) => bytes,

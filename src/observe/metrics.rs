@@ -124,6 +124,8 @@ struct Ids {
     upstream_received: CounterId,
     upstream_sent: CounterId,
     loop_iterations: CounterId,
+    loop_stall: HistogramId,
+    core_cpu: CounterId,
     receive_buffers_exhausted: CounterId,
     timeouts: CounterSet,
     refusals: CounterSet,
@@ -187,6 +189,18 @@ impl Metrics {
     pub fn looped(&self, iterations: u64, mono_ns: u64) {
         self.add(self.ids.loop_iterations, iterations);
         self.writer.heartbeat(mono_ns);
+    }
+
+    /// The core's loop was away for so long before it looked for events again.
+    #[inline]
+    pub fn turned(&self, away_ns: u64) {
+        self.writer.record(self.ids.loop_stall, away_ns);
+    }
+
+    /// The core's thread used so much more CPU time.
+    #[inline]
+    pub fn worked(&self, cpu_ns: u64) {
+        self.add(self.ids.core_cpu, cpu_ns);
     }
 
     /// So many receives found no free buffer (ENOBUFS).
@@ -308,6 +322,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         upstream_received: build.counter("ringway_received_bytes_total", Bytes, &upstream),
         upstream_sent: build.counter("ringway_sent_bytes_total", Bytes, &upstream),
         loop_iterations: build.counter("ringway_loop_iterations_total", None, &[]),
+        core_cpu: build.counter("ringway_core_cpu_seconds_total", Seconds, &[]),
         connections_accepted: build.counter("ringway_connections_accepted_total", None, &[]),
         connections_closed: build.counter("ringway_connections_closed_total", None, &[]),
         connections_refused: build.counter("ringway_connections_refused_total", None, &[]),
@@ -320,6 +335,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             refusals.iter().map(|reason| [("reason", reason.code()), ("side", reason.side().name())]),
         ),
         refusal_codes: refusals.iter().map(|reason| reason.code()).collect(),
+        loop_stall: build.histogram("ringway_loop_stall_seconds", Seconds, Shape::COARSE, &[]),
         request_duration: build.histogram("ringway_request_duration_seconds", Seconds, Shape::FINE, &[]),
         request_admit: build.histogram("ringway_request_admit_seconds", Seconds, Shape::FINE, &[]),
         upstream_first_byte: build.histogram("ringway_upstream_first_byte_seconds", Seconds, Shape::FINE, &[]),
@@ -419,7 +435,9 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 18] = [
+        let steps: [(Step, &[&str]); 20] = [
+            (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
+            (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
             (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
@@ -474,7 +492,8 @@ mod tests {
             let name = &metric.name;
             assert!(name.starts_with("ringway_"), "{name}");
             assert_eq!(matches!(metric.value, Value::Counter(_)), name.ends_with("_total"), "{name}");
-            assert_eq!(metric.unit == Unit::Seconds, name.ends_with("_seconds"), "{name}");
+            let base = name.strip_suffix("_total").unwrap_or(name);
+            assert_eq!(metric.unit == Unit::Seconds, base.ends_with("_seconds"), "{name}");
             assert_eq!(metric.unit == Unit::Bytes, name.ends_with("_bytes_total"), "{name}");
         }
     }

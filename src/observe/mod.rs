@@ -1,12 +1,17 @@
 //! What the gateway says of itself: why it refused, what it counted and how long things took.
 
+mod activity;
 mod metrics;
 mod names;
+pub mod prometheus;
 mod reason;
+mod run;
 
+pub use activity::Activity;
 pub use metrics::{Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
     UpstreamSeries,
 };
 pub use reason::{Reason, Side};
+pub use run::{NoRun, Run, read_run};

@@ -31,6 +31,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The names of the captures of a path template in order; empty for `*`.
+pub(crate) fn capture_names(path: &str) -> Vec<String> {
+    trie::PathPattern::parse(path).map(|pattern| pattern.names).unwrap_or_default()
+}
+
 /// The index of a listener in [`Plan::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
@@ -123,6 +128,8 @@ pub struct Cores {
     pub connections: u32,
     /// How long requests in flight may take once the gateway is told to stop.
     pub drain_timeout: Duration,
+    /// How long a core may be away from its loop before control says so; never when absent.
+    pub stall_warning: Option<Duration>,
 }
 
 impl Default for Cores {
@@ -139,6 +146,7 @@ impl Default for Cores {
             read_ahead: 64 << 10,
             connections: 65_536,
             drain_timeout: Duration::from_secs(30),
+            stall_warning: Some(Duration::from_millis(100)),
         }
     }
 }

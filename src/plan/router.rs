@@ -158,6 +158,16 @@ pub(crate) struct Predicate {
     pub(crate) test: Test,
 }
 
+impl fmt::Display for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.test {
+            Test::Present => write!(f, "`{}`", self.name),
+            Test::Exact(value) => write!(f, "`{}` that is `{value}`", self.name),
+            Test::Prefix(value) => write!(f, "`{}` that begins with `{value}`", self.name),
+        }
+    }
+}
+
 /// The conditions of one route.
 #[derive(Clone, Debug)]
 pub(super) struct Conditions {
@@ -331,6 +341,16 @@ impl Router {
         let others = (0..self.rules.len() as u32).filter(|route| !seen.contains(route));
         lost.extend(others.map(|route| (RouteId(route), Lost::Host)));
         Explained { result, captures, lost }
+    }
+
+    /// The predicate of a route that [`Lost`] names, as text.
+    pub(crate) fn predicate(&self, route: RouteId, lost: Lost) -> Option<String> {
+        let rule = self.rules.get(route.0 as usize)?;
+        match lost {
+            Lost::Header(at) => rule.headers.get(at).map(|predicate| format!("header {predicate}")),
+            Lost::Query(at) => rule.query.get(at).map(|predicate| format!("query parameter {predicate}")),
+            _ => None,
+        }
     }
 
     /// The names in a set of methods, in a fixed order, for `Allow`.

@@ -54,6 +54,11 @@ const BUILT_IN: [(&str, Variable); 8] = [
 pub trait Vars {
     /// Appends the value of one variable; nothing when it has none.
     fn write(&self, variable: Variable, out: &mut Vec<u8>);
+
+    /// Whether the value is to be shown to somebody, who must not see secrets.
+    fn is_shown(&self) -> bool {
+        false
+    }
 }
 
 /// Which names a template may use.
@@ -175,6 +180,7 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(bytes) => out.extend_from_slice(bytes),
+                Piece::Secret(_) if vars.is_shown() => out.extend_from_slice(b"(secret)"),
                 Piece::Secret(secret) => out.extend_from_slice(secret.expose().as_bytes()),
                 Piece::Variable(variable) => {
                     let start = out.len();

@@ -66,7 +66,7 @@ impl Peer {
         }
     }
 
-    async fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(super) async fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.ahead.len() < count {
             self.more().await?;
         }
@@ -110,7 +110,7 @@ pub(super) async fn within<T>(
 }
 
 /// The value of a field, by its name in lower case.
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())

@@ -19,6 +19,11 @@ fn read(clock: libc::clockid_t) -> u64 {
     (ts.tv_sec as u64) * 1_000_000_000 + ts.tv_nsec as u64
 }
 
+/// CPU time that the calling thread has used, user and system, in nanoseconds.
+pub fn thread_cpu_nanos() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 impl Instant {
     /// The machine's monotonic clock now.
     pub fn now() -> Self {

@@ -1,6 +1,9 @@
-//! What one data core is made of: its pinning, its tasks, its timers.
+//! What one data core is made of: its pinning, its tasks, its timers, and its pulse for those who watch.
 
 pub mod cpus;
+mod pulse;
 pub(crate) mod random;
 pub(crate) mod tasks;
 pub(crate) mod timers;
+
+pub use pulse::{Look, Pulse};

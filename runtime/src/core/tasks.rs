@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crossbeam_queue::SegQueue;
 use slab::Slab;
 
+use super::Pulse;
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::sleep::published;
 
@@ -95,6 +96,8 @@ struct Task {
     /// Absent while it runs.
     parts: Option<Parts>,
     ready: bool,
+    /// What it does, for those who watch.
+    label: u64,
 }
 
 /// The tasks of one core.
@@ -108,10 +111,11 @@ pub(crate) struct Tasks {
     /// The task that runs now, with the data pointer of its waker.
     current: Cell<Option<(TaskId, *const ())>>,
     remote: Arc<Remote>,
+    pulse: Arc<Pulse>,
 }
 
 impl Tasks {
-    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote>, pulse: Arc<Pulse>) -> Self {
         Self {
             slots: RefCell::default(),
             ready: RefCell::default(),
@@ -119,6 +123,7 @@ impl Tasks {
             generation: Cell::new(0),
             current: Cell::new(None),
             remote,
+            pulse,
         }
     }
 
@@ -129,9 +134,19 @@ impl Tasks {
         self.generation.set(self.generation.get().wrapping_add(1));
         let id = TaskId { index: entry.key() as u32, generation: self.generation.get() };
         let waker = Waker::from(Arc::new(TaskWaker { id, remote: self.remote.clone() }));
-        entry.insert(Task { id, parts: Some((future, waker)), ready: true });
+        entry.insert(Task { id, parts: Some((future, waker)), ready: true, label: 0 });
         drop(slots);
         self.ready.borrow_mut().push(id);
+    }
+
+    /// Says what the running task does.
+    pub(crate) fn label(&self, label: u64) {
+        if let Some((id, _)) = self.current.get()
+            && let Some(task) = self.slots.borrow_mut().get_mut(id.index as usize)
+        {
+            task.label = label;
+            self.pulse.run(label);
+        }
     }
 
     /// Number of tasks that have not ended.
@@ -210,6 +225,7 @@ impl Tasks {
     fn run_one(&self, id: TaskId) {
         let taken = self.slots.borrow_mut().get_mut(id.index as usize).filter(|task| task.id == id).and_then(|task| {
             task.ready = false;
+            self.pulse.run(task.label);
             task.parts.take()
         });
         let Some((mut future, waker)) = taken else { return };
@@ -247,7 +263,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn tasks() -> Rc<Tasks> {
-        Rc::new(Tasks::new(Remote::new(Doorbell::new(|| {}))))
+        Rc::new(Tasks::new(Remote::new(Doorbell::new(|| {})), Arc::default()))
     }
 
     #[test]
@@ -288,7 +304,7 @@ mod tests {
         let remote = Remote::new(Doorbell::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
         }));
-        let tasks = Rc::new(Tasks::new(remote.clone()));
+        let tasks = Rc::new(Tasks::new(remote.clone(), Arc::default()));
         let (send, receive) = std::sync::mpsc::channel();
         tasks.spawn(Box::pin(std::future::poll_fn(move |cx| {
             send.send(cx.waker().clone()).unwrap();

@@ -40,6 +40,7 @@ pub use timer::Timer;
 
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::clock::{Instant, Wall};
+use crate::core::Pulse;
 use crate::core::tasks::Waiter;
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::port::Inbox;
@@ -82,7 +83,12 @@ pub struct Config {
     pub submission_entries: u32,
     /// Slots of the ring's table of direct descriptors; streams past it use plain ones.
     pub direct_descriptors: u32,
+    /// What other threads may see of the core.
+    pub pulse: Arc<Pulse>,
 }
+
+/// Told how long each turn of the loop took, in nanoseconds.
+type TurnObserver = Box<dyn Fn(u64)>;
 
 impl Default for Config {
     fn default() -> Self {
@@ -93,6 +99,7 @@ impl Default for Config {
             busy_poll: BusyPoll::Off,
             submission_entries: 1024,
             direct_descriptors: 1 << 15,
+            pulse: Arc::default(),
         }
     }
 }
@@ -108,6 +115,8 @@ pub struct Stats {
     pub starved: u64,
     /// Streams open now.
     pub streams: u64,
+    /// CPU time of the core's thread in nanoseconds, user and system; 0 in simulation.
+    pub cpu_ns: u64,
 }
 
 /// The handle on one core's engine.
@@ -309,6 +318,20 @@ impl Engine {
     /// Makes whoever waits ready.
     pub(crate) fn wake(&self, waiter: Waiter) {
         each!(Kind, &self.0, engine => engine.wake(waiter));
+    }
+
+    /// Says what the running task does, for those who watch the core's [`Pulse`]. It holds until the task says
+    /// something else; a task that said nothing has 0.
+    #[inline]
+    pub fn label(&self, label: u64) {
+        each!(Kind, &self.0, engine => engine.label(label));
+    }
+
+    /// Has `observe` told how long the core was away from its loop at each turn, in nanoseconds: from the events of a
+    /// wait to the next wait or look for events. Glommio hides its turns: there it is how late a tick of a
+    /// millisecond came. The first observer stays.
+    pub fn observe_turns(&self, observe: impl Fn(u64) + 'static) {
+        each!(Kind, &self.0, engine => engine.observe_turns(Box::new(observe)));
     }
 }
 

@@ -5,11 +5,13 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::sim::{Faults, explore};
 use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
+use crate::core::Pulse;
 use crate::net::{ListenSpec, Placement, bind_for_cores};
 
 #[cfg(feature = "glommio")]
@@ -530,4 +532,44 @@ fn a_listener_that_stops_gives_what_was_queued_and_resets_nobody() {
         assert_eq!(got, (0..=QUEUED as u8).collect::<Vec<_>>());
         assert!(engine.connect(address).await.is_err());
     });
+}
+
+#[test]
+fn others_see_which_task_holds_a_core_and_the_turn_is_told_when_it_ends() {
+    for kind in KINDS {
+        let pulse = Arc::new(Pulse::default());
+        let config = Config { pulse: pulse.clone(), ..small() };
+        let longest = run(kind, &config, |engine| async move {
+            let longest = Rc::new(Cell::new(0));
+            let told = longest.clone();
+            engine.observe_turns(move |ns| told.set(told.get().max(ns)));
+            let (done, wait) = (Rc::new(Cell::new(0)), engine.clone());
+            let held = done.clone();
+            engine.spawn({
+                let engine = engine.clone();
+                async move {
+                    engine.label(7);
+                    let first = pulse.look();
+                    // Another thread looks twice while this one goes nowhere.
+                    let watcher = thread::spawn(move || {
+                        let (_open, nothing) = mpsc::channel::<()>();
+                        nothing.recv_timeout(Duration::from_millis(20)).unwrap_err();
+                        (first, pulse.look())
+                    });
+                    let (first, second) = watcher.join().unwrap();
+                    assert_eq!(first, second, "over {kind:?}");
+                    assert!(first.turn.is_some() && first.label == 7, "{first:?} over {kind:?}");
+                    held.set(1);
+                }
+            });
+            while done.get() == 0 {
+                wait.sleep(Duration::from_millis(1)).await;
+            }
+            // The turn that held it is over at the latest when a later one has slept.
+            wait.sleep(Duration::from_millis(5)).await;
+            longest.get()
+        })
+        .unwrap();
+        assert!(longest >= 18_000_000, "{longest} ns over {kind:?}");
+    }
 }

@@ -190,10 +190,14 @@ pub(super) fn parse(words: &[u64]) -> Result<Snapshot, Problem> {
 }
 
 /// When a process started, in clock ticks since boot: with the pid it names one process for good. `None` where there
-/// is no such process. Field 22 of proc(5)'s stat.
+/// is no such process, or only what its parent has not yet collected. Fields 3 and 22 of proc(5)'s stat.
 pub(super) fn process_start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command's name in parentheses and may itself hold spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    let mut fields = fields.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(22 - 4)?.parse().ok()
 }

@@ -118,6 +118,24 @@ impl Snapshot {
         }
     }
 
+    /// What was counted since `earlier`, a snapshot of the same cores: counters and histograms less what they were
+    /// then, gauges as they are. A metric that was not there then counts from zero.
+    #[must_use]
+    pub fn since(&self, earlier: &Snapshot) -> Snapshot {
+        let before: HashMap<_, _> =
+            earlier.metrics.iter().map(|metric| ((&metric.name, &metric.labels), &metric.value)).collect();
+        let metrics = (self.metrics.iter())
+            .map(|metric| {
+                let value = match before.get(&(&metric.name, &metric.labels)) {
+                    Some(before) => metric.value.since(before),
+                    None => metric.value.clone(),
+                };
+                Metric { name: metric.name.clone(), labels: metric.labels.clone(), unit: metric.unit, value }
+            })
+            .collect();
+        Snapshot { cores: self.cores.clone(), metrics }
+    }
+
     /// The counter of a name and labels.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         match self.find(name, labels)? {
@@ -151,6 +169,15 @@ impl Snapshot {
 }
 
 impl Value {
+    /// A value of another kind than it was counts from zero.
+    fn since(&self, earlier: &Value) -> Value {
+        match (self, earlier) {
+            (Value::Counter(now), Value::Counter(then)) => Value::Counter(now.wrapping_sub(*then)),
+            (Value::Histogram(now), Value::Histogram(then)) => Value::Histogram(now.since(then)),
+            _ => self.clone(),
+        }
+    }
+
     fn merge(&mut self, other: &Value) -> Option<()> {
         match (self, other) {
             (Value::Counter(mine), Value::Counter(theirs)) => *mine = mine.wrapping_add(*theirs),
@@ -180,6 +207,33 @@ impl Distribution {
             recorded_max.clamp(shape.lowest(at), end)
         });
         Distribution { shape, max, buckets }
+    }
+
+    /// How it cuts its range into buckets.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The buckets in use, in ascending order: the lowest value, the highest, and how many values fell in between. The
+    /// highest is never above the maximum, so that of the last bucket, which has no upper end, is the maximum.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        let last = self.shape.buckets() - 1;
+        let in_use = self.buckets.iter().enumerate().filter(|&(_, &count)| count > 0);
+        in_use.map(move |(at, &count)| {
+            let highest = if at == last { self.max } else { self.shape.highest(at).min(self.max) };
+            (self.shape.lowest(at), highest, count)
+        })
+    }
+
+    /// What was recorded since `earlier`, or everything where that has another shape. The maximum is exact only where
+    /// it was reached since; otherwise it is the upper end of its bucket.
+    #[must_use]
+    pub fn since(&self, earlier: &Distribution) -> Distribution {
+        if self.shape != earlier.shape {
+            return self.clone();
+        }
+        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then)).collect();
+        Distribution::new(self.shape, self.max, buckets)
     }
 
     /// How many values were recorded.

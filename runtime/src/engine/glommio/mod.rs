@@ -8,11 +8,12 @@ mod listener;
 mod stream;
 mod tasks;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -22,13 +23,13 @@ pub(crate) use listener::Listener;
 pub(crate) use stream::Stream;
 
 use self::tasks::Tasks;
-use super::{BusyPoll, Config, Stats};
+use super::{BusyPoll, Config, Stats, TurnObserver};
 use crate::buffer::{Outboxes, Pool};
-use crate::clock::{Instant, Wall};
-use crate::core::cpus;
+use crate::clock::{Instant, Wall, thread_cpu_nanos};
 use crate::core::random::Random;
 use crate::core::tasks::Waiter;
 use crate::core::timers::Wheel;
+use crate::core::{Pulse, cpus};
 
 /// How often the wheel is advanced: a tick of it, near enough.
 const TICK: Duration = Duration::from_millis(1);
@@ -45,6 +46,10 @@ pub(crate) struct Glommio {
     outboxes: RefCell<Outboxes>,
     random: Random,
     stats: Cell<Stats>,
+    pulse: Arc<Pulse>,
+    /// When the wheel was advanced last.
+    ticked: Cell<Instant>,
+    observer: OnceCell<TurnObserver>,
 }
 
 /// Runs `main` on the calling thread until it is done, and ends what it spawned.
@@ -75,6 +80,9 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
         outboxes: RefCell::default(),
         random: Random::from_kernel(),
         stats: Cell::default(),
+        pulse: config.pulse.clone(),
+        ticked: Cell::new(Instant::now()),
+        observer: OnceCell::new(),
     });
     Ok(executor.run(async move {
         let ticks = engine.clone();
@@ -112,7 +120,10 @@ impl Glommio {
         let this = self.clone();
         glommio::spawn_local(std::future::poll_fn(move |cx| {
             this.count(|stats| stats.task_runs += 1);
-            this.tasks.poll(key, cx)
+            this.pulse.turn();
+            let poll = this.tasks.poll(key, &this.pulse, cx);
+            this.pulse.rest();
+            poll
         }))
         .detach();
     }
@@ -138,7 +149,16 @@ impl Glommio {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.stats.get()
+        Stats { cpu_ns: thread_cpu_nanos(), ..self.stats.get() }
+    }
+
+    pub(crate) fn label(&self, label: u64) {
+        self.tasks.label(label, &self.pulse);
+    }
+
+    pub(crate) fn observe_turns(&self, observer: TurnObserver) {
+        // The first one stays: nobody asks twice.
+        let _ = self.observer.set(observer);
     }
 
     fn count(&self, change: impl FnOnce(&mut Stats)) {
@@ -149,7 +169,12 @@ impl Glommio {
 
     fn tick(&self) {
         self.count(|stats| stats.turns += 1);
-        self.timers.borrow_mut().advance(Instant::now(), |waiter| self.wake(waiter));
+        let now = Instant::now();
+        let before = self.ticked.replace(now);
+        if let Some(observe) = self.observer.get() {
+            observe(now.nanos_since(before + TICK));
+        }
+        self.timers.borrow_mut().advance(now, |waiter| self.wake(waiter));
     }
 }
 

@@ -8,7 +8,7 @@ mod driver;
 mod listener;
 mod probe;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,13 +28,13 @@ pub use probe::{Probe, probe};
 use self::conn::Conn;
 use self::driver::{Completion, Driver, Setup};
 use self::listener::Acceptor;
-use super::{BusyPoll, Config, Stats};
+use super::{BusyPoll, Config, Stats, TurnObserver};
 use crate::buffer::{Outboxes, Pool};
-use crate::clock::{Instant, Wall};
-use crate::core::cpus;
+use crate::clock::{Instant, Wall, thread_cpu_nanos};
 use crate::core::random::Random;
 use crate::core::tasks::{Remote, Tasks, Waiter};
 use crate::core::timers::Wheel;
+use crate::core::{Pulse, cpus};
 use crate::mesh::doorbell::{Doorbell, clear_eventfd, eventfd, write_eventfd};
 use crate::mesh::port::{Inbox, Inboxes};
 
@@ -74,6 +74,10 @@ pub(crate) struct Ring {
     random: Random,
     busy_poll: BusyPoll,
     stats: Cell<Stats>,
+    pulse: Arc<Pulse>,
+    /// Since when the loop has worked without waiting.
+    turn: Cell<Option<Instant>>,
+    observer: OnceCell<TurnObserver>,
 }
 
 /// What completions act upon.
@@ -117,7 +121,7 @@ impl Ring {
         let remote = Remote::new(Doorbell::with_ring(move || write_eventfd(bell.as_fd()), driver.duplicate()?));
         let now = Instant::now();
         let this = Rc::new(Self {
-            tasks: Tasks::new(remote.clone()),
+            tasks: Tasks::new(remote.clone(), config.pulse.clone()),
             timers: RefCell::new(Wheel::new(now)),
             now: Cell::new(now),
             io: RefCell::new(Io {
@@ -142,6 +146,9 @@ impl Ring {
             random: Random::from_kernel(),
             busy_poll: config.busy_poll,
             stats: Cell::default(),
+            pulse: config.pulse.clone(),
+            turn: Cell::new(None),
+            observer: OnceCell::new(),
         });
         this.io.borrow_mut().arm_doorbell();
         Ok(this)
@@ -182,7 +189,25 @@ impl Ring {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.stats.get()
+        Stats { cpu_ns: thread_cpu_nanos(), ..self.stats.get() }
+    }
+
+    pub(crate) fn label(&self, label: u64) {
+        self.tasks.label(label);
+    }
+
+    pub(crate) fn observe_turns(&self, observer: TurnObserver) {
+        // The first one stays: nobody asks twice.
+        let _ = self.observer.set(observer);
+    }
+
+    /// The loop has come to the end of a turn.
+    fn end_turn(&self, now: Instant) {
+        if let Some(began) = self.turn.take()
+            && let Some(observe) = self.observer.get()
+        {
+            observe(now.nanos_since(began));
+        }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -193,7 +218,11 @@ impl Ring {
     pub(crate) fn run(&self, done: &dyn Fn() -> bool) -> io::Result<()> {
         let mut completions = Vec::with_capacity(256);
         loop {
-            self.now.set(Instant::now());
+            let now = Instant::now();
+            self.now.set(now);
+            self.end_turn(now);
+            self.turn.set(Some(now));
+            self.pulse.turn();
             self.complete_all(&mut completions);
             self.timers.borrow_mut().advance(self.now.get(), |waiter| self.tasks.wake(waiter));
             self.tasks.take_remote();
@@ -229,6 +258,8 @@ impl Ring {
             io.driver.enter(&self.pool, 0, None)?;
         }
         let start = Instant::now();
+        self.end_turn(start);
+        self.pulse.rest();
         let due = self.timers.borrow().next();
         loop {
             for _ in 0..SPINS_PER_LOOK {
@@ -252,7 +283,13 @@ impl Ring {
         if !self.remote.may_sleep(|| self.inboxes.has_mail()) {
             return io.driver.enter(&self.pool, 0, None);
         }
-        let timeout = self.timers.borrow().next().map(|due| due.since(Instant::now()));
+        let timeout = self.timers.borrow().next().map(|due| {
+            let now = Instant::now();
+            self.end_turn(now);
+            due.since(now)
+        });
+        self.turn.set(None);
+        self.pulse.rest();
         let result = io.driver.enter(&self.pool, 1, timeout);
         self.remote.awake();
         result

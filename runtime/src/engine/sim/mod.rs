@@ -61,7 +61,7 @@ pub use trace::Entry;
 pub use world::{Stall, World};
 
 use self::net::Net;
-use super::Stats;
+use super::{Stats, TurnObserver};
 use crate::buffer::Pool;
 use crate::clock::{Instant, Wall};
 use crate::core::random::Random;
@@ -159,6 +159,15 @@ impl Core {
             task_runs: self.sim.task_runs.get(),
             starved: self.starved.get(),
             streams: self.streams.get(),
+            cpu_ns: 0,
         }
     }
+
+    pub(crate) fn label(&self, label: u64) {
+        self.sim.tasks.label(label);
+    }
+
+    /// A turn takes no time here.
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn observe_turns(&self, _observer: TurnObserver) {}
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::Net;
@@ -81,7 +82,7 @@ impl World {
         });
         let sim = Rc::new(Sim {
             clock: clock.clone(),
-            tasks: Tasks::new(Remote::new(Doorbell::new(|| {}))),
+            tasks: Tasks::new(Remote::new(Doorbell::new(|| {})), Arc::default()),
             net: RefCell::new(Net::new(clock, seeds.next())),
             turns: Cell::new(0),
             task_runs: Cell::new(0),

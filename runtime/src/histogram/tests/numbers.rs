@@ -33,6 +33,21 @@ fn at_rank(values: &[u64], quantile: f64) -> (usize, u64) {
 
 proptest! {
     #[test]
+    fn what_came_since_a_snapshot_is_what_was_recorded_after_it(
+        before in prop::collection::vec(value(50), 0..50),
+        after in prop::collection::vec(value(50), 0..50),
+    ) {
+        let all: Vec<u64> = before.iter().chain(&after).copied().collect();
+        let since = distribution(Shape::COARSE, &all).since(&distribution(Shape::COARSE, &before));
+        let wanted = distribution(Shape::COARSE, &after);
+        prop_assert!(since.max() >= wanted.max());
+        // All but the end of the highest bucket, which may be known less exactly.
+        let ends = |found: &Distribution| found.buckets().map(|(low, _, count)| (low, count)).collect::<Vec<_>>();
+        prop_assert_eq!(ends(&since), ends(&wanted));
+        prop_assert_eq!(since.buckets().last().map(|(_, high, _)| high), since.count().gt(&0).then(|| since.max()));
+    }
+
+    #[test]
     fn every_value_lies_in_its_bucket_and_every_bucket_is_narrow(
         value in value(63), precision in 1_u8..=12, range in 13_u8..=63,
     ) {

@@ -1,0 +1,258 @@
+//! The figures of an interval: what two looks at the metrics files differ in.
+
+use std::time::Duration;
+
+use ringway_runtime::clock::Instant;
+use ringway_runtime::histogram::{Distribution, Metric, Process, Snapshot, State, Value};
+
+use crate::observe::Run;
+
+/// What happened in an interval, and how things stand at its end.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) pid: u32,
+    pub(super) state: State,
+    /// How long the run is or was.
+    pub(super) uptime: Duration,
+    /// What rates are over; all of the run at the first look.
+    pub(super) interval: Duration,
+    pub(super) requests: f64,
+    /// Answers by class, `1xx` to `5xx`.
+    pub(super) classes: Vec<(String, f64)>,
+    pub(super) latency: Latency,
+    pub(super) first_byte: Latency,
+    pub(super) connections: i64,
+    pub(super) accepted: f64,
+    pub(super) cores: Vec<Core>,
+    /// Those that had requests.
+    pub(super) routes: Vec<Route>,
+    pub(super) upstreams: Vec<Upstream>,
+    /// Those that ever happened.
+    pub(super) refusals: Vec<Refusal>,
+}
+
+/// Times in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Latency {
+    pub(super) p50: u64,
+    pub(super) p90: u64,
+    pub(super) p99: u64,
+    pub(super) p999: u64,
+    pub(super) max: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) number: u32,
+    pub(super) state: State,
+    pub(super) epoch: u64,
+    /// Share of the interval that the thread had the CPU: all of it where the core polls.
+    pub(super) cpu: f64,
+    /// Share of the interval that the loop was neither waiting nor polling.
+    pub(super) busy: f64,
+    pub(super) requests: f64,
+    pub(super) connections: i64,
+    pub(super) p99: u64,
+    /// The longest turn of its loop.
+    pub(super) stall: u64,
+    /// How long ago it said that it was alive.
+    pub(super) heartbeat: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: String,
+    pub(super) requests: f64,
+    pub(super) latency: Latency,
+}
+
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) open: i64,
+    pub(super) connects: f64,
+    pub(super) reuses: f64,
+    pub(super) waits: f64,
+    pub(super) retries: f64,
+    pub(super) failures: f64,
+    pub(super) failures_total: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) side: String,
+    pub(super) rate: f64,
+    pub(super) total: u64,
+}
+
+impl Latency {
+    fn of(values: Option<&Distribution>) -> Self {
+        values.map_or_else(Self::default, |values| Self {
+            p50: values.quantile(0.5),
+            p90: values.quantile(0.9),
+            p99: values.quantile(0.99),
+            p999: values.quantile(0.999),
+            max: values.max(),
+        })
+    }
+}
+
+impl Figures {
+    /// Whether they are of this run.
+    pub(super) fn is_of(&self, run: &Run) -> bool {
+        run.cores.iter().flat_map(|core| &core.cores).any(|process| process.pid == self.pid)
+    }
+
+    /// What happened since `before`, which was read at its time; since the start of the run where there was no such
+    /// look, or one at another run. `now` is when `run` was read.
+    pub(super) fn between(before: Option<&(Instant, Run)>, now: Instant, run: &Run) -> Option<Figures> {
+        let newest = run.cores.iter().flat_map(|core| &core.cores).next()?;
+        let before = before.filter(|(_, before)| {
+            before.cores.iter().flat_map(|core| &core.cores).next().is_some_and(|process| process.is_same_run(newest))
+        });
+        let start = Instant::from_nanos(newest.mono_ns);
+        // A run that is over lasted to its last sign of life.
+        let last = run.cores.iter().flat_map(|core| &core.cores).map(|process| process.heartbeat_mono_ns).max();
+        let end = if run.state() == State::Running { now } else { Instant::from_nanos(last.unwrap_or(0)) };
+        let since = before.map_or(start, |(at, _)| *at);
+        let interval = if before.is_some() { now.since(since) } else { end.since(start) };
+        let moved: Vec<Snapshot> = run.cores.iter().map(|core| moved(before.map(|(_, before)| before), core)).collect();
+        let mut all = Snapshot { cores: Vec::new(), metrics: Vec::new() };
+        let mut totals = all.clone();
+        for (moved, core) in moved.iter().zip(&run.cores) {
+            // Files of one run fit together; one that was forged is left out.
+            let _ = all.merge(moved.clone()).and_then(|()| totals.merge(core.clone()));
+        }
+        let rates = Rates(interval.as_secs_f64());
+        Some(Figures {
+            pid: newest.pid,
+            state: run.state(),
+            uptime: end.since(start),
+            interval,
+            requests: rates.of(&all, "ringway_requests_total"),
+            classes: (named(&all, "ringway_requests_total"))
+                .map(|metric| (label(metric, "status"), rates.rate(count(metric))))
+                .collect(),
+            latency: Latency::of(all.histogram("ringway_request_duration_seconds", &[])),
+            first_byte: Latency::of(all.histogram("ringway_upstream_first_byte_seconds", &[])),
+            connections: all.gauge("ringway_connections_open", &[]).unwrap_or(0),
+            accepted: rates.of(&all, "ringway_connections_accepted_total"),
+            cores: (moved.iter().zip(&run.cores))
+                .filter_map(|(moved, core)| Some(core_row(moved, core.cores.first()?, now, rates)))
+                .collect(),
+            routes: routes(&all, rates),
+            upstreams: upstreams(&all, &totals, rates),
+            refusals: refusals(&all, &totals, rates),
+        })
+    }
+}
+
+/// Counts per second over an interval.
+#[derive(Clone, Copy)]
+struct Rates(f64);
+
+impl Rates {
+    fn rate(self, count: u64) -> f64 {
+        if self.0 > 0.0 { count as f64 / self.0 } else { 0.0 }
+    }
+
+    /// Of all metrics of a name together.
+    fn of(self, found: &Snapshot, name: &str) -> f64 {
+        self.rate(named(found, name).map(count).sum())
+    }
+
+    /// Of the one that also has this label.
+    fn with(self, found: &Snapshot, name: &str, wanted: (&str, &str)) -> f64 {
+        let has = |metric: &&Metric| metric.labels.iter().any(|(label, value)| (&**label, &**value) == wanted);
+        self.rate(named(found, name).filter(has).map(count).sum())
+    }
+}
+
+fn moved(before: Option<&Run>, core: &Snapshot) -> Snapshot {
+    let number = |snapshot: &Snapshot| snapshot.cores.first().map(|process| process.core);
+    let earlier = before.and_then(|run| run.cores.iter().find(|earlier| number(earlier) == number(core)));
+    earlier.map_or_else(|| core.clone(), |earlier| core.since(earlier))
+}
+
+fn named<'a>(found: &'a Snapshot, name: &'a str) -> impl Iterator<Item = &'a Metric> {
+    found.metrics.iter().filter(move |metric| metric.name == name)
+}
+
+fn count(metric: &Metric) -> u64 {
+    match &metric.value {
+        Value::Counter(count) => *count,
+        _ => 0,
+    }
+}
+
+fn label(metric: &Metric, wanted: &str) -> String {
+    let value = metric.labels.iter().find(|(label, _)| label == wanted);
+    value.map_or_else(String::new, |(_, value)| value.clone())
+}
+
+fn core_row(moved: &Snapshot, process: &Process, now: Instant, rates: Rates) -> Core {
+    let share = |ns: f64| if rates.0 > 0.0 { (ns / 1e9 / rates.0).min(1.0) } else { 0.0 };
+    let turns = moved.histogram("ringway_loop_stall_seconds", &[]);
+    let alive = Some(process.heartbeat_mono_ns).filter(|&ns| ns > 0).map(Instant::from_nanos);
+    Core {
+        number: process.core,
+        state: process.state,
+        epoch: process.epoch,
+        cpu: share(moved.counter("ringway_core_cpu_seconds_total", &[]).unwrap_or(0) as f64),
+        busy: share(turns.map_or(0.0, Distribution::sum)),
+        requests: rates.of(moved, "ringway_requests_total"),
+        connections: moved.gauge("ringway_connections_open", &[]).unwrap_or(0),
+        p99: Latency::of(moved.histogram("ringway_request_duration_seconds", &[])).p99,
+        stall: turns.map_or(0, Distribution::max),
+        heartbeat: alive.map(|alive| now.since(alive)),
+    }
+}
+
+fn routes(all: &Snapshot, rates: Rates) -> Vec<Route> {
+    let histograms = named(all, "ringway_route_request_duration_seconds").filter_map(|metric| match &metric.value {
+        Value::Histogram(values) if values.count() > 0 => Some((metric, values)),
+        _ => None,
+    });
+    histograms
+        .map(|(metric, values)| Route {
+            name: label(metric, "route"),
+            requests: rates.rate(values.count()),
+            latency: Latency::of(Some(values)),
+        })
+        .collect()
+}
+
+fn upstreams(all: &Snapshot, totals: &Snapshot, rates: Rates) -> Vec<Upstream> {
+    let gauges = named(all, "ringway_upstream_connections_open");
+    gauges
+        .map(|metric| {
+            let name = label(metric, "upstream");
+            let rate = |of: &str| rates.with(all, of, ("upstream", &name));
+            let failures = named(totals, "ringway_upstream_failures_total");
+            Upstream {
+                open: if let Value::Gauge(open) = metric.value { open } else { 0 },
+                connects: rate("ringway_upstream_connects_total"),
+                reuses: rate("ringway_upstream_reuses_total"),
+                waits: rate("ringway_upstream_pool_waits_total"),
+                retries: rate("ringway_upstream_retries_total"),
+                failures: rate("ringway_upstream_failures_total"),
+                failures_total: failures.filter(|metric| label(metric, "upstream") == name).map(count).sum(),
+                name,
+            }
+        })
+        .collect()
+}
+
+fn refusals(all: &Snapshot, totals: &Snapshot, rates: Rates) -> Vec<Refusal> {
+    let name = "ringway_refusals_total";
+    let mut refusals: Vec<Refusal> = (named(totals, name).filter(|metric| count(metric) > 0))
+        .map(|metric| {
+            let reason = label(metric, "reason");
+            let rate = rates.with(all, name, ("reason", &reason));
+            Refusal { side: label(metric, "side"), rate, total: count(metric), reason }
+        })
+        .collect();
+    refusals.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)));
+    refusals
+}
