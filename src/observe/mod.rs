@@ -4,7 +4,7 @@ mod metrics;
 mod names;
 mod reason;
 
-pub use metrics::{Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
+pub use metrics::{Cause, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
     UpstreamSeries,
