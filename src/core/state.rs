@@ -222,7 +222,9 @@ impl CoreState {
 
     /// Enters a task that a drain must wake.
     pub fn enter(self: &Rc<Self>, is_connection: bool) -> Presence {
-        let key = self.present.borrow_mut().insert(Present { is_connection, ..Present::default() });
+        // A connection that was just made has not asked for anything: in a burst of them it may have to go as well.
+        let idle_since = is_connection.then(|| self.engine.now());
+        let key = self.present.borrow_mut().insert(Present { is_connection, idle_since, ..Present::default() });
         if is_connection {
             self.connections.set(self.connections.get() + 1);
             self.metrics.connection_accepted();

@@ -21,12 +21,13 @@ const PRIORITIES: [&str; 4] = ["low", "normal", "high", "critical"];
 /// `limits` say of a core.
 fn start(engine: Engine, origin: &Origin, limits: &str) -> (Gateway, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let mut routes = "[service.ok]\ntype = \"respond\"\nbody = \"ok\"\n".to_owned();
-    for priority in PRIORITIES {
-        routes += &format!("[[route]]\nname = \"{priority}\"\npath = \"/{priority}\"\nservice = \"ok\"\n");
+    let route = |priority: &str| {
         // What nothing is said of is normal.
-        routes += &if priority == "normal" { String::new() } else { format!("priority = \"{priority}\"\n") };
-    }
+        let said = if priority == "normal" { String::new() } else { format!("priority = \"{priority}\"\n") };
+        format!("[[route]]\nname = \"{priority}\"\npath = \"/{priority}\"\nservice = \"ok\"\n{said}")
+    };
+    let service = "[service.ok]\ntype = \"respond\"\nbody = \"ok\"\n";
+    let routes = format!("{service}{}", PRIORITIES.map(route).concat());
     let hold = "path = \"/hold\"\npriority = \"critical\"";
     let config = Config::new(engine).origin(origin).route(hold).limits(limits).more(&routes);
     (config.cores(&format!("metrics_dir = \"{}\"", dir.path().display())).start(), dir)
