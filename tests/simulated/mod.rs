@@ -3,6 +3,7 @@
 //! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
 
 mod http;
+mod overload;
 mod plans;
 mod rough;
 mod slow;
