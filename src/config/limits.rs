@@ -1,14 +1,15 @@
 //! `[limits]`, and the `limits` of a listener.
 
 use super::Config;
-use super::kind::Kind::{Number, Size};
-use super::kind::SIZE_OR_UNLIMITED;
+use super::kind::Kind::{Either, Number, OneOf, Size};
+use super::kind::{Kind, SIZE_OR_UNLIMITED};
 use super::reader::Otherwise::Is;
-use super::reader::{Fields, Key, Section, key, section};
+use super::reader::{Fields, Key, Read, Section, key, section};
+use super::tree::Value;
 use super::values::{integer, size, size_or_unlimited};
 use crate::plan::Limits;
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 15] = [
     key("request_line", Size(64, 1 << 20), Is("\"8KiB\"")),
     key("head", Size(256, 1 << 20), Is("\"32KiB\"")),
     key("headers", Number("number", 1, 10_000), Is("100")),
@@ -22,18 +23,28 @@ const KEYS: [Key; 13] = [
     key("linger", Size(0, 64 << 20), Is("\"256KiB\"")),
     key("keep_alive_requests", Number("number", 1, i64::MAX), Is("1000000")),
     key("connections", Number("number", 1, 10_000_000), Is("65536")),
+    key("requests", Number("number", 1, 10_000_000), Is("65536")),
+    key("memory", MEMORY, Is("\"unlimited\"")),
 ];
 
 pub(super) const SECTION: Section = section("[limits]", &KEYS);
 
-/// All but the last, `connections`, which belongs to a core.
+/// Of the whole process.
+const MEMORY: Kind = Either(&[Size(1 << 20, i64::MAX as u64), OneOf(&["unlimited"])]);
+
+/// How many of the keys, the last ones, belong to a core.
+const OF_CORE: usize = 3;
+
+/// All but those that belong to a core.
 pub(super) const OF_LISTENER: Section =
-    Section { title: "[listener.NAME.limits]", keys: KEYS.split_at(KEYS.len() - 1).0, inherits: Some("limits") };
+    Section { title: "[listener.NAME.limits]", keys: KEYS.split_at(KEYS.len() - OF_CORE).0, inherits: Some("limits") };
 
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     if let Some(fields) = root.table("limits", &SECTION) {
         config.limits = read(&fields, &config.limits);
         fields.set("connections", &mut config.cores.connections, integer(1..=10_000_000));
+        fields.set("requests", &mut config.cores.requests, integer(1..=10_000_000));
+        fields.set("memory", &mut config.cores.memory, memory);
     }
 }
 
@@ -53,4 +64,11 @@ pub(super) fn read(fields: &Fields<'_>, base: &Limits) -> Limits {
     fields.set("linger", &mut limits.linger, size(0..=64 << 20));
     fields.set("keep_alive_requests", &mut limits.keep_alive_requests, integer(1..=i64::MAX));
     limits
+}
+
+fn memory(value: &Value) -> Read<Option<u64>> {
+    match value.as_str() {
+        Some("unlimited") => Ok(None),
+        _ => size(1 << 20..=i64::MAX as u64)(value).map(Some),
+    }
 }

@@ -1,14 +1,14 @@
 //! `[[route]]`.
 
 use super::Config;
-use super::kind::Kind::{Duration, Either, Flag, List, Map, Table, Text};
+use super::kind::Kind::{Duration, Either, Flag, List, Map, OneOf, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
-use super::values::{boolean, duration, is_token, method, name, size_or_unlimited, string};
-use crate::plan::{BodyLimit, HostPattern, Predicate, Test};
+use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
+use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, Test};
 use std::ops::Range;
 use std::time;
 
@@ -25,6 +25,7 @@ pub(super) const SECTION: Section = section(
         key("upstream", NAME, Words("a `service` instead")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
+        key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
     ],
 );
@@ -59,6 +60,8 @@ pub struct RouteSection {
     pub target: Option<Target>,
     /// See [`crate::plan::Route::total_timeout`].
     pub total_timeout: Option<time::Duration>,
+    /// See [`crate::plan::Route::priority`].
+    pub priority: Priority,
     /// See [`crate::plan::Route::body`].
     pub body: Option<BodyLimit>,
 }
@@ -92,6 +95,14 @@ fn read(fields: &Fields<'_>) -> RouteSection {
     fields.set("body", &mut body, |value| {
         size_or_unlimited(value).map(|size| Some(size.map_or(BodyLimit::Unlimited, BodyLimit::Bytes)))
     });
+    const PRIORITIES: &[(&str, Priority)] = &[
+        ("low", Priority::Low),
+        ("normal", Priority::Normal),
+        ("high", Priority::High),
+        ("critical", Priority::Critical),
+    ];
+    let mut priority = Priority::Normal;
+    fields.set("priority", &mut priority, one_of(PRIORITIES));
     let total = fields.table("timeout", &TIMEOUT).and_then(|fields| fields.get("total", duration));
     RouteSection {
         span: fields.span.clone(),
@@ -104,6 +115,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         policies: policy::references(fields),
         target: target(fields),
         total_timeout: total.map(|total| total.value),
+        priority,
         body,
     }
 }

@@ -169,6 +169,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
         };
         for key in section.keys.iter().filter(can_be_set) {
             let value = match (key.name, key.kind.name().as_str()) {
+                ("memory", _) => "\"5MiB\"",
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
                 ("attempts", _) => "5",
@@ -194,6 +195,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("body", "string") => "\"other\"",
                 ("content_type", _) if hole.contains("body = ") => "\"text/html\"",
                 ("headers", "table of strings") => "{ x-a = \"b\" }",
+                ("priority", _) => "\"high\"",
                 ("shadow", _) => "true",
                 (_, "percentage") => "0.5",
                 ("distribution", _) => "\"uniform\"",

@@ -70,5 +70,6 @@ async fn housekeeping(state: Rc<CoreState>) {
             pool.sweep();
         }
         state.report_engine();
+        state.look_at_memory();
     }
 }

@@ -7,11 +7,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
+use ringway_runtime::core::memory;
 use ringway_runtime::engine::{Engine, Listener, Stats};
 use slab::Slab;
 
 use super::{DateCache, Door, FromCore, Offer, Running, Tell};
-use crate::flow::{self, Exchange};
+use crate::flow::{self, Admission, Exchange};
 use crate::observe::Metrics;
 use crate::upstream::Pool;
 
@@ -20,6 +21,9 @@ const SPARE_EXCHANGES: usize = 1024;
 /// Idle connections that are shown a new plan at once; the next follow after a rest, so that requests are not held up.
 const SHOWN_AT_ONCE: usize = 256;
 const SHOW_REST: Duration = Duration::from_millis(1);
+
+/// Connections looked at for one that can go.
+const LOOKED_AT: usize = 64;
 
 /// Everything one core owns.
 pub struct CoreState {
@@ -38,6 +42,8 @@ pub struct CoreState {
     spare: RefCell<Vec<Box<Exchange>>>,
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
+    /// Who is served when there is too much to do.
+    pub admission: Admission,
     /// Client connections alone; `present` also has the accept loops.
     connections: Cell<usize>,
     draining: Cell<bool>,
@@ -61,6 +67,10 @@ struct Prepared {
 struct Present {
     waker: Option<Waker>,
     is_connection: bool,
+    /// Of a connection that waits for its next request.
+    idle_since: Option<Instant>,
+    /// It is to end, for another one's sake.
+    is_evicted: bool,
 }
 
 /// Marks a task that a drain and a new plan must wake, as long as it lives.
@@ -87,6 +97,7 @@ impl CoreState {
             date: RefCell::default(),
             spare: RefCell::default(),
             present: RefCell::default(),
+            admission: Admission::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
             last_gone: RefCell::default(),
@@ -130,6 +141,7 @@ impl CoreState {
     pub(super) fn commit(self: &Rc<Self>, epoch: u64) {
         let prepared = self.prepared.borrow_mut().take_if(|prepared| prepared.running.epoch == epoch);
         let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
+        self.admission.limit(&running.plan.cores);
         let before = self.running.replace(running);
         self.epoch.set(epoch);
         self.metrics.set_epoch(epoch);
@@ -189,9 +201,30 @@ impl CoreState {
         self.connections.get()
     }
 
+    /// Has the client connection end that has been idle for longest, of some looked at. False when there is none.
+    pub fn evict_idle(&self) -> bool {
+        let mut present = self.present.borrow_mut();
+        let size = present.capacity();
+        let start = if size == 0 { 0 } else { self.engine.random() as usize % size };
+        let keys = (0..size.min(LOOKED_AT)).map(|step| (start + step) % size);
+        let idle = keys.filter_map(|key| Some((present.get(key)?.idle_since?, key)));
+        let Some((_, key)) = idle.min() else { return false };
+        let Some(found) = present.get_mut(key) else { return false };
+        (found.idle_since, found.is_evicted) = (None, true);
+        let waker = found.waker.clone();
+        drop(present);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.metrics.connection_evicted();
+        true
+    }
+
     /// Enters a task that a drain must wake.
     pub fn enter(self: &Rc<Self>, is_connection: bool) -> Presence {
-        let key = self.present.borrow_mut().insert(Present { waker: None, is_connection });
+        // A connection that was just made has not asked for anything: in a burst of them it may have to go as well.
+        let idle_since = is_connection.then(|| self.engine.now());
+        let key = self.present.borrow_mut().insert(Present { is_connection, idle_since, ..Present::default() });
         if is_connection {
             self.connections.set(self.connections.get() + 1);
             self.metrics.connection_accepted();
@@ -237,6 +270,15 @@ impl CoreState {
         self.metrics.looped(stats.turns - before.turns, self.engine.now().as_nanos());
         self.metrics.worked(stats.cpu_ns - before.cpu_ns);
         self.metrics.receive_buffers_exhausted(stats.starved - before.starved);
+        self.metrics.set_requests_in_flight(self.admission.in_flight());
+    }
+
+    /// Looks how much memory is in use, where that matters.
+    pub(super) fn look_at_memory(&self) {
+        let limit = self.running.borrow().plan.cores.memory;
+        // What cannot be told cannot be held against anyone.
+        let used = if limit.is_some() { memory::resident().unwrap_or(0) } else { 0 };
+        self.admission.memory(used, limit);
     }
 }
 
@@ -299,6 +341,18 @@ impl Presence {
                 _ => present.waker = Some(cx.waker().clone()),
             }
         }
+    }
+
+    /// The connection waits for its next request, or no more. While it does, it may be picked to make room.
+    pub fn set_idle(&self, since: Option<Instant>) {
+        if let Some(present) = self.state.present.borrow_mut().get_mut(self.key) {
+            present.idle_since = since;
+        }
+    }
+
+    /// Whether it was picked.
+    pub fn is_evicted(&self) -> bool {
+        self.state.present.borrow().get(self.key).is_some_and(|present| present.is_evicted)
     }
 }
 

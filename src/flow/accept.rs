@@ -45,7 +45,9 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
 }
 
 fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: SocketAddr) {
-    if state.connections() >= state.running().plan.cores.connections as usize {
+    let is_full = state.connections() >= state.running().plan.cores.connections as usize;
+    // Who is idle loses least: it connects again when it has something to ask.
+    if is_full && !state.evict_idle() {
         state.metrics.connection_refused();
         state.metrics.refused(Reason::Overloaded);
         stream.reset_on_drop();

@@ -42,6 +42,8 @@ pub struct Client {
 pub(super) enum Notice {
     /// It ends.
     End,
+    /// It ends at once: its place is needed.
+    Evicted,
     /// There is another plan.
     Plan,
 }
@@ -100,8 +102,16 @@ impl Client {
         if self.is_behind() {
             return Poll::Ready(Notice::Plan);
         }
+        if self.presence.is_evicted() {
+            return Poll::Ready(Notice::Evicted);
+        }
         self.presence.register(cx);
         Poll::Pending
+    }
+
+    /// The connection waits for its next request, or no more.
+    pub(super) fn set_idle(&self, is_idle: bool) {
+        self.presence.set_idle(is_idle.then_some(self.idle_since));
     }
 
     /// The time at the start of this turn of the loop.

@@ -67,7 +67,9 @@ pub(super) async fn next(client: &mut Client) -> Next {
                 client.input.add(lease);
             }
             Event::Notice(Notice::Plan) => {}
-            Event::Read(Ok(None)) | Event::Notice(Notice::End) => return Next::Closed,
+            // Its place is free at once, unless it has still to get an answer.
+            Event::Notice(Notice::Evicted) if client.stream.unsent() == 0 => return Next::Gone,
+            Event::Read(Ok(None)) | Event::Notice(Notice::End | Notice::Evicted) => return Next::Closed,
             Event::Read(Err(_)) => return Next::Gone,
             Event::Timeout => {
                 let Some(mut exchange) = exchange else {
@@ -95,6 +97,9 @@ async fn wait(client: &Client, begun: Option<&Exchange>) -> Event {
             None => client.idle_since + timeouts.keep_alive,
         };
         client.timer.set(deadline);
+        if begun.is_none() {
+            client.set_idle(true);
+        }
         let event = poll_fn(|cx| {
             if let Poll::Ready(read) = client.stream.poll_read(cx) {
                 return Poll::Ready(Event::Read(read));
@@ -108,6 +113,9 @@ async fn wait(client: &Client, begun: Option<&Exchange>) -> Event {
             client.timer.poll(cx).map(|()| Event::Timeout)
         })
         .await;
+        if begun.is_none() {
+            client.set_idle(false);
+        }
         if matches!(event, Event::Timeout) && unsent > 0 && client.stream.unsent() == 0 {
             // The answer has gone out meanwhile: only the idle timeout counts.
             continue;

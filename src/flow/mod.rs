@@ -4,6 +4,7 @@
 
 mod accept;
 mod account;
+mod admit;
 mod chain;
 mod client;
 mod connection;
@@ -21,6 +22,7 @@ mod serve;
 
 pub use accept::accept;
 pub use account::Ledger;
+pub use admit::Admission;
 pub(crate) use chain::way_out;
 pub use chain::{Request, Response, Verdict, Walked, rehearse, rehearse_answer, walk};
 pub use client::Client;

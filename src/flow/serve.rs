@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::{After, forwarded, reply, route};
 use crate::core::Running;
 use crate::observe::Reason;
-use crate::plan::{Action, PolicyStep};
+use crate::plan::{Action, PolicyStep, Priority};
 use crate::service;
 
 /// Answers one request.
@@ -24,6 +24,14 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     let running = Rc::clone(&client.running);
     let plan = &running.plan;
     let found = route::find(client, exchange);
+    let route = found.as_ref().ok().and_then(|&id| plan.route(id));
+    let priority = route.map_or(Priority::Normal, |route| route.priority);
+    let state = Rc::clone(&client.state);
+    if !state.admission.admits(priority) {
+        client.state.metrics.shed(priority, state.admission.cause(priority));
+        return reply::refuse(client, exchange, Reason::Overloaded);
+    }
+    let _in_flight = state.admission.enter();
     let deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
     // The listener's policies meet every request whose path is clear, so that what they guard is guarded everywhere and
     // what they add is on every answer.

@@ -13,6 +13,7 @@ use ringway_runtime::histogram::{
 
 use super::Reason;
 use super::names::{Segment, Segments, Series, Slots, UpstreamSeries};
+use crate::plan::Priority;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -89,6 +90,16 @@ label! {
 }
 
 label! {
+    /// What there is too much of when requests are shed.
+    Cause {
+        /// Requests in flight.
+        Requests = "requests",
+        /// Memory in use.
+        Memory = "memory",
+    }
+}
+
+label! {
     /// How an exchange with an upstream failed.
     UpstreamFailure {
         /// No connection.
@@ -117,6 +128,9 @@ struct Ids {
     connections_accepted: CounterId,
     connections_closed: CounterId,
     connections_refused: CounterId,
+    connections_evicted: CounterId,
+    requests_in_flight: GaugeId,
+    shed: CounterSet,
     connections_open: GaugeId,
     requests: CounterSet,
     client_received: CounterId,
@@ -229,6 +243,22 @@ impl Metrics {
         self.add(self.ids.connections_refused, 1);
     }
 
+    /// An idle client connection is closed to make room.
+    pub fn connection_evicted(&self) {
+        self.add(self.ids.connections_evicted, 1);
+    }
+
+    /// So many requests are in flight.
+    pub fn set_requests_in_flight(&self, count: u32) {
+        self.writer.gauge(self.ids.requests_in_flight).set(i64::from(count));
+    }
+
+    /// A request of this priority is shed.
+    pub fn shed(&self, priority: Priority, cause: Cause) {
+        // The last priority is never shed.
+        self.add_at(self.ids.shed, cause as usize * (Priority::ALL.len() - 1) + priority as usize);
+    }
+
     /// A request is answered, whoever the answer is from. The duration is from the first byte of the head to the
     /// last of the answer.
     #[inline]
@@ -326,6 +356,15 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         connections_accepted: build.counter("ringway_connections_accepted_total", None, &[]),
         connections_closed: build.counter("ringway_connections_closed_total", None, &[]),
         connections_refused: build.counter("ringway_connections_refused_total", None, &[]),
+        connections_evicted: build.counter("ringway_connections_evicted_total", None, &[]),
+        requests_in_flight: build.gauge("ringway_requests_in_flight", None, &[]),
+        shed: build.counters(
+            "ringway_shed_total",
+            None,
+            Cause::VALUES.iter().flat_map(|&cause| {
+                ["low", "normal", "high"].map(|priority| [("priority", priority), ("cause", cause)])
+            }),
+        ),
         connections_open: build.gauge("ringway_connections_open", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
         timeouts: build.counters("ringway_timeouts_total", None, Timeout::VALUES.iter().map(|&kind| [("kind", kind)])),
@@ -435,12 +474,16 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 20] = [
+        let steps: [(Step, &[&str]); 24] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
             (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
+            (|m, _| m.connection_evicted(), &["ringway_connections_evicted_total"]),
+            (|m, _| m.set_requests_in_flight(3), &["ringway_requests_in_flight"]),
+            (|m, _| m.shed(Priority::High, Cause::Requests), &["ringway_shed_total priority=high cause=requests"]),
+            (|m, _| m.shed(Priority::Low, Cause::Memory), &["ringway_shed_total priority=low cause=memory"]),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),
@@ -506,7 +549,7 @@ mod tests {
             let row = row.unwrap_or_else(|| panic!("{} has no row", metric.name));
             for (label, value) in metric.labels {
                 assert!(row.contains(&format!("`{label}`")), "{}: label {label}", metric.name);
-                let is_of_ours = ["kind", "outcome"].contains(&&*label);
+                let is_of_ours = ["kind", "outcome", "priority", "cause"].contains(&&*label);
                 assert!(!is_of_ours || row.contains(&format!("`{value}`")), "{}: {label} {value}", metric.name);
             }
         }

@@ -212,6 +212,7 @@ impl<'c> Builder<'c> {
             policies,
             action: action?,
             total_timeout: section.total_timeout,
+            priority: section.priority,
             body: section.body,
         };
         Some((route, conditions))

@@ -126,6 +126,10 @@ pub struct Cores {
     pub read_ahead: u32,
     /// Client connections one core holds at once.
     pub connections: u32,
+    /// Requests one core has in flight before it sheds those of high priority; those below go earlier.
+    pub requests: u32,
+    /// Bytes of memory of the process at which the same happens; not looked at when absent.
+    pub memory: Option<u64>,
     /// How long requests in flight may take once the gateway is told to stop.
     pub drain_timeout: Duration,
     /// How long a core may be away from its loop before control says so; never when absent.
@@ -145,6 +149,8 @@ impl Default for Cores {
             buffer_size: 64 << 10,
             read_ahead: 64 << 10,
             connections: 65_536,
+            requests: 65_536,
+            memory: None,
             drain_timeout: Duration::from_secs(30),
             stall_warning: Some(Duration::from_millis(100)),
         }
@@ -496,8 +502,29 @@ pub struct Route {
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
+    /// Who is shed first when a core is at its limits.
+    pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
     pub body: Option<BodyLimit>,
+}
+
+/// How important the requests of a route are when not all can be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Shed first.
+    Low,
+    /// Shed next; what a route has that says nothing.
+    #[default]
+    Normal,
+    /// Shed at the limit itself.
+    High,
+    /// Never shed.
+    Critical,
+}
+
+impl Priority {
+    /// All of them, the least important first; the discriminant is the place.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
 }
 
 /// A policy in its place in a chain.

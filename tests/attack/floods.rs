@@ -12,7 +12,6 @@ on_both_engines!(
     a_slow_reader_below_the_least_rate_is_reset,
     a_slow_reader_of_a_tunnel_is_ended,
     pipelined_requests_whose_answers_nobody_reads_stop_being_read,
-    connections_beyond_the_limit_are_reset_and_the_others_served,
 );
 
 const HELLO: &str = "[service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\
@@ -153,31 +152,4 @@ fn pipelined_requests_whose_answers_nobody_reads_stop_being_read(engine: Engine)
         assert_eq!(client.response().body.len(), 60_000);
     }
     sending.join().unwrap();
-}
-
-fn connections_beyond_the_limit_are_reset_and_the_others_served(engine: Engine) {
-    let gateway = Config::new(engine).limits("connections = 3").more(HELLO).start();
-    let mut clients: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
-    for client in &mut clients {
-        assert_eq!(client.get("/hello").text(), "hello");
-    }
-    for _ in 0..5 {
-        let refused = Client::try_connect(gateway.address);
-        assert!(refused.is_none_or(|mut refused| refused.rest_or_reset().0.is_empty()));
-    }
-    for client in &mut clients {
-        assert_eq!(client.get("/hello").text(), "hello");
-    }
-    // A place that comes free is given again, once the gateway has seen the end of the one that had it.
-    let mut last = clients.remove(0);
-    last.send("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!(last.response().text(), "hello");
-    last.expect_end();
-    drop(last);
-    let served = (0..1000).any(|_| {
-        let Some(mut next) = Client::try_connect(gateway.address) else { return false };
-        next.try_send(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        next.rest_or_reset().0.ends_with(b"hello")
-    });
-    assert!(served, "no place came free");
 }

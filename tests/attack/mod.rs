@@ -5,6 +5,7 @@ mod confusion;
 mod desync;
 mod floods;
 mod hostile_upstreams;
+mod overload;
 mod smuggling;
 
 use std::fs;

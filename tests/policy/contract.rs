@@ -14,6 +14,8 @@ on_both_engines!(
     a_waiting_policy_ends_with_the_time_of_its_request,
     what_comes_while_a_policy_waits_is_not_lost,
     a_drain_lets_a_policy_wait_to_its_end,
+    a_request_that_waits_stays_with_the_policies_it_began_with,
+    a_new_plan_brings_new_policies_and_counters_go_on,
 );
 
 /// One type of policy.
@@ -256,5 +258,53 @@ fn a_drain_lets_a_policy_wait_to_its_end(engine: Engine) {
         let answer = client.response().head;
         assert_eq!((answer.status(), answer.get("connection")), (200, Some("close")), "{kind}");
         client.expect_end();
+    }
+}
+
+fn a_request_that_waits_stays_with_the_policies_it_began_with(engine: Engine) {
+    for (kind, waits) in waiting() {
+        let origin = Origin::listen();
+        let marked = |mark: &str, waits: &str| {
+            let mark = format!("{{ type = \"headers\", response = {{ set = {{ x-plan = \"{mark}\" }} }} }}");
+            let policies = format!("policies = [{mark}, {{ type = \"{kind}\", {waits} }}]");
+            Config::new(engine).origin(&origin).route(&policies)
+        };
+        let (metrics, config) = Metrics::of(marked("old", &waits("1s")));
+        let gateway = config.start();
+        let mut old = gateway.connect();
+        old.send("GET /old HTTP/1.1\r\nHost: a\r\n\r\n");
+        while metrics.policy("evaluations", &format!("route/all/{kind}")) == 0 {
+            std::thread::yield_now();
+        }
+        let dir = metrics.directory();
+        gateway.run(&marked("new", &waits("1ms")).cores(&dir));
+        let mut new = gateway.connect();
+        new.send("GET /new HTTP/1.1\r\nHost: a\r\n\r\n");
+        // It overtakes the one that waits.
+        let mut upstream = origin.accept();
+        assert_eq!(upstream.request().head.line, "GET /new HTTP/1.1", "{kind}");
+        upstream.answer("");
+        assert_eq!(new.response().head.get("x-plan"), Some("new"), "{kind}");
+        assert_eq!(upstream.request().head.line, "GET /old HTTP/1.1", "{kind}");
+        upstream.answer("");
+        assert_eq!(old.response().head.get("x-plan"), Some("old"), "{kind}");
+    }
+}
+
+fn a_new_plan_brings_new_policies_and_counters_go_on(engine: Engine) {
+    let origin = Origin::listen();
+    for Case { kind, acts, replies, .. } in CASES {
+        let policy = format!("[policy]\np = {{ type = \"{kind}\", {acts} }}\n");
+        let (metrics, config) =
+            Metrics::of(Config::new(engine).origin(&origin).route("policies = [\"p\"]").more(&policy));
+        let gateway = config.start();
+        exchange(&gateway, &origin, replies);
+        let bare = Config::new(engine).origin(&origin).cores(&metrics.directory());
+        gateway.run(&bare);
+        let (request, answer) = exchange(&gateway, &origin, false);
+        assert_eq!((request.is_some(), answer.text()), (true, "from the origin"), "{kind}");
+        gateway.run(&config);
+        exchange(&gateway, &origin, replies);
+        assert_eq!(metrics.policy("evaluations", "p"), 2, "{kind}");
     }
 }

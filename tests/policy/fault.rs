@@ -9,6 +9,7 @@ on_both_engines!(
     a_share_of_the_requests_is_refused,
     requests_past_the_bound_are_not_delayed,
     a_request_may_be_delayed_and_then_refused,
+    a_plan_that_leaves_a_policy_as_it_is_leaves_its_count,
 );
 
 const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -94,4 +95,32 @@ fn a_request_may_be_delayed_and_then_refused(engine: Engine) {
         assert_eq!(client.get("/").code(), "fault_injected");
     }
     origin.expect_no_connection();
+}
+
+fn a_plan_that_leaves_a_policy_as_it_is_leaves_its_count(engine: Engine) {
+    let (origin, _) = Origin::serve(|_, upstream| upstream.try_send(HELLO));
+    let config = |time: &str, more: &str| {
+        let slow = format!("[policy.slow]\ntype = \"fault\"\ndelay = {{ time = \"{time}\" }}\nmax_active = 1\n{more}");
+        Config::new(engine).origin(&origin).route("policies = [\"slow\"]").more(&slow)
+    };
+    let (metrics, first) = Metrics::of(config("30m", ""));
+    let gateway = first.start();
+    let mut slow = gateway.connect();
+    slow.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    while metrics.policy("evaluations", "slow") == 0 {
+        std::thread::yield_now();
+    }
+    let other = "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"origin\"\n";
+    gateway.run(&config("30m", other).cores(&metrics.directory()));
+    // The one place is still taken.
+    assert_eq!(gateway.connect().get("/").text(), "hello");
+    gateway.run(&config("20m", other).cores(&metrics.directory()));
+    let mut next = gateway.connect();
+    next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    while metrics.policy("evaluations", "slow") < 3 {
+        std::thread::yield_now();
+    }
+    assert_eq!(gateway.connect().get("/").text(), "hello");
+    next.expect_nothing_yet();
+    slow.expect_nothing_yet();
 }

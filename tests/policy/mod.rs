@@ -20,8 +20,14 @@ impl Metrics {
     /// Has the gateway of `config` keep them here.
     fn of(config: Config) -> (Self, Config) {
         let dir = tempfile::tempdir().unwrap();
-        let config = config.cores(&format!("metrics_dir = \"{}\"", dir.path().display()));
-        (Self(dir), config)
+        let metrics = Self(dir);
+        let config = config.cores(&metrics.directory());
+        (metrics, config)
+    }
+
+    /// The line of `[cores]` that says where.
+    fn directory(&self) -> String {
+        format!("metrics_dir = \"{}\"", self.0.path().display())
     }
 
     fn read(&self) -> Snapshot {

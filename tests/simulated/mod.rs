@@ -4,6 +4,7 @@
 
 mod explain;
 mod http;
+mod overload;
 mod plans;
 mod rough;
 mod slow;

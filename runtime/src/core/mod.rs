@@ -1,6 +1,7 @@
 //! What one data core is made of: its pinning, its tasks, its timers, and its pulse for those who watch.
 
 pub mod cpus;
+pub mod memory;
 mod pulse;
 pub(crate) mod random;
 pub(crate) mod tasks;
