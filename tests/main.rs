@@ -5,6 +5,7 @@
 mod alloc;
 mod attack;
 mod http;
+mod packaging;
 mod policy;
 mod reload;
 mod simulated;
