@@ -4,7 +4,7 @@ use super::Finding;
 use super::checks::Machine;
 use crate::plan::{DataCores, Plan};
 
-/// Bit of CAP_NET_BIND_SERVICE in a set of capabilities, capabilities(7).
+/// Bit of `CAP_NET_BIND_SERVICE` in a set of capabilities, capabilities(7).
 const NET_BIND_SERVICE: u32 = 10;
 /// The first port that everybody may bind, where the machine does not say otherwise.
 const FIRST_FREE_PORT: u64 = 1024;
