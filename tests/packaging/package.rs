@@ -63,7 +63,10 @@ fn the_package_has_all_its_parts_and_the_same_bytes_each_time() {
     run(Command::new(tree.join("usr/bin/ringway")).arg("check").arg(tree.join("etc/ringway/ringway.toml")));
     run(Command::new("md5sum").args(["--check", "--quiet", "DEBIAN/md5sums"]).current_dir(&tree));
     if is_there("lintian") {
-        run(Command::new("lintian").args(["--fail-on", "error,warning", "--allow-root"]).arg(&package));
+        // The one tag is about a place in Debian's own archive, which nobody asks for.
+        let archive = "initial-upload-closes-no-bugs";
+        let options = ["--fail-on", "error,warning", "--allow-root", "--suppress-tags", archive];
+        run(Command::new("lintian").args(options).arg(&package));
     }
 }
 
