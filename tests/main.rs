@@ -6,6 +6,7 @@ mod alloc;
 mod attack;
 mod http;
 mod observe;
+mod packaging;
 mod policy;
 mod reload;
 mod simulated;

@@ -68,9 +68,13 @@ pub(super) fn run(args: &Args, command: Command, err: &mut dyn Write) -> io::Res
 /// File names and what is in them.
 fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     command.build();
-    let mut pages = vec![page(command.clone(), &CLOSING)?];
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        pages.push(page(command.clone(), &[])?);
+    let mut pages = Vec::new();
+    let mut commands = vec![(command, &CLOSING[..])];
+    while let Some((command, closing)) = commands.pop() {
+        commands.extend(
+            command.get_subcommands().filter(|under| !under.is_hide_set()).map(|under| (under.clone(), &[][..])),
+        );
+        pages.push(page(command, closing)?);
     }
     Ok(pages)
 }

@@ -151,14 +151,15 @@ mod tests {
     pub(super) fn everything() -> Vec<(Vec<String>, Vec<String>)> {
         let mut whole = whole();
         whole.build();
-        let options = |command: &clap::Command| {
+        let mut all = Vec::new();
+        let mut commands = vec![(Vec::new(), whole)];
+        while let Some((mut words, command)) = commands.pop() {
+            words.push(command.get_name().to_owned());
+            let under = command.get_subcommands().filter(|under| !under.is_hide_set());
+            commands.extend(under.map(|under| (words.clone(), under.clone())));
             let options = command.get_arguments().filter(|option| !option.is_positional() && !option.is_hide_set());
-            options.filter_map(|option| option.get_long().map(str::to_owned)).collect()
-        };
-        let name = whole.get_name().to_owned();
-        let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
-        let commands = commands.map(|command| (vec![name.clone(), command.get_name().to_owned()], options(command)));
-        let all: Vec<_> = std::iter::once((vec![name.clone()], options(&whole))).chain(commands).collect();
+            all.push((words, options.filter_map(|option| option.get_long().map(str::to_owned)).collect()));
+        }
         assert!(all.len() > 5, "{all:?}");
         all
     }

@@ -176,7 +176,7 @@ impl Loop {
                 }
             }
             self.plans.time_passed(log);
-            self.notifier.changing(self.plans.is_changing());
+            self.tell_of_reloads();
         }
         if self.cut > 0 {
             let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
@@ -242,6 +242,14 @@ impl Loop {
         for inbox in &self.inboxes {
             // A core whose inbox is full is stuck: the second signal is for that.
             let _ = inbox.send(ToCore::Drain);
+        }
+    }
+
+    fn tell_of_reloads(&mut self) {
+        if self.plans.is_changing() {
+            self.notifier.reloading();
+        } else if self.notifier.is_reloading() {
+            self.notifier.ready(&self.ready_line());
         }
     }
 

@@ -69,19 +69,17 @@ impl Notifier {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// Whether a new plan is on its way to the cores. What was told already is not told again.
-    pub(super) fn changing(&mut self, is_changing: bool) {
-        match (self.told, is_changing) {
-            (Told::Ready, true) => {
-                self.told = Told::Reloading;
-                self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", Instant::now().as_nanos() / 1000));
-            }
-            (Told::Reloading, false) => {
-                self.told = Told::Ready;
-                self.send("READY=1");
-            }
-            _ => {}
+    /// A new plan is on its way to the cores. That it has arrived is told by [`Notifier::ready`].
+    pub(super) fn reloading(&mut self) {
+        if self.told == Told::Ready {
+            self.told = Told::Reloading;
+            self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", Instant::now().as_nanos() / 1000));
         }
+    }
+
+    /// Whether the service manager waits for the end of a reload.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.told == Told::Reloading
     }
 
     /// The gateway drains.
@@ -201,21 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn each_state_is_told_once_and_a_drain_is_the_last() {
+    fn a_reload_is_told_once_and_a_drain_is_the_last() {
         let (mut notifier, ear, _dir) = notifier(1, None);
         // A reload before the first plan runs is part of starting.
-        notifier.changing(true);
-        notifier.changing(false);
+        notifier.reloading();
+        assert!(!notifier.is_reloading());
         notifier.ready("1 core");
-        for is_changing in [false, true, true, false, false, true] {
-            notifier.changing(is_changing);
-        }
+        notifier.reloading();
+        notifier.reloading();
+        assert!(notifier.is_reloading());
+        notifier.ready("1 core");
         notifier.stopping();
-        notifier.changing(false);
-        notifier.changing(true);
+        notifier.reloading();
+        assert!(!notifier.is_reloading());
         let heard = heard(&ear);
         let first_lines: Vec<&str> = heard.iter().filter_map(|state| state.lines().next()).collect();
-        assert_eq!(first_lines, ["READY=1", "RELOADING=1", "READY=1", "RELOADING=1", "STOPPING=1"]);
+        assert_eq!(first_lines, ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]);
         assert_eq!(heard[0], "READY=1\nSTATUS=1 core");
         let since = heard[1].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|usec| usec.parse().ok());
         assert!(since.is_some_and(|usec: u64| usec > 0), "{}", heard[1]);

@@ -41,6 +41,7 @@ pub(crate) struct Config {
     more: String,
     endpoints: Vec<SocketAddr>,
     address: String,
+    launcher: Vec<String>,
 }
 
 impl Config {
@@ -57,6 +58,7 @@ impl Config {
             more: String::new(),
             endpoints: Vec::new(),
             address: "127.0.0.1:0".to_owned(),
+            launcher: Vec::new(),
         }
     }
 
@@ -103,6 +105,11 @@ impl Config {
         self.line(|config| &mut config.upstream, line)
     }
 
+    /// The program, with its arguments, that turns into the gateway: `env`, say.
+    pub(crate) fn under(self, launcher: Vec<String>) -> Self {
+        Self { launcher, ..self }
+    }
+
     /// A key of the one route.
     pub(crate) fn route(self, line: &str) -> Self {
         self.line(|config| &mut config.route, line)
@@ -114,7 +121,7 @@ impl Config {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { cores, limits, timeouts, listener, upstream, route, more, endpoints, address } = self;
+        let Self { cores, limits, timeouts, listener, upstream, route, more, endpoints, address, launcher: _ } = self;
         let mut text = format!(
             "[cores]\n{cores}\n[limits]\n{limits}\n[timeouts]\n{timeouts}\n\
              [listener.web]\naddress = \"{address}\"\n{listener}\n"
@@ -137,8 +144,10 @@ impl Config {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("ringway.toml");
         fs::write(&file, self.text()).expect("the config is written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
-        command.arg("run").arg(&file).stdout(Stdio::piped());
+        let ringway = env!("CARGO_BIN_EXE_ringway").to_owned();
+        let mut words = self.launcher.iter().chain([&ringway]);
+        let mut command = Command::new(words.next().unwrap_or(&ringway));
+        command.args(words).arg("run").arg(&file).stdout(Stdio::piped());
         (Child::start(&mut command), dir)
     }
 

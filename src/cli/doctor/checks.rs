@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use ringway_runtime::engine::{self, Probe};
 
 use super::Finding;
+use super::surroundings::{self, Surroundings};
+use crate::plan::Plan;
 
 /// The oldest kernel with all that the ring engine cannot do without (`DEFER_TASKRUN`).
 const KERNEL_OLDEST: (u32, u32) = (6, 1);
@@ -17,7 +19,11 @@ const MEMLOCK_WANTED: u64 = 8 << 20;
 const BACKLOG_WANTED: u64 = 4096;
 const PORTS_WANTED: u64 = 20_000;
 
-const FIX_FILES: &str = "LimitNOFILE=1048576 in the systemd unit, or: ulimit -n 1048576";
+const FIX_FILES: &str =
+    "LimitNOFILE=1048576 in the systemd unit, docker run --ulimit nofile=1048576, or: ulimit -n 1048576";
+
+const FIX_MEMLOCK: &str =
+    "LimitMEMLOCK=infinity in the systemd unit, docker run --ulimit memlock=-1, or: ulimit -l unlimited";
 
 /// The machine, or in tests a directory that looks like one.
 pub(super) struct Machine {
@@ -30,9 +36,12 @@ impl Machine {
         Machine { root: PathBuf::from("/"), probe: engine::probe }
     }
 
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    /// What it is good for; with a plan, good for that.
+    pub(super) fn findings(&self, plan: Option<&Plan>) -> Vec<Finding> {
         // Those that have no answer on every machine: what they read may not be there.
-        let optional: [fn(&Machine) -> Option<Finding>; 11] = [
+        let optional: [fn(&Machine) -> Option<Finding>; 13] = [
+            surroundings::service_manager,
+            surroundings::low_ports,
             Machine::open_files,
             Machine::locked_memory,
             Machine::metrics_memory,
@@ -46,7 +55,8 @@ impl Machine {
             Machine::kernel_tls,
         ];
         let certain = [self.kernel(), self.io_uring(), self.tickless_cpus()];
-        certain.into_iter().chain(optional.iter().filter_map(|check| check(self))).collect()
+        let optional = optional.iter().filter_map(|check| check(self));
+        certain.into_iter().chain(surroundings::cpu_quota(self, plan)).chain(optional).collect()
     }
 
     fn kernel(&self) -> Finding {
@@ -79,20 +89,28 @@ impl Machine {
             Ok(probe) => return Finding::ok(CHECK, ring_features(&probe)),
             Err(error) => error,
         };
-        let what = format!("setting up a ring failed: {error}");
         let disabled = self.number("proc/sys/kernel/io_uring_disabled").unwrap_or(0) > 0;
         let status = self.read("proc/self/status").unwrap_or_default();
-        let filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+        // A filter refuses with EPERM, as Docker's, or with ENOSYS.
+        let refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported);
+        let filtered = refused && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
         let fix = if disabled {
             "sysctl -w kernel.io_uring_disabled=0, or 1 with the gateway's group in kernel.io_uring_group"
         } else if filtered {
-            "a seccomp filter is on: allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile"
+            Surroundings::of(self).allow_io_uring()
         } else if error.kind() == io::ErrorKind::OutOfMemory {
-            "raise the locked-memory limit: LimitMEMLOCK=infinity in the systemd unit, or: ulimit -l unlimited"
+            FIX_MEMLOCK
         } else {
             "boot a kernel of 6.1 or later that is built with CONFIG_IO_URING"
         };
-        Finding::fail(CHECK, what, WHY, fix)
+        let cause = if disabled {
+            " (kernel.io_uring_disabled is set)"
+        } else if filtered {
+            " (a seccomp filter is on: Seccomp is 2 in /proc/self/status)"
+        } else {
+            ""
+        };
+        Finding::fail(CHECK, format!("setting up a ring failed: {error}{cause}"), WHY, fix)
     }
 
     fn open_files(&self) -> Option<Finding> {
@@ -116,7 +134,7 @@ impl Machine {
                 "locked_memory",
                 format!("at most {limit} bytes"),
                 "registered buffers are locked memory; without room for them each operation pins its pages anew",
-                "LimitMEMLOCK=infinity in the systemd unit, or: ulimit -l unlimited",
+                FIX_MEMLOCK,
             )
         } else {
             Finding::ok("locked_memory", format!("at most {} bytes", amount(limit)))
@@ -203,7 +221,14 @@ impl Machine {
     fn huge_pages(&self) -> Option<Finding> {
         let setting = self.read("sys/kernel/mm/transparent_hugepage/enabled")?;
         let chosen = setting.split_once('[')?.1.split_once(']')?.0;
-        Some(if chosen == "always" {
+        Some(if chosen == "never" {
+            Finding::warn(
+                "huge_pages",
+                chosen,
+                "receive buffers ask for large pages and get small ones: more of the CPU's time goes into address translation",
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+            )
+        } else if chosen == "always" {
             Finding::warn(
                 "huge_pages",
                 chosen,
@@ -273,11 +298,15 @@ impl Machine {
         })
     }
 
-    fn read(&self, path: &str) -> Option<String> {
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
+
+    pub(super) fn read(&self, path: &str) -> Option<String> {
         std::fs::read_to_string(self.root.join(path)).ok().map(|text| text.trim().to_owned())
     }
 
-    fn number(&self, path: &str) -> Option<u64> {
+    pub(super) fn number(&self, path: &str) -> Option<u64> {
         self.read(path)?.parse().ok()
     }
 
@@ -317,18 +346,21 @@ fn ring_features(probe: &Probe) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
 
     use super::super::Level;
     use super::*;
 
     /// A machine in which all is well, but for these files.
-    fn machine(files: &[(&str, &str)], probe: TryRing) -> (tempfile::TempDir, Machine) {
+    pub(in super::super) fn machine(files: &[(&str, &str)], probe: TryRing) -> (tempfile::TempDir, Machine) {
         let good = [
             ("proc/sys/kernel/osrelease", "6.18.1-amd64\n"),
             ("proc/sys/kernel/io_uring_disabled", "0\n"),
-            ("proc/self/status", "Name:\tringway\nSeccomp:\t0\n"),
+            ("proc/1/comm", "systemd\n"),
+            ("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
+            ("proc/self/cgroup", "0::/system.slice/ringway.service\n"),
+            ("proc/self/status", "Name:\tringway\nCapEff:\t0000000000000400\nSeccomp:\t0\nCpus_allowed_list:\t0-7\n"),
             (
                 "proc/self/limits",
                 "Limit                     Soft Limit           Hard Limit           Units     \n\
@@ -356,21 +388,21 @@ mod tests {
         (dir, machine)
     }
 
-    type TryRing = fn() -> io::Result<Probe>;
-    const WORKS: TryRing = || Ok(Probe { receive_cap: true, bundles: true, message_ring: true });
+    pub(in super::super) type TryRing = fn() -> io::Result<Probe>;
+    pub(in super::super) const WORKS: TryRing = || Ok(Probe { receive_cap: true, bundles: true, message_ring: true });
     const REFUSED: TryRing = || Err(io::ErrorKind::PermissionDenied.into());
 
     /// What is amiss with these files in place of the good ones.
     fn amiss(files: &[(&str, &str)], probe: TryRing) -> Vec<Finding> {
         let (_dir, machine) = machine(files, probe);
-        machine.findings().into_iter().filter(|finding| finding.level != Level::Ok).collect()
+        machine.findings(None).into_iter().filter(|finding| finding.level != Level::Ok).collect()
     }
 
     #[test]
-    fn a_good_machine_has_fourteen_checks_and_nothing_amiss() {
+    fn a_good_machine_has_seventeen_checks_and_nothing_amiss() {
         let (_dir, machine) = machine(&[], WORKS);
-        let findings = machine.findings();
-        assert_eq!(findings.len(), 14);
+        let findings = machine.findings(None);
+        assert_eq!(findings.len(), 17);
         assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
     }
 
@@ -394,6 +426,10 @@ mod tests {
             ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave", "cpu_governor", Warn),
             ("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet", "clock_source", Warn),
             ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "huge_pages", Warn),
+            ("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]", "huge_pages", Warn),
+            ("proc/1/comm", "runit", "service_manager", Warn),
+            ("proc/self/status", "CapEff:\t0\nCpus_allowed_list:\t0", "low_ports", Warn),
+            ("sys/fs/cgroup/system.slice/cpu.max", "750000 100000", "cpu_quota", Warn),
             ("proc/sys/net/core/somaxconn", "128", "accept_queue", Warn),
             ("proc/sys/net/ipv4/ip_local_port_range", "60000 60999", "local_ports", Warn),
             ("proc/sys/net/ipv4/tcp_tw_reuse", "0", "time_wait", Warn),
@@ -415,7 +451,10 @@ mod tests {
         let fix =
             |files: &[(&str, &str)], probe| amiss(files, probe).first().map(|finding| finding.fix).unwrap_or_default();
         assert!(fix(&[("proc/sys/kernel/io_uring_disabled", "2")], REFUSED).contains("io_uring_disabled"));
-        assert!(fix(&[("proc/self/status", "Seccomp:\t2")], REFUSED).contains("seccomp"));
+        let filtered = ("proc/self/status", "Seccomp:\t2");
+        assert!(fix(&[filtered], REFUSED).contains("SystemCallFilter=@aio"));
+        assert!(fix(&[filtered, (".dockerenv", "")], || Err(io::ErrorKind::Unsupported.into())).contains("docker run"));
+        assert!(fix(&[filtered], || Err(io::ErrorKind::OutOfMemory.into())).contains("LimitMEMLOCK"));
         assert!(fix(&[], || Err(io::ErrorKind::OutOfMemory.into())).contains("LimitMEMLOCK"));
         assert!(fix(&[], || Err(io::ErrorKind::InvalidInput.into())).contains("CONFIG_IO_URING"));
     }
@@ -428,7 +467,7 @@ mod tests {
     #[test]
     fn what_an_older_kernel_lacks_is_told() {
         let (_dir, machine) = machine(&[], || Ok(Probe { receive_cap: false, bundles: true, message_ring: true }));
-        let findings = machine.findings();
+        let findings = machine.findings(None);
         let ring = findings.iter().find(|finding| finding.check == "io_uring").expect("the check");
         assert_eq!(ring.level, Level::Ok);
         assert!(ring.what.starts_with("usable, without capped receives (6.17)"), "{}", ring.what);
@@ -438,6 +477,6 @@ mod tests {
     fn on_an_empty_machine_nothing_panics() {
         let dir = tempfile::tempdir().expect("a directory");
         let machine = Machine { root: dir.path().to_owned(), probe: REFUSED };
-        assert!(machine.findings().iter().all(|finding| finding.level != Level::Ok));
+        assert!(machine.findings(None).iter().all(|finding| finding.level != Level::Ok));
     }
 }

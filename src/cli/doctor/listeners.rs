@@ -19,7 +19,7 @@ pub(super) fn findings(plan: &Plan) -> Vec<Finding> {
                     "listener",
                     format!("{name}: {error}"),
                     "the gateway does not start while an address is not its own",
-                    "stop what listens there, choose another address, or for ports below 1024 grant CAP_NET_BIND_SERVICE",
+                    "stop what listens there, choose another address, or for ports below 1024 see low_ports",
                 ),
             }
         })

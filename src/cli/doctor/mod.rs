@@ -2,6 +2,7 @@
 
 mod checks;
 mod listeners;
+mod surroundings;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use checks::Machine;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// A config: also look whether its listeners' addresses are free
+    /// A config: also look whether its listeners' addresses are free and its cores get their CPUs
     file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -68,16 +69,18 @@ impl Finding {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
-    let mut findings = Machine::this().findings();
-    if let Some(file) = &args.file {
-        match config::load(file, 1, &mut resolve) {
-            Ok(loaded) => findings.extend(listeners::findings(&loaded.plan)),
+    let plan = match &args.file {
+        None => None,
+        Some(file) => match config::load(file, 1, &mut resolve) {
+            Ok(loaded) => Some(loaded.plan),
             Err(error) => {
                 write!(err, "{error}")?;
                 return Ok(Exit::Input);
             }
-        }
-    }
+        },
+    };
+    let mut findings = Machine::this().findings(plan.as_ref());
+    findings.extend(plan.iter().flat_map(listeners::findings));
     report(&findings, args.json, out)
 }
 

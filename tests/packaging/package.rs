@@ -1,0 +1,104 @@
+//! The Debian package and the systemd unit.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::{is_there, source};
+
+const RINGWAY: &str = env!("CARGO_BIN_EXE_ringway");
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+fn build(output: &Path) -> String {
+    let mut package = Command::new(source("tools/package"));
+    package.args(["--fast", "--binary", RINGWAY, "--output"]).arg(output).env("SOURCE_DATE_EPOCH", "1700000000");
+    String::from_utf8(run(&mut package).stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_package_has_all_its_parts_and_the_same_bytes_each_time() {
+    if !["dpkg-deb", "dpkg-shlibdeps", "strip"].into_iter().all(is_there) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let package = build(&dir.path().join("one"));
+    let again = build(&dir.path().join("two"));
+    assert!(fs::read(&package).unwrap() == fs::read(&again).unwrap(), "two builds differ");
+
+    let listed = String::from_utf8(run(Command::new("dpkg-deb").args(["--contents", &package])).stdout).unwrap();
+    for line in listed.lines() {
+        assert!(line.contains(" root/root "), "{line}");
+    }
+    for (mode, file) in [
+        ("-rwxr-xr-x", "usr/bin/ringway"),
+        ("-rw-r--r--", "etc/ringway/ringway.toml"),
+        ("-rw-r--r--", "usr/lib/systemd/system/ringway.service"),
+        ("-rw-r--r--", "usr/lib/sysusers.d/ringway.conf"),
+        ("-rw-r--r--", "usr/share/man/man1/ringway.1.gz"),
+        ("-rw-r--r--", "usr/share/man/man1/ringway-run.1.gz"),
+        ("-rw-r--r--", "usr/share/bash-completion/completions/ringway"),
+        ("-rw-r--r--", "usr/share/zsh/vendor-completions/_ringway"),
+        ("-rw-r--r--", "usr/share/fish/vendor_completions.d/ringway.fish"),
+        ("-rw-r--r--", "usr/share/doc/ringway/config.md"),
+        ("-rw-r--r--", "usr/share/doc/ringway/seccomp.json"),
+        ("-rw-r--r--", "usr/share/doc/ringway/copyright"),
+    ] {
+        let is_it = |line: &&str| line.starts_with(mode) && line.ends_with(&format!(" ./{file}"));
+        assert!(listed.lines().any(|line| is_it(&line)), "{file} in {listed}");
+    }
+    let field =
+        |name| String::from_utf8(run(Command::new("dpkg-deb").args(["--field", &package, name])).stdout).unwrap();
+    assert_eq!(field("Version").trim(), format!("{}-1", env!("CARGO_PKG_VERSION")));
+    assert!(field("Depends").contains("libc6 (>= "), "{}", field("Depends"));
+
+    let tree = dir.path().join("tree");
+    run(Command::new("dpkg-deb").arg("--raw-extract").arg(&package).arg(&tree));
+    assert_eq!(fs::read_to_string(tree.join("DEBIAN/conffiles")).unwrap(), "/etc/ringway/ringway.toml\n");
+    run(Command::new(tree.join("usr/bin/ringway")).arg("check").arg(tree.join("etc/ringway/ringway.toml")));
+    run(Command::new("md5sum").args(["--check", "--quiet", "DEBIAN/md5sums"]).current_dir(&tree));
+    if is_there("lintian") {
+        // The one tag is about a place in Debian's own archive, which nobody asks for.
+        let archive = "initial-upload-closes-no-bugs";
+        let options = ["--fail-on", "error,warning", "--allow-root", "--suppress-tags", archive];
+        run(Command::new("lintian").args(options).arg(&package));
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_takes() {
+    if !is_there("systemd-analyze") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let unit = dir.path().join("ringway.service");
+    let text = fs::read_to_string(source("tools/packaging/ringway.service")).unwrap();
+    fs::write(&unit, text.replace("/usr/bin/ringway", RINGWAY)).unwrap();
+    let said = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit)).stderr;
+    assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    // In tenths, of 100: above 20 something that protects was taken out.
+    run(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=20"]).arg(&unit));
+}
+
+#[test]
+fn the_container_starts_with_a_config_that_is_sound() {
+    run(Command::new(RINGWAY).args(["check", &source("tools/packaging/container/ringway.toml")]));
+}
+
+#[test]
+fn shells_take_the_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(Command::new(RINGWAY).args(["completions", shell])).stdout;
+        if is_there(shell) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("completions");
+            fs::write(&file, script).unwrap();
+            run(Command::new(shell).arg("-n").arg(file));
+        }
+    }
+}
