@@ -53,8 +53,8 @@ fn a_killed_gateway_leaves_whole_histograms_that_agree_with_its_clients(engine: 
     let found = hdr_json(dir.path());
     assert_eq!(found["cores"][0]["state"], "died");
     let counted = total(&found, "ringway_requests_total");
-    // A request is counted before its answer leaves; at most one for each client was on its way.
-    assert!((answered..=answered + CLIENTS).contains(&counted), "{answered} answers seen, {counted} counted");
+    // Each client has one request at most whose answer and count the kill can part, either way round.
+    assert!(answered.abs_diff(counted) <= CLIENTS, "{answered} answers seen, {counted} counted");
     for name in ["ringway_request_duration_seconds", "ringway_route_request_duration_seconds"] {
         let histograms = found["histograms"].as_array().unwrap();
         let histogram = histograms.iter().find(|histogram| histogram["name"] == name).unwrap();
