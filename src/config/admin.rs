@@ -72,7 +72,6 @@ mod tests {
     fn a_port_needs_a_token_that_cannot_be_guessed_and_stays_on_this_machine_unless_allowed() {
         assert!(errors("tcp = \"127.0.0.1:9901\"").contains("admin.tcp: without a token"));
         assert!(errors("tcp = \"127.0.0.1:9901\"\ntoken = \"short\"").contains("admin.token: at least 16 characters"));
-        assert!(!errors("token = \"short\"").contains("short\"\n"), "a secret is not shown");
         let token = "token = \"0123456789abcdef\"";
         assert_eq!(errors(&format!("tcp = \"[::1]:9901\"\n{token}")), "");
         assert!(errors(&format!("tcp = \"0.0.0.0:9901\"\n{token}")).contains("from other machines"));

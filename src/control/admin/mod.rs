@@ -44,7 +44,7 @@ pub(super) struct Serving {
     stop: watch::Sender<bool>,
     /// Closes when the last answer is out.
     stopped: mpsc::Receiver<()>,
-    _file: SocketFile,
+    file: Option<SocketFile>,
 }
 
 /// What every connection needs.
@@ -112,7 +112,7 @@ impl Server {
             // What still waits for control must not hold up the end.
             runtime.shutdown_background();
         })?;
-        Ok(Serving { shared, stop, stopped, _file: file })
+        Ok(Serving { shared, stop, stopped, file: Some(file) })
     }
 }
 
@@ -128,6 +128,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.file.take();
         let _ = self.stop.send(true);
         // The answer to whoever ended the gateway goes out first.
         let _ = self.stopped.recv_timeout(LAST_WORDS);

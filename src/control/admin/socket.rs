@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// The file of a socket; it goes with this, unless another process has put its own there.
+/// The file of a socket; it goes with this, unless another process has put its own there. It must go before its listener
+/// closes: until then no other file can have its number.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -84,13 +85,17 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(owner(&listener).is_some());
         assert!(bind(&path).unwrap_err().contains("is in use"));
-        // As after kill -9: nobody listens, and the file is still there.
-        drop(listener);
-        let (_listener, new) = bind(&path).unwrap();
+        // Somebody removed it by hand, and another gateway has bound there.
+        fs::remove_file(&path).unwrap();
+        let (other, new) = bind(&path).unwrap();
         drop(file);
         assert!(path.exists(), "the file of another is left alone");
-        drop(new);
+        // As after kill -9: nobody listens, and the file is still there.
+        drop((listener, other));
+        let (_listener, newest) = bind(&path).unwrap();
+        drop(newest);
         assert!(!path.exists());
+        drop(new);
         fs::write(&path, "precious").unwrap();
         assert!(bind(&path).unwrap_err().contains("is no socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
