@@ -2,6 +2,7 @@
 //! a simulated world.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod alloc;
 mod attack;
 mod http;

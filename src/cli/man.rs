@@ -113,6 +113,7 @@ mod tests {
                 assert!(page.contains(&format!("\\-\\-{}", option.replace('-', "\\-"))), "{command:?} --{option}");
             }
         }
+        assert!(args.dir.join("ringway-admin-reload.1").exists(), "an action of a command has a page, too");
         let main = fs::read_to_string(args.dir.join("ringway.1")).expect("a page");
         for (heading, paragraphs) in CLOSING {
             assert!(main.contains(heading), "{heading}");

@@ -1,5 +1,6 @@
 //! The subcommands of `ringway`, one file each.
 
+mod admin;
 mod check;
 mod completions;
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Hdr(hdr::Args),
     /// Show what a gateway does, live
     Top(top::Args),
+    /// Look at a running gateway, and change what it runs
+    Admin(admin::Args),
     /// Check this machine: what the gateway needs, what it lacks, and how to mend it
     Doctor(doctor::Args),
     /// Print what a shell needs to complete commands and options
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args, &mut out, &mut err),
         Command::Hdr(args) => hdr::run(&args, &mut out, &mut err),
         Command::Top(args) => top::run(&args, &mut out, &mut err),
+        Command::Admin(args) => admin::run(&args, &mut out, &mut err),
         Command::Doctor(args) => doctor::run(&args, &mut out, &mut err),
         Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Command::Man(args) => man::run(&args, Cli::command(), &mut err),

@@ -1,5 +1,6 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
+mod admin;
 mod control;
 mod cores;
 mod diff;
@@ -47,7 +48,7 @@ pub use service::{ServiceKind, ServiceSection};
 pub use upstream::{EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
-use crate::plan::{self, Control, Cores, Limits, Plan, Timeouts};
+use crate::plan::{self, Admin, Control, Cores, Limits, Plan, Timeouts};
 use environment::Environment;
 use kind::Kind::{List, Named, Table, Tables, Typed};
 use kind::PATH;
@@ -82,6 +83,8 @@ sections! {
     cores: Cores = "cores", Table(&cores::SECTION), Words("as its keys say"), cores;
     /// `[control]`.
     control: Control = "control", Table(&control::SECTION), Words("as its keys say"), control;
+    /// `[admin]`; there is no admin API without it.
+    admin: Option<Admin> = "admin", Table(&admin::SECTION), Words("no admin API"), admin;
     /// `[limits]`.
     limits: Limits = "limits", Table(&limits::SECTION), Words("as its keys say"), limits;
     /// `[timeouts]`.

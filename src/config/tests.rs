@@ -25,9 +25,10 @@ fn sections() -> Vec<&'static Section> {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 29] = [
+const HOLES: [(&str, &str); 30] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
+    ("[admin]", "[admin]\n@\n"),
     ("[limits]", "[limits]\n@\n"),
     ("[timeouts]", "[timeouts]\n@\n"),
     ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\n@\n"),
@@ -87,8 +88,8 @@ fn errors(text: &str) -> Vec<String> {
 /// All of a plan that can be compared.
 fn shown(text: &str) -> String {
     let plan = plan(text);
-    let Plan { cores, control, listeners, upstreams, routes, .. } = plan;
-    format!("{cores:?} {control:?} {listeners:?} {upstreams:?} {routes:?}")
+    let Plan { cores, control, admin, listeners, upstreams, routes, .. } = plan;
+    format!("{cores:?} {control:?} {admin:?} {listeners:?} {upstreams:?} {routes:?}")
 }
 
 /// The rest of the config, with what refers to a policy or service that the text before it has.

@@ -10,7 +10,7 @@ use ringway_runtime::net::{self, ListenSpec};
 
 use super::offers::{Bound, DoorKey, wanted};
 use crate::config::{self, Effective, LoadError, Loaded};
-use crate::plan::{self, Cores, Plan};
+use crate::plan::{self, Plan};
 
 /// A plan, and what the config said for it.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl From<String> for NotBuilt {
 /// What a build has to know of the gateway that runs.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    pub(super) cores: Cores,
+    pub(super) plan: Arc<Plan>,
     pub(super) cpus: Vec<usize>,
     pub(super) open: Vec<DoorKey>,
 }
@@ -68,7 +68,7 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
             NotBuilt { report: report.to_string(), why, files: report.files() }
         }
     })?;
-    let fixed = need_restart(&base.cores, &plan.cores);
+    let fixed = need_restart(&base.plan, &plan);
     if !fixed.is_empty() {
         return Err(format!("a change of {} takes a restart", fixed.join(", ")).into());
     }
@@ -102,7 +102,10 @@ pub(super) fn bind(plan: &Plan, cpus: &[usize], open: &[DoorKey]) -> Result<Hash
 }
 
 /// The keys that only a restart changes and that differ.
-fn need_restart(old: &Cores, new: &Cores) -> Vec<&'static str> {
+fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
+    let has_come_or_gone = old.admin.is_some() != new.admin.is_some();
+    let (old_admin, new_admin) = (old.admin.clone().unwrap_or_default(), new.admin.clone().unwrap_or_default());
+    let (old, new) = (&old.cores, &new.cores);
     let keys = [
         ("cores.data", old.data != new.data),
         ("cores.control", old.control != new.control),
@@ -114,6 +117,9 @@ fn need_restart(old: &Cores, new: &Cores) -> Vec<&'static str> {
         ("cores.buffer_size", old.buffer_size != new.buffer_size),
         ("cores.read_ahead", old.read_ahead != new.read_ahead),
         ("cores.stall_warning", old.stall_warning != new.stall_warning),
+        ("admin", has_come_or_gone),
+        ("admin.socket", !has_come_or_gone && old_admin.socket != new_admin.socket),
+        ("admin.tcp", !has_come_or_gone && old_admin.tcp != new_admin.tcp),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::machine::Event;
+use super::sights::{Sight, Status};
 
 /// What control can be asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Read the config again and run it.
     Reload,
@@ -19,6 +20,15 @@ pub enum Command {
     RollBack(Option<u64>),
     /// The plans that could be run again, and the one that runs.
     Plans,
+    /// Send no new requests to an endpoint, or send them to it again.
+    DrainEndpoint {
+        /// The upstream's name.
+        upstream: String,
+        /// The endpoint's name: as the config writes it.
+        endpoint: String,
+        /// Whether it gets no new requests.
+        is_drained: bool,
+    },
     /// Take no more connections and end with the last request.
     Drain,
 }
@@ -37,6 +47,8 @@ pub enum Answer {
     Done,
     /// The plans, oldest first.
     Plans(Vec<PlanNote>),
+    /// There is no such thing in the plan that runs.
+    Unknown(String),
     /// It was not done, and nothing has changed.
     Refused {
         /// What `check` says of the config, where that is the reason.
@@ -77,6 +89,20 @@ impl Handle {
         let (reply, answer) = channel();
         // Where control has ended the reply channel closes with the event.
         let _ = self.events.send(Event::Command(command, reply));
+        answer
+    }
+
+    /// Asks how the gateway is, without a question to the cores.
+    pub fn status(&self) -> Receiver<Status> {
+        let (reply, answer) = channel();
+        let _ = self.events.send(Event::Status(reply));
+        answer
+    }
+
+    /// Asks how the gateway is, and its cores.
+    pub fn look(&self) -> Receiver<Sight> {
+        let (reply, answer) = channel();
+        let _ = self.events.send(Event::Look(reply));
         answer
     }
 }

@@ -47,6 +47,12 @@ impl History {
         }
     }
 
+    /// The one that runs.
+    pub(super) fn newest(&self) -> PlanNote {
+        let nothing = || PlanNote { epoch: 0, since_unix_ns: 0, changes: "".into(), runs: false };
+        self.entries.back().map_or_else(nothing, |entry| entry.note.clone())
+    }
+
     /// All of them, oldest first.
     pub(super) fn notes(&self) -> Vec<PlanNote> {
         self.entries.iter().map(|entry| entry.note.clone()).collect()

@@ -17,20 +17,26 @@ use ringway_runtime::histogram::{self, Start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::admin::{Server, Serving};
 use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
 use super::notify::{self, Notifier};
 use super::offers::Offers;
 use super::plans::{MetricsPlace, Origin, Plans};
+use super::sights::{Looks, Sight, Status};
 use super::watch::Watcher;
 use super::watchdog::{self, Stall};
 use crate::config::Effective;
 use crate::core::{self, Ended, FromCore, Inbox, Offer, ToCore};
 use crate::observe::Metrics;
 use crate::plan::{self, BusyPoll, DataCores, Plan};
+use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
 const STACK: usize = 2 << 20;
+
+/// Endpoints that may be drained at once.
+const DRAINED_MAX: usize = 1024;
 
 /// Why the gateway could not run, or ended badly.
 #[derive(Debug)]
@@ -72,6 +78,8 @@ pub(super) enum Event {
     Ended(usize, Result<Ended, String>),
     Signal(i32),
     Command(Command, Sender<Answer>),
+    Status(Sender<Status>),
+    Look(Sender<Sight>),
     Built(Result<Built, NotBuilt>),
     /// A file of the config may have changed.
     FileChanged,
@@ -105,6 +113,7 @@ impl Control {
         let cpus = data_cpus(&plan)?;
         cpus::raise_open_files()?;
         let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
+        let admin = plan.admin.as_ref().map(Server::bind).transpose().map_err(Failed)?;
         // Before the first core, so that no signal is missed.
         watch_signals(&send)?;
         let start = Start { core: 0, segment: 0, wall_ns: Wall::now().as_nanos(), mono_ns: Instant::now().as_nanos() };
@@ -140,9 +149,26 @@ impl Control {
             // Without control there is nobody to tell.
             watchdog::start(pulses, warning, move |stall| drop(events.send(Event::Stalled(stall))))?;
         }
+        if let Some(admin) = &admin {
+            // The log is best effort.
+            let _ = writeln!(log, "ringway: admin API at {}", admin.place());
+        }
+        let admin = admin.map(|admin| admin.start(Handle { events: send.clone() }, &plan)).transpose()?;
         drop((plan, send));
-        let running = cpus.len();
-        Loop { plans, inboxes, watcher, notifier, ready: 0, running, cut: 0, draining: false }.run(&events, out, log)
+        let gateway = Loop {
+            plans,
+            inboxes,
+            watcher,
+            notifier,
+            looks: Looks::default(),
+            drained: Arc::default(),
+            admin,
+            ready: 0,
+            running: cpus.len(),
+            cut: 0,
+            draining: false,
+        };
+        gateway.run(&events, out, log)
     }
 }
 
@@ -152,6 +178,9 @@ struct Loop {
     inboxes: Vec<Arc<Inbox>>,
     watcher: Watcher,
     notifier: Notifier,
+    looks: Looks,
+    drained: Arc<Drained>,
+    admin: Option<Serving>,
     /// Cores that accept.
     ready: usize,
     /// Cores that have not ended.
@@ -164,7 +193,8 @@ impl Loop {
     fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
         while self.running > 0 {
             self.watcher.watch(self.plans.watched(), log);
-            let event = match self.plans.deadline() {
+            let deadline = self.plans.deadline().into_iter().chain(self.looks.deadline()).min();
+            let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),
             };
@@ -177,6 +207,7 @@ impl Loop {
             }
             self.plans.time_passed(log);
             self.tell_of_reloads();
+            self.tell_and_show();
         }
         if self.cut > 0 {
             let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
@@ -197,6 +228,7 @@ impl Loop {
                     self.notifier.ready(&line);
                 }
             }
+            Event::Core(core, FromCore::Seen(sight)) => self.looks.heard(core, sight),
             Event::Core(core, message) => self.plans.heard(core, message, log),
             Event::Beat(core) => self.notifier.beat(core),
             Event::Built(built) => self.plans.built(built, log),
@@ -213,8 +245,15 @@ impl Loop {
                 // Who asked may have gone.
                 let _ = reply.send(Answer::Done);
             }
-            Event::Command(command, reply) => self.plans.command(command, Some(reply), log),
-            Event::Signal(SIGHUP) => self.plans.command(Command::Reload, None, log),
+            Event::Command(Command::DrainEndpoint { upstream, endpoint, is_drained }, reply) => {
+                let _ = reply.send(self.drain_endpoint(&upstream, &endpoint, is_drained, log));
+            }
+            Event::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Event::Look(reply) => self.looks.ask(reply, &self.inboxes),
+            Event::Command(command, reply) => self.plans.command(&command, Some(reply), log),
+            Event::Signal(SIGHUP) => self.plans.command(&Command::Reload, None, log),
             Event::Signal(signal) if self.draining => {
                 return Err(Failed(format!("signal {signal} during the drain: ended at once")));
             }
@@ -230,6 +269,68 @@ impl Loop {
             }
         }
         Ok(())
+    }
+
+    /// Answers those who asked for a look, and gives the admin API what the plan says of it.
+    fn tell_and_show(&mut self) {
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.settle(|| self.status());
+        self.looks = looks;
+        if let (Some(serving), Some(admin)) = (&mut self.admin, &self.plans.plan().admin) {
+            serving.take_up(admin);
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            plan: self.plans.plan().clone(),
+            note: self.plans.note(),
+            undone_in: self.plans.undone_at().map(|at| at.since(Instant::now())),
+            addresses: self.plans.offers().addresses().map(|(name, address)| (name.into(), address)).collect(),
+            cores: self.inboxes.len(),
+            accepting: self.ready,
+            is_draining: self.draining,
+            drained: self.drained.clone(),
+        }
+    }
+
+    /// Takes an endpoint out, or in again, on every core or on none.
+    fn drain_endpoint(&mut self, upstream: &str, endpoint: &str, is_drained: bool, log: &mut dyn Write) -> Answer {
+        let plan = self.plans.plan();
+        let found = plan.upstreams.iter().find(|known| &*known.name == upstream);
+        let is_known = found.is_some_and(|upstream| upstream.endpoints.iter().any(|known| &*known.name == endpoint));
+        let was_drained = self.drained.has(upstream, endpoint);
+        // What has left the plan may still be taken off the list.
+        if !is_known && (is_drained || !was_drained) {
+            return Answer::Unknown(match found {
+                None => format!("the plan has no upstream \"{upstream}\""),
+                Some(found) => {
+                    let known: Vec<&str> = found.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+                    format!("upstream \"{upstream}\" has no endpoint \"{endpoint}\"; it has {}", known.join(", "))
+                }
+            });
+        }
+        if self.draining {
+            return Answer::refused("the gateway drains");
+        }
+        if is_drained && !was_drained && self.drained.count() >= DRAINED_MAX {
+            return Answer::refused(format!("{DRAINED_MAX} endpoints are drained already"));
+        }
+        let drained = Arc::new(self.drained.with(upstream, endpoint, is_drained));
+        let tell = |inbox: &Arc<Inbox>, drained: &Arc<Drained>| inbox.send(ToCore::Endpoints(drained.clone())).is_ok();
+        if let Some(stuck) = self.inboxes.iter().position(|inbox| !tell(inbox, &drained)) {
+            for inbox in self.inboxes.iter().take(stuck) {
+                // It took the last message, and this one has room unless it is stuck by now, too.
+                let _ = tell(inbox, &self.drained);
+            }
+            return Answer::refused(format!("core {stuck} does not listen to control"));
+        }
+        self.drained = drained;
+        if was_drained != is_drained {
+            let what = if is_drained { "drained" } else { "in use again" };
+            let _ = writeln!(log, "ringway: endpoint {endpoint} of upstream {upstream} is {what}");
+        }
+        Answer::Done
     }
 
     fn drain(&mut self, log: &mut dyn Write) {

@@ -1,15 +1,19 @@
 //! The one thread beside the data cores: it starts them, hears signals and commands, and changes the plan they run.
 
+pub mod admin;
 mod build;
 mod command;
 mod history;
 mod machine;
 mod notify;
 pub mod offers;
+mod page;
 mod plans;
+mod sights;
 mod watch;
 mod watchdog;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};
 pub use machine::{Control, Failed, Source};
+pub use sights::{Sight, Status};

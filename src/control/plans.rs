@@ -157,8 +157,18 @@ impl Plans {
     }
 
     /// The plan that runs.
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.version.plan
+    }
+
+    /// When it began to run, and what changed with it.
+    pub(super) fn note(&self) -> PlanNote {
+        self.history.newest()
+    }
+
+    /// When it is undone unless somebody confirms it.
+    pub(super) fn undone_at(&self) -> Option<Instant> {
+        self.unconfirmed.as_ref().map(|unconfirmed| unconfirmed.by)
     }
 
     /// The files of the config, where the plan asks for a watch on them.
@@ -187,9 +197,9 @@ impl Plans {
         self.by.into_iter().chain(unconfirmed).min()
     }
 
-    /// Takes a command, all but [`Command::Drain`], which is not about plans.
-    pub(super) fn command(&mut self, command: Command, reply: Option<Sender<Answer>>, log: &mut dyn Write) {
-        let what = match command {
+    /// Takes a command about plans.
+    pub(super) fn command(&mut self, command: &Command, reply: Option<Sender<Answer>>, log: &mut dyn Write) {
+        let what = match *command {
             Command::Reload => What::Reload,
             Command::ReloadUnlessUndone(within) => What::ReloadUnlessUndone(within),
             Command::RollBack(to) => What::RollBack(to),
@@ -199,7 +209,7 @@ impl Plans {
                 let nothing = || Answer::refused("nothing waits to be confirmed");
                 return answer(reply, if was_open { Answer::Done } else { nothing() });
             }
-            Command::Drain => return answer(reply, Answer::Done),
+            Command::Drain | Command::DrainEndpoint { .. } => return answer(reply, Answer::Done),
         };
         self.add(Job { what, reply, back_to: None }, log);
     }
@@ -233,8 +243,7 @@ impl Plans {
                     let origin =
                         job.back_to.as_ref().map_or(Origin::File, |(_, version)| Origin::Again(version.clone()));
                     self.began = Instant::now();
-                    let base =
-                        Base { cores: self.plan().cores.clone(), cpus: self.cpus.clone(), open: self.offers.open() };
+                    let base = Base { plan: self.plan().clone(), cpus: self.cpus.clone(), open: self.offers.open() };
                     (self.builder)(origin, self.last_epoch + 1, base);
                     self.step = Step::Building(job);
                 }
@@ -320,6 +329,8 @@ impl Plans {
                     Ok(()) => {}
                 }
             }
+            // That is not about plans.
+            FromCore::Seen(_) => {}
             FromCore::Runs(epoch) => {
                 let Step::Committing { note, waits_for, .. } = &mut self.step else { return };
                 if note.epoch == epoch {

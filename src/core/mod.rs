@@ -16,7 +16,7 @@ use ringway_runtime::engine::Engine;
 pub use date::DateCache;
 pub use door::Door;
 pub use inbox::Inbox;
-pub use offer::{DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore};
+pub use offer::{CoreSight, DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore, UpstreamSight};
 pub use running::Running;
 pub use state::{CoreState, Presence};
 
@@ -53,6 +53,8 @@ pub async fn run(
             }
             ToCore::Commit(epoch) => state.commit(epoch),
             ToCore::Withdraw(epoch) => state.withdraw(epoch),
+            ToCore::Endpoints(drained) => state.drain_endpoints(drained),
+            ToCore::Look => tell(FromCore::Seen(state.sight())),
             ToCore::Drain => break,
         }
     }

@@ -10,6 +10,7 @@ use ringway_runtime::engine::ListenSource;
 
 use crate::observe::{Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
+use crate::upstream::{Drained, EndpointSight};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +55,10 @@ pub enum ToCore {
     Commit(u64),
     /// Forget the plan of this epoch, which may be prepared.
     Withdraw(u64),
+    /// Send no new requests to these endpoints, and to all others again.
+    Endpoints(Arc<Drained>),
+    /// Tell how connections are, as [`FromCore::Seen`].
+    Look,
     /// Take no more connections and end with the last request.
     Drain,
 }
@@ -67,6 +72,28 @@ pub enum FromCore {
     Runs(u64),
     /// Nothing on the core refers to the plan of this epoch any more.
     Released(u64),
+    /// How its connections are.
+    Seen(CoreSight),
+}
+
+/// How the connections of one core are.
+#[derive(Clone, Debug, Default)]
+pub struct CoreSight {
+    /// The plan that it runs.
+    pub epoch: u64,
+    /// Client connections.
+    pub connections: usize,
+    /// The upstreams of its plan, by their index.
+    pub upstreams: Vec<UpstreamSight>,
+}
+
+/// How one upstream is, as one core sees it.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamSight {
+    /// Requests that wait for a connection.
+    pub waiting: usize,
+    /// Its endpoints, by their index.
+    pub endpoints: Vec<EndpointSight>,
 }
 
 /// Carries what a core says to control.

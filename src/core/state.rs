@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use ringway_runtime::core::memory;
 use ringway_runtime::engine::{Engine, Listener, Stats};
 use slab::Slab;
 
-use super::{DateCache, Door, FromCore, Offer, Running, Tell};
+use super::{CoreSight, DateCache, Door, FromCore, Offer, Running, Tell, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::Metrics;
-use crate::upstream::Pool;
+use crate::upstream::{Drained, Pool};
 
 /// Spare exchanges a core keeps: more requests at once allocate theirs.
 const SPARE_EXCHANGES: usize = 1024;
@@ -47,6 +48,8 @@ pub struct CoreState {
     /// Client connections alone; `present` also has the accept loops.
     connections: Cell<usize>,
     draining: Cell<bool>,
+    /// What is so in whatever plan.
+    drained: RefCell<Arc<Drained>>,
     last_gone: RefCell<Option<Waker>>,
     next_id: Cell<u64>,
     reported: Cell<Stats>,
@@ -100,6 +103,7 @@ impl CoreState {
             admission: Admission::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            drained: RefCell::default(),
             last_gone: RefCell::default(),
             next_id,
             reported: Cell::default(),
@@ -142,6 +146,10 @@ impl CoreState {
         let prepared = self.prepared.borrow_mut().take_if(|prepared| prepared.running.epoch == epoch);
         let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
         self.admission.limit(&running.plan.cores);
+        let drained = self.drained.borrow().clone();
+        for pool in &running.pools {
+            pool.set_drained(&drained);
+        }
         let before = self.running.replace(running);
         self.epoch.set(epoch);
         self.metrics.set_epoch(epoch);
@@ -194,6 +202,25 @@ impl CoreState {
     /// Whether the core has been told to end.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Takes these endpoints out, and all others in again, in this plan and in those to come.
+    pub(super) fn drain_endpoints(&self, drained: Arc<Drained>) {
+        for pool in &self.running().pools {
+            pool.set_drained(&drained);
+        }
+        *self.drained.borrow_mut() = drained;
+    }
+
+    /// How its connections are.
+    pub(super) fn sight(&self) -> CoreSight {
+        let running = self.running();
+        let upstream = |pool: &Rc<Pool>| UpstreamSight { waiting: pool.waiting(), endpoints: pool.sight() };
+        CoreSight {
+            epoch: running.epoch,
+            connections: self.connections(),
+            upstreams: running.pools.iter().map(upstream).collect(),
+        }
     }
 
     /// Client connections open now.

@@ -1,6 +1,7 @@
 //! What the gateway says of itself: why it refused, what it counted and how long things took.
 
 mod activity;
+pub mod figures;
 mod metrics;
 mod names;
 pub mod prometheus;

@@ -47,6 +47,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         epoch,
         cores: config.cores.clone(),
         control: config.control.clone(),
+        admin: config.admin.clone(),
         listeners,
         upstreams,
         policies: builder.policy_names.into(),

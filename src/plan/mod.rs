@@ -23,6 +23,7 @@ pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
 pub(crate) use templates::Templates;
 
+use crate::config::Secret;
 use crate::policy::Policy;
 use ipnet::IpNet;
 use ringway_proto::http1;
@@ -61,6 +62,8 @@ pub struct Plan {
     pub cores: Cores,
     /// How plans replace each other.
     pub control: Control,
+    /// Where the admin API is; there is none when absent.
+    pub admin: Option<Admin>,
     /// In the order of the config; [`ListenerId`] indexes it.
     pub listeners: Box<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
@@ -171,6 +174,33 @@ pub struct Control {
 impl Default for Control {
     fn default() -> Self {
         Self { watch: false, history: 10, acknowledge: Duration::from_secs(5) }
+    }
+}
+
+/// `[admin]`: where the admin API is and what it bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// A TCP address beside it.
+    pub tcp: Option<SocketAddr>,
+    /// What a client over TCP has to show.
+    pub token: Option<Secret>,
+    /// Connections at once.
+    pub connections: u32,
+    /// How long a client may take for a head, for a body, and between two requests.
+    pub timeout: Duration,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/ringway/admin.sock"),
+            tcp: None,
+            token: None,
+            connections: 64,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 

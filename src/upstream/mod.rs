@@ -1,7 +1,9 @@
 //! Upstreams: the endpoints of each, who is next, and the connections kept to them.
 
 mod balance;
+mod drained;
 mod pool;
 
 pub use balance::RoundRobin;
-pub use pool::{Connection, Pool};
+pub use drained::Drained;
+pub use pool::{Connection, EndpointSight, Pool};

@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::RoundRobin;
+use super::{Drained, RoundRobin};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure, UpstreamSeries};
 use crate::plan::Upstream;
 
@@ -30,9 +30,30 @@ pub struct Pool {
     idle_count: Cell<u32>,
     /// Idle, busy and connecting.
     open: Cell<u32>,
+    endpoints: Box<[EndpointCounts]>,
     waiting: RefCell<VecDeque<Rc<Place>>>,
     /// No plan has it any more: it serves the requests of plans before and keeps nothing.
     retired: Cell<bool>,
+}
+
+/// What the core has of one endpoint.
+#[derive(Default)]
+struct EndpointCounts {
+    /// Idle, busy and connecting.
+    open: Cell<u32>,
+    /// Exchanges that failed since the pool began.
+    failures: Cell<u64>,
+}
+
+/// How one endpoint is, as one core sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSight {
+    /// Connections: idle, busy and connecting.
+    pub open: u32,
+    /// Those of them that are idle.
+    pub idle: u32,
+    /// Exchanges that failed, connects included, since the upstream's connections began with the plan that brought it.
+    pub failures: u64,
 }
 
 struct Idle {
@@ -61,12 +82,13 @@ pub struct Connection {
 /// One of the `max_connections`.
 struct Slot {
     pool: Rc<Pool>,
+    endpoint: usize,
     connected: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.open.set(self.pool.open.get() - 1);
+        self.pool.count_open(self.endpoint, -1);
         if self.connected {
             self.pool.series.closed();
         }
@@ -87,6 +109,7 @@ impl Pool {
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
+            endpoints: endpoints.iter().map(|_| EndpointCounts::default()).collect(),
             waiting: RefCell::default(),
             retired: Cell::new(false),
         })
@@ -112,7 +135,7 @@ impl Pool {
         avoid: Option<usize>,
         fresh: bool,
     ) -> Result<Connection, (Reason, Option<usize>)> {
-        let endpoint = self.balance.pick(avoid);
+        let mut endpoint = self.balance.pick(avoid).ok_or((Reason::NoEndpoint, None))?;
         let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
         let mut was_called = false;
         loop {
@@ -126,7 +149,51 @@ impl Pool {
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;
+            if self.balance.is_drained(endpoint) {
+                endpoint = self.balance.pick(avoid).ok_or((Reason::NoEndpoint, None))?;
+            }
         }
+    }
+
+    /// Adds to what is open.
+    fn count_open(&self, endpoint: usize, change: i32) {
+        self.open.set(self.open.get().saturating_add_signed(change));
+        if let Some(counts) = self.endpoints.get(endpoint) {
+            counts.open.set(counts.open.get().saturating_add_signed(change));
+        }
+    }
+
+    /// An exchange with this endpoint failed.
+    pub fn failed(&self, endpoint: usize, kind: UpstreamFailure) {
+        self.series.failed(kind);
+        if let Some(counts) = self.endpoints.get(endpoint) {
+            counts.failures.set(counts.failures.get() + 1);
+        }
+    }
+
+    /// Takes endpoints out, and in again: no request goes to one that is drained, and its idle connections close.
+    pub fn set_drained(self: &Rc<Self>, drained: &Drained) {
+        for (at, endpoint) in self.upstream.endpoints.iter().enumerate() {
+            let is_drained = drained.has(&self.upstream.name, &endpoint.name);
+            self.balance.set_drained(at, is_drained);
+        }
+        self.close_idle(|endpoint, _| self.balance.is_drained(endpoint));
+    }
+
+    /// How its endpoints are, by their index.
+    pub fn sight(&self) -> Vec<EndpointSight> {
+        let idle = self.idle.borrow();
+        let sight = |(counts, idle): (&EndpointCounts, &VecDeque<Idle>)| EndpointSight {
+            open: counts.open.get(),
+            idle: idle.len() as u32,
+            failures: counts.failures.get(),
+        };
+        self.endpoints.iter().zip(idle.iter()).map(sight).collect()
+    }
+
+    /// Requests that wait for a connection now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
     }
 
     /// An idle connection to `endpoint` that is still good.
@@ -138,12 +205,12 @@ impl Pool {
             if idle.stream.is_quiet() {
                 break idle;
             }
-            self.close(idle);
+            self.close(endpoint, idle);
         };
         self.series.reused();
         Some(Connection {
             stream: idle.stream,
-            slot: Slot { pool: self.clone(), connected: true },
+            slot: Slot { pool: self.clone(), endpoint, connected: true },
             opened: idle.opened,
             endpoint,
             reused: true,
@@ -151,19 +218,20 @@ impl Pool {
     }
 
     /// Ends an idle connection and frees its place.
-    fn close(self: &Rc<Self>, idle: Idle) {
+    fn close(self: &Rc<Self>, endpoint: usize, idle: Idle) {
         drop(idle);
-        drop(Slot { pool: self.clone(), connected: true });
+        drop(Slot { pool: self.clone(), endpoint, connected: true });
     }
 
     /// Closes the connection that has been idle longest, for a request that needs its place. The place is not called
     /// out to the line: it is the caller's.
     fn close_one_idle(&self) -> bool {
         let mut idle = self.idle.borrow_mut();
-        let Some(line) = idle
+        let Some((endpoint, line)) = idle
             .iter_mut()
-            .filter(|line| !line.is_empty())
-            .min_by_key(|line| line.front().map_or(Instant::default(), |idle| idle.since))
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty())
+            .min_by_key(|(_, line)| line.front().map_or(Instant::default(), |idle| idle.since))
         else {
             return false;
         };
@@ -171,7 +239,7 @@ impl Pool {
         drop(idle);
         if oldest.is_some() {
             self.idle_count.set(self.idle_count.get() - 1);
-            self.open.set(self.open.get() - 1);
+            self.count_open(endpoint, -1);
             self.series.closed();
         }
         oldest.is_some()
@@ -180,8 +248,8 @@ impl Pool {
     async fn connect(self: &Rc<Self>, endpoint: usize, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
         let upstream = self.upstream();
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
-        self.open.set(self.open.get() + 1);
-        let mut slot = Slot { pool: self.clone(), connected: false };
+        self.count_open(endpoint, 1);
+        let mut slot = Slot { pool: self.clone(), endpoint, connected: false };
         let start = self.engine.now();
         let own = start + upstream.timeout.connect;
         timer.set(own.min(deadline));
@@ -199,11 +267,11 @@ impl Pool {
                 Ok(Connection { stream, slot, opened: now, endpoint, reused: false })
             }
             Some(Err(_)) => {
-                self.series.failed(UpstreamFailure::Connect);
+                self.failed(endpoint, UpstreamFailure::Connect);
                 Err(Reason::UpstreamConnectFailed)
             }
             None => {
-                self.series.failed(UpstreamFailure::Timeout);
+                self.failed(endpoint, UpstreamFailure::Timeout);
                 if own <= deadline {
                     self.metrics.timed_out(Timeout::Connect);
                     Err(Reason::UpstreamTimeoutConnect)
@@ -260,26 +328,26 @@ impl Pool {
     pub fn sweep(self: &Rc<Self>) {
         let now = self.engine.now();
         let limit = self.upstream().pool.idle;
-        self.close_idle(|idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
+        self.close_idle(|_, idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
     }
 
     /// Closes what is idle, and from now on every connection whose request is done.
     pub fn retire(self: &Rc<Self>) {
         self.retired.set(true);
-        self.close_idle(|_| true);
+        self.close_idle(|_, _| true);
     }
 
-    fn close_idle(self: &Rc<Self>, which: impl Fn(&Idle) -> bool) {
+    fn close_idle(self: &Rc<Self>, which: impl Fn(usize, &Idle) -> bool) {
         let lines = self.idle.borrow().len();
         for endpoint in 0..lines {
             loop {
                 let mut idle = self.idle.borrow_mut();
                 let Some(line) = idle.get_mut(endpoint) else { break };
-                let stale = line.iter().position(&which);
+                let stale = line.iter().position(|idle| which(endpoint, idle));
                 let Some(stale) = stale.and_then(|at| line.remove(at)) else { break };
                 drop(idle);
                 self.idle_count.set(self.idle_count.get() - 1);
-                self.close(stale);
+                self.close(endpoint, stale);
             }
         }
     }
@@ -323,14 +391,15 @@ impl Connection {
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
         let is_full = pool.idle_count.get() >= limits.max_idle;
-        if pool.retired.get() || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
+        let is_unwanted = pool.retired.get() || pool.balance.is_drained(endpoint);
+        if is_unwanted || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
         if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
             line.push_back(Idle { stream, since: now, opened });
             pool.idle_count.set(pool.idle_count.get() + 1);
             // The place stays taken, by an idle connection now.
-            pool.open.set(pool.open.get() + 1);
+            pool.count_open(endpoint, 1);
             slot.connected = false;
         }
     }

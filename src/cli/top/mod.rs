@@ -1,6 +1,5 @@
 //! `ringway top DIR|FILE`: what a gateway does, live. It reads the metrics files, which costs the data cores nothing.
 
-mod figures;
 mod screen;
 mod sections;
 
@@ -17,7 +16,7 @@ use self::sections::{Sort, sections, summary, to_json};
 use super::hdr::push_table;
 use super::{Exit, check};
 use crate::config::LoadError;
-use crate::observe::{Run, read_run};
+use crate::observe::{Run, figures, read_run};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {

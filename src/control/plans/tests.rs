@@ -54,7 +54,7 @@ impl Control {
         Self { plans, log: Vec::new(), builds }
     }
 
-    fn ask(&mut self, command: Command) -> Receiver<Answer> {
+    fn ask(&mut self, command: &Command) -> Receiver<Answer> {
         let (reply, answer) = channel();
         self.plans.command(command, Some(reply), &mut self.log);
         answer
@@ -86,6 +86,7 @@ impl Control {
                 ToCore::Commit(epoch) => format!("commit {epoch}"),
                 ToCore::Withdraw(epoch) => format!("withdraw {epoch}"),
                 ToCore::Drain => "drain".to_owned(),
+                ToCore::Endpoints(_) | ToCore::Look => "not about plans".to_owned(),
             });
             next.set(self.plans.inboxes[core].next());
         }
@@ -103,7 +104,7 @@ impl Control {
     }
 
     fn reload(&mut self, text: &str) -> Answer {
-        let answer = self.ask(Command::Reload);
+        let answer = self.ask(&Command::Reload);
         self.built(text);
         let epoch = self.plans.last_epoch;
         self.taken(epoch);
@@ -133,7 +134,7 @@ const KEPT: usize = 10;
 #[test]
 fn a_plan_is_committed_when_every_core_has_prepared_it_and_answered_when_every_core_runs_it() {
     let mut control = Control::start(2);
-    let answer = control.ask(Command::Reload);
+    let answer = control.ask(&Command::Reload);
     control.built("second");
     assert_eq!(control.told(0), ["offer 2 second"]);
     control.heard(0, FromCore::Prepared(2, Ok(())));
@@ -155,7 +156,7 @@ fn a_plan_is_committed_when_every_core_has_prepared_it_and_answered_when_every_c
 #[test]
 fn one_core_that_cannot_run_a_plan_keeps_all_from_it() {
     let mut control = Control::start(2);
-    let answer = control.ask(Command::Reload);
+    let answer = control.ask(&Command::Reload);
     control.built("second");
     control.heard(1, FromCore::Prepared(2, Err("cannot accept".to_owned())));
     assert_eq!(why(&answer), "core 1: cannot accept");
@@ -170,7 +171,7 @@ fn one_core_that_cannot_run_a_plan_keeps_all_from_it() {
 #[test]
 fn a_core_that_does_not_answer_keeps_the_plan() {
     let mut control = Control::start(2);
-    let answer = control.ask(Command::Reload);
+    let answer = control.ask(&Command::Reload);
     control.built("second");
     control.heard(0, FromCore::Prepared(2, Ok(())));
     assert!(control.plans.deadline().is_some());
@@ -184,14 +185,14 @@ fn a_core_that_does_not_answer_keeps_the_plan() {
 fn changes_follow_one_after_the_other_and_what_nobody_waits_for_is_done_once() {
     let mut control = Control::start(2);
     for _ in 0..5 {
-        control.plans.command(Command::Reload, None, &mut control.log);
+        control.plans.command(&Command::Reload, None, &mut control.log);
     }
     control.built("second");
     control.taken(2);
     control.built("third");
     control.taken(3);
     assert_eq!((control.runs(), control.builds.borrow().len()), ((3, "third".to_owned()), 0));
-    let answers: Vec<_> = (0..MAX_WAITING + 2).map(|_| control.ask(Command::Reload)).collect();
+    let answers: Vec<_> = (0..MAX_WAITING + 2).map(|_| control.ask(&Command::Reload)).collect();
     assert_eq!(why(&answers[MAX_WAITING + 1]), "too many changes wait already");
 }
 
@@ -200,18 +201,18 @@ fn a_plan_of_before_runs_again_under_a_new_number() {
     let mut control = Control::start(2);
     control.reload("second");
     control.reload("third");
-    let answer = control.ask(Command::RollBack(Some(1)));
+    let answer = control.ask(&Command::RollBack(Some(1)));
     control.built("unused");
     control.taken(4);
     assert_eq!(control.runs(), (4, "first".to_owned()));
     assert!(
         matches!(answer.try_recv(), Ok(Answer::Runs { epoch: 4, changes }) if changes.contains("plan 3 -> 4 (back to 1): "))
     );
-    drop(control.ask(Command::RollBack(None)));
+    drop(control.ask(&Command::RollBack(None)));
     control.built("unused");
     control.taken(5);
     assert_eq!(control.runs(), (5, "third".to_owned()));
-    let answer = control.ask(Command::RollBack(Some(9)));
+    let answer = control.ask(&Command::RollBack(Some(9)));
     assert_eq!(why(&answer), "plan 9 is not kept; kept are 1, 2, 3, 4, 5");
 }
 
@@ -221,7 +222,7 @@ fn the_history_is_bounded_and_says_what_runs() {
     for at in 0..KEPT + 5 {
         control.reload(&format!("plan {at}"));
     }
-    let answer = control.ask(Command::Plans);
+    let answer = control.ask(&Command::Plans);
     let Ok(Answer::Plans(notes)) = answer.try_recv() else { panic!("no plans") };
     assert_eq!(notes.len(), KEPT + 1);
     assert_eq!(notes.iter().filter(|note| note.runs).map(|note| note.epoch).collect::<Vec<_>>(), [KEPT as u64 + 6]);
@@ -230,7 +231,7 @@ fn the_history_is_bounded_and_says_what_runs() {
 #[test]
 fn what_is_not_confirmed_in_time_is_undone() {
     let mut control = Control::start(2);
-    drop(control.ask(Command::ReloadUnlessUndone(Duration::from_mins(1))));
+    drop(control.ask(&Command::ReloadUnlessUndone(Duration::from_mins(1))));
     control.built("second");
     control.taken(2);
     // A reload in between changes nothing of that.
@@ -247,23 +248,23 @@ fn what_is_not_confirmed_in_time_is_undone() {
 #[test]
 fn what_is_confirmed_stays() {
     let mut control = Control::start(2);
-    assert_eq!(why(&control.ask(Command::Confirm)), "nothing waits to be confirmed");
-    drop(control.ask(Command::ReloadUnlessUndone(Duration::from_mins(1))));
+    assert_eq!(why(&control.ask(&Command::Confirm)), "nothing waits to be confirmed");
+    drop(control.ask(&Command::ReloadUnlessUndone(Duration::from_mins(1))));
     control.built("second");
     control.taken(2);
-    assert_eq!(control.ask(Command::Confirm).try_recv(), Ok(Answer::Done));
+    assert_eq!(control.ask(&Command::Confirm).try_recv(), Ok(Answer::Done));
     assert_eq!((control.runs(), control.plans.deadline()), ((2, "second".to_owned()), None));
 }
 
 #[test]
 fn a_drain_ends_what_is_under_way_and_refuses_what_follows() {
     let mut control = Control::start(2);
-    let (under_way, waits) = (control.ask(Command::Reload), control.ask(Command::Reload));
+    let (under_way, waits) = (control.ask(&Command::Reload), control.ask(&Command::Reload));
     control.plans.drain(&mut control.log);
     assert_eq!((why(&under_way), why(&waits)), ("the gateway drains".to_owned(), "the gateway drains".to_owned()));
     control.built("late");
     assert_eq!(control.told(0), Vec::<String>::new());
-    let answer = control.ask(Command::Reload);
+    let answer = control.ask(&Command::Reload);
     assert_eq!(why(&answer), "the gateway drains");
 }
 

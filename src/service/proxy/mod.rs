@@ -45,7 +45,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
             Err(failure) => {
                 drop(connection);
                 if let Some(kind) = failure.kind {
-                    pool.series().failed(kind);
+                    pool.failed(endpoint, kind);
                 }
                 if failure.started {
                     return failure.after;

@@ -5,88 +5,138 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::histogram::{Distribution, Metric, Process, Snapshot, State, Value};
 
-use crate::observe::Run;
+use serde_json::{Map, Value as Json, json};
+
+use super::Run;
 
 /// What happened in an interval, and how things stand at its end.
 #[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) pid: u32,
-    pub(super) state: State,
+pub struct Figures {
+    /// The process.
+    pub pid: u32,
+    /// Whether it lives.
+    pub state: State,
     /// How long the run is or was.
-    pub(super) uptime: Duration,
+    pub uptime: Duration,
     /// What rates are over; all of the run at the first look.
-    pub(super) interval: Duration,
-    pub(super) requests: f64,
+    pub interval: Duration,
+    /// Requests a second.
+    pub requests: f64,
     /// Answers by class, `1xx` to `5xx`.
-    pub(super) classes: Vec<(String, f64)>,
-    pub(super) latency: Latency,
-    pub(super) first_byte: Latency,
-    pub(super) connections: i64,
-    pub(super) accepted: f64,
-    pub(super) cores: Vec<Core>,
+    pub classes: Vec<(String, f64)>,
+    /// Of whole requests.
+    pub latency: Latency,
+    /// From the request sent to an upstream to the first byte of its answer.
+    pub first_byte: Latency,
+    /// Client connections open at the end.
+    pub connections: i64,
+    /// Client connections a second.
+    pub accepted: f64,
+    /// Each core.
+    pub cores: Vec<Core>,
     /// Those that had requests.
-    pub(super) routes: Vec<Route>,
-    pub(super) upstreams: Vec<Upstream>,
+    pub routes: Vec<Route>,
+    /// Each upstream.
+    pub upstreams: Vec<Upstream>,
     /// Those that ever happened.
-    pub(super) refusals: Vec<Refusal>,
+    pub refusals: Vec<Refusal>,
 }
 
 /// Times in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Latency {
-    pub(super) p50: u64,
-    pub(super) p90: u64,
-    pub(super) p99: u64,
-    pub(super) p999: u64,
-    pub(super) max: u64,
+pub struct Latency {
+    /// The median.
+    pub p50: u64,
+    /// Of the slowest tenth the fastest.
+    pub p90: u64,
+    /// Of the slowest hundredth the fastest.
+    pub p99: u64,
+    /// Of the slowest thousandth the fastest.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
 }
 
+/// One core.
 #[derive(Debug)]
-pub(super) struct Core {
-    pub(super) number: u32,
-    pub(super) state: State,
-    pub(super) epoch: u64,
+pub struct Core {
+    /// Its number.
+    pub number: u32,
+    /// Whether it lives.
+    pub state: State,
+    /// The plan that it runs.
+    pub epoch: u64,
     /// Share of the interval that the thread had the CPU: all of it where the core polls.
-    pub(super) cpu: f64,
+    pub cpu: f64,
     /// Share of the interval that the loop was neither waiting nor polling.
-    pub(super) busy: f64,
-    pub(super) requests: f64,
-    pub(super) connections: i64,
-    pub(super) p99: u64,
+    pub busy: f64,
+    /// Requests a second.
+    pub requests: f64,
+    /// Client connections open at the end.
+    pub connections: i64,
+    /// Of whole requests.
+    pub p99: u64,
     /// The longest turn of its loop.
-    pub(super) stall: u64,
+    pub stall: u64,
     /// How long ago it said that it was alive.
-    pub(super) heartbeat: Option<Duration>,
+    pub heartbeat: Option<Duration>,
 }
 
+/// One route.
 #[derive(Debug)]
-pub(super) struct Route {
-    pub(super) name: String,
-    pub(super) requests: f64,
-    pub(super) latency: Latency,
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// Requests a second.
+    pub requests: f64,
+    /// Of whole requests.
+    pub latency: Latency,
 }
 
+/// One upstream.
 #[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) name: String,
-    pub(super) open: i64,
-    pub(super) connects: f64,
-    pub(super) reuses: f64,
-    pub(super) waits: f64,
-    pub(super) retries: f64,
-    pub(super) failures: f64,
-    pub(super) failures_total: u64,
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// Connections open at the end.
+    pub open: i64,
+    /// New connections a second.
+    pub connects: f64,
+    /// Requests a second that took a pooled connection.
+    pub reuses: f64,
+    /// Requests a second that had to wait for a connection.
+    pub waits: f64,
+    /// Requests a second that were tried once more.
+    pub retries: f64,
+    /// Exchanges a second that failed.
+    pub failures: f64,
+    /// All that failed since the start.
+    pub failures_total: u64,
 }
 
+/// One reason why requests were refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) reason: String,
-    pub(super) side: String,
-    pub(super) rate: f64,
-    pub(super) total: u64,
+pub struct Refusal {
+    /// The reason's code.
+    pub reason: String,
+    /// Whose doing it is.
+    pub side: String,
+    /// Refusals a second.
+    pub rate: f64,
+    /// All since the start.
+    pub total: u64,
 }
 
 impl Latency {
+    /// Times in seconds.
+    fn to_json(self) -> Json {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        json!({
+            "p50": seconds(self.p50), "p90": seconds(self.p90), "p99": seconds(self.p99),
+            "p99.9": seconds(self.p999), "max": seconds(self.max),
+        })
+    }
+
     fn of(values: Option<&Distribution>) -> Self {
         values.map_or_else(Self::default, |values| Self {
             p50: values.quantile(0.5),
@@ -98,15 +148,68 @@ impl Latency {
     }
 }
 
+impl Core {
+    fn to_json(&self) -> Json {
+        let Self { number, epoch, cpu, busy, requests, connections, p99, stall, heartbeat, .. } = self;
+        json!({
+            "core": number, "epoch": epoch, "cpu": cpu, "busy": busy, "requests": requests,
+            "connections": connections, "p99": *p99 as f64 / 1e9, "worst_stall": *stall as f64 / 1e9,
+            "heartbeat_age": heartbeat.map(|age| age.as_secs_f64()),
+        })
+    }
+}
+
+impl Route {
+    fn to_json(&self) -> Json {
+        json!({ "name": self.name, "requests": self.requests, "latency": self.latency.to_json() })
+    }
+}
+
+impl Upstream {
+    fn to_json(&self) -> Json {
+        let Self { name, open, connects, reuses, waits, retries, failures, failures_total } = self;
+        json!({
+            "name": name, "open": open, "connects": connects, "reuses": reuses, "waits": waits,
+            "retries": retries, "failures": failures, "failures_total": failures_total,
+        })
+    }
+}
+
+impl Refusal {
+    fn to_json(&self) -> Json {
+        json!({ "reason": self.reason, "side": self.side, "rate": self.rate, "total": self.total })
+    }
+}
+
 impl Figures {
+    /// Times in seconds, rates a second.
+    pub fn to_json(&self) -> Json {
+        let status: Map<_, _> = self.classes.iter().map(|(class, rate)| (class.clone(), json!(rate))).collect();
+        let all = |list: Vec<Json>| Json::Array(list);
+        json!({
+            "uptime": self.uptime.as_secs_f64(),
+            "interval": self.interval.as_secs_f64(),
+            "requests": self.requests,
+            "status": status,
+            "latency": self.latency.to_json(),
+            "upstream_first_byte": self.first_byte.to_json(),
+            "connections": self.connections,
+            "accepted": self.accepted,
+            "cores": all(self.cores.iter().map(Core::to_json).collect()),
+            "routes": all(self.routes.iter().map(Route::to_json).collect()),
+            "upstreams": all(self.upstreams.iter().map(Upstream::to_json).collect()),
+            "refusals": all(self.refusals.iter().map(Refusal::to_json).collect()),
+        })
+    }
+
     /// Whether they are of this run.
-    pub(super) fn is_of(&self, run: &Run) -> bool {
+    pub fn is_of(&self, run: &Run) -> bool {
         run.cores.iter().flat_map(|core| &core.cores).any(|process| process.pid == self.pid)
     }
 
     /// What happened since `before`, which was read at its time; since the start of the run where there was no such
     /// look, or one at another run. `now` is when `run` was read.
-    pub(super) fn between(before: Option<&(Instant, Run)>, now: Instant, run: &Run) -> Option<Figures> {
+    pub fn between(before: Option<&(Instant, Run)>, now: Instant, run: &Run) -> Option<Figures> {
         let newest = run.cores.iter().flat_map(|core| &core.cores).next()?;
         let before = before.filter(|(_, before)| {
             before.cores.iter().flat_map(|core| &core.cores).next().is_some_and(|process| process.is_same_run(newest))

@@ -1,0 +1,232 @@
+//! `ringway admin`: looks at a running gateway and changes what it runs, over its admin socket.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Exit;
+use crate::control::admin::client;
+
+#[derive(clap::Args, Debug)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct Args {
+    /// The admin socket of the gateway
+    #[arg(long, value_name = "PATH", default_value = "/run/ringway/admin.sock", global = true)]
+    socket: PathBuf,
+    /// Print the gateway's own JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Tell what runs: the plan, the cores, the upstreams; exit 3 where the gateway is not ready
+    Status,
+    /// List the plans that can be run again
+    Plans,
+    /// Read the config again and run it
+    Reload {
+        /// Go back to the plan before unless it is confirmed within this time, such as 60s
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        confirm: Option<u64>,
+    },
+    /// Keep what a reload with --confirm began to run
+    Confirm,
+    /// Run a plan of before again
+    Rollback {
+        /// Which one; the one before the running one without it
+        epoch: Option<u64>,
+    },
+    /// Send no new requests to an endpoint; without one, finish the requests under way and end the gateway
+    #[command(override_usage = "ringway admin drain [UPSTREAM ENDPOINT]")]
+    Drain {
+        /// The upstream's name
+        #[arg(requires = "endpoint")]
+        upstream: Option<String>,
+        /// The endpoint, as the config writes it
+        endpoint: Option<String>,
+    },
+    /// Send requests to an endpoint again
+    Undrain {
+        /// The upstream's name
+        upstream: String,
+        /// The endpoint, as the config writes it
+        endpoint: String,
+    },
+}
+
+/// A time in whole seconds: a number with `s`, `m` or `h`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "a time from 1s to 24h is wanted, such as 60s or 5m".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<u32>().ok().map(|number| u64::from(number) * unit);
+    seconds.filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(wrong)
+}
+
+/// Exit 1 where the gateway refuses, 3 where it does not answer.
+pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let (path, body) = match &args.action {
+        Action::Status => return status(args, out, err),
+        Action::Plans => ("/v1/plans", None),
+        Action::Reload { confirm: None } => ("/v1/reload", Some(json!({}))),
+        Action::Reload { confirm: Some(seconds) } => ("/v1/reload", Some(json!({ "confirm_seconds": seconds }))),
+        Action::Confirm => ("/v1/confirm", Some(json!({}))),
+        Action::Rollback { epoch: None } => ("/v1/rollback", Some(json!({}))),
+        Action::Rollback { epoch: Some(epoch) } => ("/v1/rollback", Some(json!({ "epoch": epoch }))),
+        Action::Drain { upstream: Some(upstream), endpoint: Some(endpoint) } => {
+            ("/v1/endpoints/drain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
+        }
+        Action::Drain { .. } => ("/v1/drain", Some(json!({}))),
+        Action::Undrain { upstream, endpoint } => {
+            ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
+        }
+    };
+    let answer = match ask(args, path, body.as_ref(), err)? {
+        Ok(answer) => answer,
+        Err(exit) => return Ok(exit),
+    };
+    if args.json {
+        writeln!(out, "{answer:#}")?;
+        return Ok(Exit::Done);
+    }
+    match &args.action {
+        Action::Plans => {
+            for plan in list(&answer["plans"]) {
+                let runs = if plan["runs"] == true { "*" } else { " " };
+                let ago = ago(plan["since"].as_f64().unwrap_or(0.0));
+                let epoch = plan["epoch"].to_string();
+                writeln!(out, "{runs} {epoch:>5}  {ago:>10}  {}", text(&plan["changes"]))?;
+            }
+        }
+        Action::Reload { confirm: Some(seconds) } => {
+            writeln!(out, "{}", text(&answer["changes"]))?;
+            writeln!(out, "it is undone in {seconds} s unless: ringway admin confirm")?;
+        }
+        Action::Reload { .. } | Action::Rollback { .. } => writeln!(out, "{}", text(&answer["changes"]))?,
+        Action::Drain { upstream: Some(upstream), endpoint: Some(endpoint) } => {
+            writeln!(out, "endpoint {endpoint} of upstream {upstream} gets no new requests")?;
+        }
+        Action::Undrain { upstream, endpoint } => {
+            writeln!(out, "endpoint {endpoint} of upstream {upstream} is in use")?;
+        }
+        Action::Drain { .. } => writeln!(out, "the gateway drains")?,
+        Action::Confirm => writeln!(out, "confirmed")?,
+        Action::Status => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// What the gateway says; otherwise how the command ends, which was said.
+fn ask(args: &Args, path: &str, body: Option<&Value>, err: &mut impl Write) -> io::Result<Result<Value, Exit>> {
+    match client::ask(&args.socket, path, body) {
+        Ok((200, answer)) => Ok(Ok(answer)),
+        Ok((status, problem)) => {
+            write!(err, "{}", text(&problem["report"]))?;
+            writeln!(err, "error: {}", text(&problem["detail"]))?;
+            Ok(Err(if status < 500 { Exit::Input } else { Exit::Machine }))
+        }
+        Err(why) => {
+            writeln!(err, "error: {why}")?;
+            Ok(Err(Exit::Machine))
+        }
+    }
+}
+
+fn status(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let live = match ask(args, "/v1/live", None, err)? {
+        Ok(live) => live,
+        Err(exit) => return Ok(exit),
+    };
+    let ready = match client::ask(&args.socket, "/readyz", None) {
+        Ok((200, _)) => Ok(()),
+        Ok((_, problem)) => Err(text(&problem["detail"]).to_owned()),
+        Err(why) => Err(why.to_string()),
+    };
+    if args.json {
+        writeln!(out, "{live:#}")?;
+    } else {
+        show(&live, ready.as_ref().err().map(String::as_str), out)?;
+    }
+    Ok(if ready.is_ok() { Exit::Done } else { Exit::Machine })
+}
+
+fn show(live: &Value, not_ready: Option<&str>, out: &mut impl Write) -> io::Result<()> {
+    let plan = &live["plan"];
+    let ready = not_ready.map_or_else(|| "ready".to_owned(), |why| format!("not ready: {why}"));
+    writeln!(out, "plan {}, since {}, {ready}", plan["epoch"], ago(plan["since"].as_f64().unwrap_or(0.0)))?;
+    if let Some(seconds) = plan["undone_in"].as_f64() {
+        writeln!(out, "it is undone in {seconds:.0} s unless: ringway admin confirm")?;
+    }
+    for listener in list(&plan["listeners"]) {
+        writeln!(out, "listener {} at {}", text(&listener["name"]), text(&listener["address"]))?;
+    }
+    for core in list(&live["cores"]) {
+        match core["connections"].as_u64() {
+            Some(connections) => writeln!(out, "core {}: {connections} connections", core["core"])?,
+            None => writeln!(out, "core {}: does not answer", core["core"])?,
+        }
+    }
+    for upstream in list(&live["upstreams"]) {
+        writeln!(out, "upstream {}: {} requests wait", text(&upstream["name"]), upstream["waiting"])?;
+        for endpoint in list(&upstream["endpoints"]) {
+            let (open, idle, failures) = (&endpoint["connections"], &endpoint["idle"], &endpoint["failures"]);
+            let drained = if endpoint["drained"] == true { ", drained" } else { "" };
+            let name = text(&endpoint["name"]);
+            writeln!(out, "  {name}: {open} connections, {idle} of them idle, {failures} failures{drained}")?;
+        }
+    }
+    Ok(())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], |list| list)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// How long ago a point in time was, given in seconds since the Unix epoch.
+fn ago(since: f64) -> String {
+    let now = ringway_runtime::clock::Wall::now().as_nanos() as f64 / 1e9;
+    let seconds = Duration::try_from_secs_f64(now - since).unwrap_or_default().as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_confirm_has_a_unit_and_is_a_second_to_a_day() {
+        assert_eq!((seconds("60s"), seconds("5m"), seconds("24h")), (Ok(60), Ok(300), Ok(86_400)));
+        for wrong in ["", "60", "s", "0s", "25h", "-1s", "1.5s", "60 s", "1é"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_there_is_a_failure_of_the_machine() {
+        let args = Args { socket: "/nonexistent/admin.sock".into(), json: false, action: Action::Plans };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(run(&args, &mut out, &mut err).unwrap(), Exit::Machine);
+        let err = String::from_utf8(err).unwrap();
+        assert!(err.contains("no gateway answers at /nonexistent/admin.sock"), "{err}");
+    }
+}

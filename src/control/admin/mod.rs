@@ -1,0 +1,136 @@
+//! The admin API: HTTP with JSON on a Unix socket and, if asked, on a TCP address. It has a thread of its own and asks
+//! control, never a data core.
+
+pub mod client;
+mod endpoints;
+mod gate;
+mod live;
+mod problem;
+mod serve;
+mod socket;
+mod views;
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::command::Handle;
+use super::machine::Failed;
+use crate::plan::{Admin, Plan};
+use live::Live;
+pub(in crate::control) use problem::Reply;
+use socket::SocketFile;
+
+/// How long the end of the gateway waits for answers that are under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The admin API, bound.
+#[derive(Debug)]
+pub(super) struct Server {
+    unix: UnixListener,
+    tcp: Option<TcpListener>,
+    file: SocketFile,
+}
+
+/// The admin API as it is served. It ends with this.
+#[derive(Debug)]
+pub(super) struct Serving {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    /// Closes when the last answer is out.
+    stopped: mpsc::Receiver<()>,
+    file: Option<SocketFile>,
+}
+
+/// What every connection needs.
+#[derive(Debug)]
+struct Shared {
+    handle: Handle,
+    metrics_dir: Option<PathBuf>,
+    /// What the plan that runs says of the API.
+    settings: Mutex<Admin>,
+    live: Mutex<Live>,
+}
+
+impl Shared {
+    fn settings(&self) -> Admin {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Server {
+    /// Binds what the config asks for. A socket that a process left behind is replaced; one that is in use is not.
+    pub(super) fn bind(admin: &Admin) -> Result<Self, String> {
+        let (unix, file) = socket::bind(&admin.socket).map_err(|why| format!("admin.socket: {why}"))?;
+        let tcp = admin.tcp.map(|address| {
+            let listener = TcpListener::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            listener.map_err(|error| format!("admin.tcp: cannot listen on {address}: {error}"))
+        });
+        Ok(Self { unix, tcp: tcp.transpose()?, file })
+    }
+
+    /// Where it is, for the log.
+    pub(super) fn place(&self) -> String {
+        let socket = self.file.path().display();
+        match self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()) {
+            Some(address) => format!("{socket} and http://{address}/"),
+            None => socket.to_string(),
+        }
+    }
+
+    /// Serves on a thread of its own.
+    pub(super) fn start(self, handle: Handle, plan: &Plan) -> Result<Serving, Failed> {
+        let Self { unix, tcp, file } = self;
+        let shared = Arc::new(Shared {
+            handle,
+            metrics_dir: plan.cores.metrics_dir.clone(),
+            settings: Mutex::new(plan.admin.clone().unwrap_or_default()),
+            live: Mutex::default(),
+        });
+        // Control waits only for questions to control; those who ask wait on threads of this runtime.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(serve::WAITING_MAX)
+            .thread_name("ringway-admin-wait")
+            .build()?;
+        let (stop, stopping) = watch::channel(false);
+        let (is_running, stopped) = mpsc::channel();
+        let serving = shared.clone();
+        thread::Builder::new().name("ringway-admin".to_owned()).spawn(move || {
+            let _is_running = is_running;
+            let uid = socket::owner(&unix);
+            runtime.block_on(serve::serve(serving, unix, uid, tcp, stopping));
+            // What still waits for control must not hold up the end.
+            runtime.shutdown_background();
+        })?;
+        Ok(Serving { shared, stop, stopped, file: Some(file) })
+    }
+}
+
+impl Serving {
+    /// Takes up what a new plan says of the API.
+    pub(super) fn take_up(&mut self, admin: &Admin) {
+        let mut settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settings != *admin {
+            settings.clone_from(admin);
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.file.take();
+        let _ = self.stop.send(true);
+        // The answer to whoever ended the gateway goes out first.
+        let _ = self.stopped.recv_timeout(LAST_WORDS);
+    }
+}

@@ -1,0 +1,119 @@
+//! Endpoints, and the whole gateway, that get no new requests.
+
+use serde_json::json;
+
+use super::Place;
+use crate::support::{Engine, Origin, on_both_engines};
+
+on_both_engines!(
+    a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones,
+    with_every_endpoint_drained_requests_are_refused,
+    a_gateway_that_drains_is_not_ready_and_finishes_its_requests,
+);
+
+fn drain(place: &Place, what: &str, origin: &Origin) {
+    let body = json!({ "upstream": "origin", "endpoint": origin.address.to_string() }).to_string();
+    let reply = place.post(&format!("/v1/endpoints/{what}"), &body);
+    assert_eq!(reply.status, 200, "{}", reply.text);
+}
+
+fn a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones(engine: Engine) {
+    let place = Place::new();
+    let [one, other] = [(); 2].map(|()| Origin::listen());
+    let config = place.config(engine).origin(&one).origin(&other).more(&place.section(""));
+    let gateway = config.clone().start();
+    // One request is under way at each, and one connection is idle at each.
+    let mut under_way = [&one, &other].map(|origin| {
+        let mut client = gateway.connect();
+        client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut upstream = origin.accept();
+        upstream.request();
+        (client, upstream)
+    });
+    let mut idle = [&one, &other].map(|origin| {
+        let mut client = gateway.connect();
+        client.send("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut upstream = origin.accept();
+        upstream.request();
+        upstream.answer("quick");
+        assert_eq!(client.response().text(), "quick");
+        upstream
+    });
+    drain(&place, "drain", &one);
+    idle[0].expect_end();
+    let (client, upstream) = &mut under_way[0];
+    upstream.answer("finished");
+    assert_eq!(client.response().text(), "finished");
+    upstream.expect_end();
+    gateway.child.says(" is drained\n");
+    // So it stays with another plan, in which the upstream is another one, too.
+    let later = config.upstream("timeout = { connect = \"2s\" }");
+    gateway.run(&later);
+    assert_eq!(place.json("/v1/upstreams")["upstreams"][0]["endpoints"][0]["drained"], true);
+    let mut client = gateway.connect();
+    client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = other.accept();
+    for _ in 0..4 {
+        upstream.request();
+        upstream.answer("other");
+        assert_eq!(client.response().text(), "other");
+        client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    upstream.request();
+    upstream.answer("other");
+    client.response();
+    one.expect_no_connection();
+    drain(&place, "undrain", &one);
+    let mut clients = [(); 2].map(|()| {
+        let mut client = gateway.connect();
+        client.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+        client
+    });
+    let mut back = one.accept();
+    back.request();
+    back.answer("back");
+    upstream.request();
+    upstream.answer("other");
+    let mut answers = clients.each_mut().map(|client| client.response().text().to_owned());
+    answers.sort();
+    assert_eq!(answers, ["back", "other"]);
+}
+
+fn with_every_endpoint_drained_requests_are_refused(engine: Engine) {
+    let place = Place::new();
+    let origin = Origin::listen();
+    let gateway = place.config(engine).origin(&origin).more(&place.section("")).start();
+    drain(&place, "drain", &origin);
+    let mut client = gateway.connect();
+    let refused = client.get("/x");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("\"no_endpoint\""), "{}", refused.text());
+    origin.expect_no_connection();
+    drain(&place, "undrain", &origin);
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    upstream.request();
+    upstream.answer("back");
+    assert_eq!(client.response().text(), "back");
+    let unknown = place.post("/v1/endpoints/drain", "{\"upstream\": \"none\", \"endpoint\": \"a:1\"}");
+    assert_eq!(unknown.problem(), (404, "unknown_endpoint".to_owned()));
+}
+
+fn a_gateway_that_drains_is_not_ready_and_finishes_its_requests(engine: Engine) {
+    let place = Place::new();
+    let origin = Origin::listen();
+    let gateway = place.config(engine).origin(&origin).more(&place.section("")).start();
+    let mut client = gateway.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    upstream.request();
+    assert_eq!(place.post("/v1/drain", "").status, 200);
+    assert_eq!(place.get("/readyz").problem(), (503, "draining".to_owned()));
+    assert_eq!(place.get("/livez").status, 200);
+    assert_eq!(place.post("/v1/reload", "").problem(), (409, "refused".to_owned()));
+    upstream.answer("finished");
+    assert_eq!(client.response().text(), "finished");
+    drop(client);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    assert!(!place.socket().exists());
+}
