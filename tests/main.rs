@@ -8,6 +8,7 @@ mod attack;
 mod http;
 mod observe;
 mod packaging;
+mod placement;
 mod policy;
 mod reload;
 mod simulated;

@@ -16,7 +16,7 @@ pub(super) const SECTION: Section = section(
         key("control", Number("CPU number", 0, CPUS_MAX as i64 - 1), Words("not pinned")),
         key("engine", OneOf(&["ring", "glommio"]), Is("\"ring\"")),
         key("busy_poll", Either(&[Duration, OneOf(&["off", "always"])]), Is("\"off\"")),
-        key("placement", OneOf(&["kernel", "cpu"]), Is("\"kernel\"")),
+        key("placement", OneOf(&["kernel", "cpu", "least-loaded"]), Is("\"kernel\"")),
         key("metrics_dir", PATH, Words("in memory only")),
         key("buffers", Number("number", 16, 32_768), Is("256")),
         key("buffer_size", Size(4 << 10, 1 << 20), Is("\"64KiB\"")),
@@ -33,7 +33,11 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     fields.set("control", &mut cores.control, |value| integer(0..=i64::from(CPUS_MAX) - 1)(value).map(Some));
     fields.set("engine", &mut cores.engine, one_of(&[("ring", Engine::Ring), ("glommio", Engine::Glommio)]));
     fields.set("busy_poll", &mut cores.busy_poll, busy_poll);
-    fields.set("placement", &mut cores.placement, one_of(&[("kernel", Placement::Kernel), ("cpu", Placement::Cpu)]));
+    fields.set(
+        "placement",
+        &mut cores.placement,
+        one_of(&[("kernel", Placement::Kernel), ("cpu", Placement::Cpu), ("least-loaded", Placement::LeastLoaded)]),
+    );
     fields.set("metrics_dir", &mut cores.metrics_dir, |value| path(value).map(|path| Some(path.into())));
     fields.set("buffers", &mut cores.buffers, buffers);
     fields.set("buffer_size", &mut cores.buffer_size, size(4 << 10..=1 << 20));

@@ -86,7 +86,8 @@ pub(super) fn again(version: Version, base: &Base) -> Result<Built, NotBuilt> {
 /// Binds the addresses of a plan that are not open yet, one socket for each core.
 pub(super) fn bind(plan: &Plan, cpus: &[usize], open: &[DoorKey]) -> Result<HashMap<DoorKey, Bound>, String> {
     let placement = match plan.cores.placement {
-        plan::Placement::Kernel => net::Placement::Kernel,
+        // The kernel picks the core that accepts, which then picks the one that serves.
+        plan::Placement::Kernel | plan::Placement::LeastLoaded => net::Placement::Kernel,
         plan::Placement::Cpu => net::Placement::Cpu,
     };
     let mut all = HashMap::new();

@@ -27,7 +27,7 @@ use super::sights::{Looks, Sight, Status};
 use super::watch::Watcher;
 use super::watchdog::{self, Stall};
 use crate::config::Effective;
-use crate::core::{self, Ended, FromCore, Inbox, Offer, ToCore};
+use crate::core::{self, Ended, FromCore, Inbox, Offer, Place, ToCore};
 use crate::observe::Metrics;
 use crate::plan::{self, BusyPoll, DataCores, Plan};
 use crate::upstream::Drained;
@@ -132,13 +132,15 @@ impl Control {
         let (plans, first) =
             Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
         let watcher = Watcher::new(send.clone());
+        let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();
-        for (core, ((&cpu, offer), inbox)) in cpus.iter().zip(first).zip(&inboxes).enumerate() {
+        for (core, (((&cpu, offer), inbox), place)) in cpus.iter().zip(first).zip(&inboxes).zip(places).enumerate() {
             let pulse = Arc::new(Pulse::default());
             // The core owns it; the watchdog ends with the last.
             pulses.push(Arc::downgrade(&pulse));
             let life = Life { beat_interval: notifier.beat_interval(), pulse };
-            start_core(core, cpu, metrics.clone(), offer, inbox.clone(), life, &send)?;
+            let outfit = Outfit { first: offer, inbox: inbox.clone(), place };
+            start_core(core, cpu, metrics.clone(), outfit, life, &send)?;
         }
         if let Some(cpu) = plan.cores.control {
             cpus::pin(cpu as usize)?;
@@ -430,6 +432,13 @@ fn data_cpus(plan: &Plan) -> Result<Vec<usize>, Failed> {
     Ok(chosen)
 }
 
+/// What a core starts with.
+struct Outfit {
+    first: Offer,
+    inbox: Arc<Inbox>,
+    place: Option<Place>,
+}
+
 /// How a core shows that it is alive.
 struct Life {
     /// How often it tells control, where the service manager wants to know.
@@ -443,8 +452,7 @@ fn start_core(
     core: usize,
     cpu: usize,
     metrics: MetricsPlace,
-    first: Offer,
-    inbox: Arc<Inbox>,
+    outfit: Outfit,
     life: Life,
     events: &Sender<Event>,
 ) -> Result<(), Failed> {
@@ -453,7 +461,7 @@ fn start_core(
         .name(format!("ringway-core-{core}"))
         .stack_size(STACK)
         .spawn(move || {
-            let run = || run_core(core, cpu, &metrics, first, inbox, life, events.clone());
+            let run = || run_core(core, cpu, &metrics, outfit, life, events.clone());
             let outcome = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|_| Err("it panicked; the message is above".to_owned()));
             // Without control there is nobody to tell.
@@ -467,11 +475,11 @@ fn run_core(
     core: usize,
     cpu: usize,
     metrics: &MetricsPlace,
-    first: Offer,
-    inbox: Arc<Inbox>,
+    outfit: Outfit,
     life: Life,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
+    let Outfit { first, inbox, place } = outfit;
     cpus::pin(cpu).map_err(|error| error.to_string())?;
     let metrics = open_metrics(core, metrics)?;
     let cores = &first.plan.cores;
@@ -498,7 +506,7 @@ fn run_core(
         }
         // Without control there is nobody to tell.
         let tell = Rc::new(move |message| drop(events.send(Event::Core(core, message))));
-        core::run(engine, metrics, first, inbox, tell)
+        core::run(engine, metrics, first, inbox, tell, place)
     })
     .map_err(|error| error.to_string())?
 }

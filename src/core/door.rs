@@ -9,7 +9,7 @@ use crate::plan::ListenerId;
 /// One listening address of the core. Its connections know by it which listener they belong to, plan after plan.
 #[derive(Debug)]
 pub struct Door {
-    pub(super) id: DoorId,
+    id: DoorId,
     listener: Cell<ListenerId>,
     closed: Cell<bool>,
     /// The last plan with this door in it, for the connections that still come out of its queue.
@@ -19,6 +19,11 @@ pub struct Door {
 impl Door {
     pub(super) fn new(id: DoorId, listener: ListenerId) -> Rc<Self> {
         Rc::new(Self { id, listener: Cell::new(listener), closed: Cell::new(false), last: RefCell::new(None) })
+    }
+
+    /// Which one it is, on every core.
+    pub fn id(&self) -> DoorId {
+        self.id
     }
 
     /// Its listener in the plan that [`Door::plan`] gives.
@@ -37,7 +42,7 @@ impl Door {
     }
 
     /// Nothing more comes in.
-    pub fn is_empty_now(&self) {
+    pub(super) fn is_empty_now(&self) {
         self.last.take();
     }
 

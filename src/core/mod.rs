@@ -4,6 +4,7 @@ mod date;
 mod door;
 mod inbox;
 mod offer;
+mod placement;
 mod running;
 mod state;
 
@@ -17,6 +18,7 @@ pub use date::DateCache;
 pub use door::Door;
 pub use inbox::Inbox;
 pub use offer::{CoreSight, DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore, UpstreamSight};
+pub use placement::{History, LATE, Passed, Place, Placement, SETTLES, places};
 pub use running::Running;
 pub use state::{CoreState, Presence};
 
@@ -33,18 +35,24 @@ pub struct Ended {
 }
 
 /// Runs one data core until it is told to drain, then until its last request is done or the drain timeout has passed.
-/// It starts with the plan of `first`, and says so, or fails where that cannot be run.
+/// It starts with the plan of `first`, and says so, or fails where that cannot be run. With a `place` it shares its
+/// connections with the other cores.
 pub async fn run(
     engine: Engine,
     metrics: Metrics,
     first: Offer,
     inbox: Arc<Inbox>,
     tell: Tell,
+    place: Option<Place>,
 ) -> Result<Ended, String> {
-    let state = CoreState::start(engine.clone(), metrics, first, tell.clone())?;
+    let state = CoreState::start(engine.clone(), metrics, first, tell.clone(), place)?;
     let watched = state.metrics.clone();
     engine.observe_turns(move |ns| watched.turned(ns));
     engine.spawn(housekeeping(state.clone()));
+    if let Some(placement) = &state.placement {
+        engine.spawn(placement::take_in(state.clone(), placement.clone()));
+        engine.spawn(placement::balance(state.clone(), placement.clone()));
+    }
     loop {
         match inbox.next().await {
             ToCore::Offer(offer) => {

@@ -12,7 +12,7 @@ use ringway_runtime::core::memory;
 use ringway_runtime::engine::{Engine, Listener, Stats};
 use slab::Slab;
 
-use super::{CoreSight, DateCache, Door, FromCore, Offer, Running, Tell, UpstreamSight};
+use super::{CoreSight, DateCache, Door, DoorId, FromCore, Offer, Place, Placement, Running, Tell, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::Metrics;
 use crate::upstream::{Drained, Pool};
@@ -22,6 +22,8 @@ const SPARE_EXCHANGES: usize = 1024;
 /// Idle connections that are shown a new plan at once; the next follow after a rest, so that requests are not held up.
 const SHOWN_AT_ONCE: usize = 256;
 const SHOW_REST: Duration = Duration::from_millis(1);
+/// How often a draining core looks whether connections are still on their way to it.
+const ON_THE_WAY_REST: Duration = Duration::from_millis(5);
 
 /// Connections looked at for one that can go.
 const LOOKED_AT: usize = 64;
@@ -37,6 +39,10 @@ pub struct CoreState {
     epoch: Cell<u64>,
     prepared: RefCell<Option<Prepared>>,
     doors: RefCell<Vec<Rc<Door>>>,
+    /// Those that the plan has no more, as long as connections may come in by them.
+    closing: RefCell<Vec<Rc<Door>>>,
+    /// What it takes to share connections with other cores.
+    pub placement: Option<Rc<Placement>>,
     tell: Tell,
     date: RefCell<DateCache>,
     #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
@@ -47,6 +53,8 @@ pub struct CoreState {
     pub admission: Admission,
     /// Client connections alone; `present` also has the accept loops.
     connections: Cell<usize>,
+    /// Which of `present` is asked next whether it goes to another core.
+    asked_next: Cell<usize>,
     draining: Cell<bool>,
     /// What is so in whatever plan.
     drained: RefCell<Arc<Drained>>,
@@ -81,11 +89,21 @@ pub struct Presence {
     state: Rc<CoreState>,
     key: usize,
     is_connection: bool,
+    /// The connection goes on at another core.
+    left: Cell<bool>,
 }
 
 impl CoreState {
     /// The state of a core that runs its first plan and has served nothing yet.
-    pub(super) fn start(engine: Engine, metrics: Metrics, mut first: Offer, tell: Tell) -> Result<Rc<Self>, String> {
+    pub(super) fn start(
+        engine: Engine,
+        metrics: Metrics,
+        mut first: Offer,
+        tell: Tell,
+        place: Option<Place>,
+    ) -> Result<Rc<Self>, String> {
+        let placement = place.map(|place| Placement::start(&engine, place)).transpose();
+        let placement = placement.map_err(|error| format!("cannot hear other cores: {error}"))?;
         let metrics = Rc::new(metrics);
         let next_id = Cell::new(engine.random());
         let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &tell)?;
@@ -96,12 +114,15 @@ impl CoreState {
             epoch: Cell::new(0),
             prepared: RefCell::new(Some(prepared)),
             doors: RefCell::default(),
+            closing: RefCell::default(),
+            placement,
             tell,
             date: RefCell::default(),
             spare: RefCell::default(),
             present: RefCell::default(),
             admission: Admission::default(),
             connections: Cell::new(0),
+            asked_next: Cell::new(0),
             draining: Cell::new(false),
             drained: RefCell::default(),
             last_gone: RefCell::default(),
@@ -154,9 +175,11 @@ impl CoreState {
         self.epoch.set(epoch);
         self.metrics.set_epoch(epoch);
         for door in self.doors.borrow().iter() {
-            match doors.iter().find(|(stays, _)| Rc::ptr_eq(stays, door)) {
-                Some((_, listener)) => door.keep(*listener),
-                None => door.close(&before),
+            if let Some((_, listener)) = doors.iter().find(|(stays, _)| Rc::ptr_eq(stays, door)) {
+                door.keep(*listener);
+            } else {
+                door.close(&before);
+                self.closing.borrow_mut().push(door.clone());
             }
         }
         *self.doors.borrow_mut() = doors.into_iter().map(|(door, _)| door).collect();
@@ -168,6 +191,18 @@ impl CoreState {
         }
         (self.tell)(FromCore::Runs(epoch));
         self.engine.spawn(show(self.clone()));
+    }
+
+    /// The door of this id, as long as connections may come in by it.
+    pub fn door(&self, id: DoorId) -> Option<Rc<Door>> {
+        let (open, closing) = (self.doors.borrow(), self.closing.borrow());
+        open.iter().chain(closing.iter()).find(|door| door.id() == id).cloned()
+    }
+
+    /// Nothing comes in by a door any more that the plan has no more.
+    pub fn forget(&self, door: &Rc<Door>) {
+        self.closing.borrow_mut().retain(|closing| !Rc::ptr_eq(closing, door));
+        door.is_empty_now();
     }
 
     /// A request's storage, used before or new.
@@ -228,8 +263,14 @@ impl CoreState {
         self.connections.get()
     }
 
+    /// Whether there is room for one more connection. Where there is none an idle one goes: who is idle loses least, and
+    /// connects again when it has something to ask.
+    pub fn has_room(&self) -> bool {
+        self.connections() < self.running().plan.cores.connections as usize || self.evict_idle()
+    }
+
     /// Has the client connection end that has been idle for longest, of some looked at. False when there is none.
-    pub fn evict_idle(&self) -> bool {
+    fn evict_idle(&self) -> bool {
         let mut present = self.present.borrow_mut();
         let size = present.capacity();
         let start = if size == 0 { 0 } else { self.engine.random() as usize % size };
@@ -249,19 +290,50 @@ impl CoreState {
 
     /// Enters a task that a drain must wake.
     pub fn enter(self: &Rc<Self>, is_connection: bool) -> Presence {
+        if is_connection {
+            self.metrics.connection_accepted();
+            if let Some(placement) = &self.placement {
+                placement.entered();
+            }
+        }
+        self.enter_counted(is_connection)
+    }
+
+    /// Enters a connection that another core has sent, and counted before it went.
+    pub fn enter_passed(self: &Rc<Self>, is_new: bool) -> Presence {
+        if is_new {
+            self.metrics.connection_accepted();
+        }
+        self.enter_counted(true)
+    }
+
+    fn enter_counted(self: &Rc<Self>, is_connection: bool) -> Presence {
         // A connection that was just made has not asked for anything: in a burst of them it may have to go as well.
         let idle_since = is_connection.then(|| self.engine.now());
         let key = self.present.borrow_mut().insert(Present { is_connection, idle_since, ..Present::default() });
-        if is_connection {
-            self.connections.set(self.connections.get() + 1);
-            self.metrics.connection_accepted();
-        }
-        Presence { state: self.clone(), key, is_connection }
+        self.connections.set(self.connections.get() + usize::from(is_connection));
+        Presence { state: self.clone(), key, is_connection, left: Cell::new(false) }
+    }
+
+    /// Wakes the next so many connections, in turn.
+    pub(super) fn wake_some(&self, count: usize) {
+        let places = self.present.borrow().capacity().max(1);
+        let first = self.asked_next.get();
+        let keys: Vec<usize> = {
+            let present = self.present.borrow();
+            let all = (first..first + places).map(|key| key % places);
+            all.filter(|&key| present.get(key).is_some_and(|present| present.is_connection)).take(count).collect()
+        };
+        self.asked_next.set(keys.last().map_or(0, |last| (last + 1) % places));
+        self.wake(&keys);
     }
 
     /// Tells every task that the core is to end.
     pub fn begin_drain(&self) {
         self.draining.set(true);
+        if let Some(placement) = &self.placement {
+            placement.close();
+        }
         let present: Vec<usize> = self.present.borrow().iter().map(|(key, _)| key).collect();
         self.wake(&present);
     }
@@ -278,16 +350,23 @@ impl CoreState {
     /// Waits until no connection is left, or the deadline has passed, and returns how many are left.
     pub async fn drained(&self, deadline: Instant) -> usize {
         let timer = self.engine.timer();
-        timer.set(deadline);
-        poll_fn(|cx| {
-            if self.connections() == 0 || timer.poll(cx).is_ready() {
-                return Poll::Ready(());
+        loop {
+            timer.set(deadline);
+            poll_fn(|cx| {
+                if self.connections() == 0 || timer.poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                *self.last_gone.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            let is_awaited = self.placement.as_ref().is_some_and(|placement| placement.connections() > 0);
+            if !is_awaited || self.engine.now() >= deadline {
+                return self.connections();
             }
-            *self.last_gone.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        self.connections()
+            // Others may have counted one in that then stays with them.
+            self.engine.sleep_until(deadline.min(self.engine.now() + ON_THE_WAY_REST)).await;
+        }
     }
 
     /// Copies what the engine counted into the metrics.
@@ -345,7 +424,7 @@ impl Prepared {
                 listeners.push((door.clone(), listener));
                 door
             } else {
-                let known = open.iter().find(|door| door.id == offered.id);
+                let known = open.iter().find(|door| door.id() == offered.id);
                 known.cloned().ok_or("a listener that should be there is not")?
             };
             doors.push((door, offered.listener));
@@ -381,13 +460,23 @@ impl Presence {
     pub fn is_evicted(&self) -> bool {
         self.state.present.borrow().get(self.key).is_some_and(|present| present.is_evicted)
     }
+
+    /// The connection goes on at another core.
+    pub fn leave(&self) {
+        self.left.set(true);
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
         self.state.present.borrow_mut().remove(self.key);
         if self.is_connection {
-            self.state.metrics.connection_closed();
+            if !self.left.get() {
+                self.state.metrics.connection_closed();
+            }
+            if let Some(placement) = &self.state.placement {
+                placement.is_gone();
+            }
             self.state.connections.set(self.state.connections.get() - 1);
             if self.state.connections.get() == 0
                 && let Some(waker) = self.state.last_gone.borrow_mut().take()

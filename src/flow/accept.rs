@@ -9,8 +9,8 @@ use std::time::Duration;
 use ringway_runtime::engine::{Listener, Stream};
 
 use super::client::Client;
-use super::connection;
-use crate::core::{CoreState, Door};
+use super::{connection, passing};
+use crate::core::{CoreState, Door, LATE};
 use crate::observe::{Activity, Reason};
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
@@ -26,13 +26,13 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
                 return Poll::Ready(None);
             }
             presence.register(cx);
-            listener.poll_accept(cx).map(Some)
+            listener.poll_accept_detached(cx).map(Some)
         })
         .await;
         match accepted {
             None => break,
             Some(Err(_)) => state.engine.sleep(REST).await,
-            Some(Ok((stream, peer))) => admit(&state, &door, stream, peer),
+            Some(Ok((socket, peer))) => passing::place(&state, &door, socket, peer),
         }
     }
     if door.is_closed() {
@@ -40,19 +40,23 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
         while let Some((stream, peer)) = poll_fn(|cx| listener.poll_queued(cx)).await {
             admit(&state, &door, stream, peer);
         }
-        door.is_empty_now();
+        drop(listener);
+        if state.placement.is_some() {
+            // Cores that have not changed plans yet may still send some.
+            state.engine.sleep(LATE).await;
+        }
+        state.forget(&door);
     }
 }
 
-fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: SocketAddr) {
-    let is_full = state.connections() >= state.running().plan.cores.connections as usize;
-    // Who is idle loses least: it connects again when it has something to ask.
-    if is_full && !state.evict_idle() {
+/// Serves a connection, or refuses it.
+pub(super) fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: SocketAddr) {
+    if !state.has_room() {
         state.metrics.connection_refused();
         state.metrics.refused(Reason::Overloaded);
         stream.reset_on_drop();
         return;
     }
-    let client = Client::new(state.clone(), door.clone(), stream, peer);
+    let client = Client::new(state.clone(), door.clone(), stream, peer, state.enter(true));
     state.engine.spawn(connection::serve(client));
 }

@@ -9,7 +9,7 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Stream, Timer};
 
 use super::{Bound, Input, Progress};
-use crate::core::{CoreState, Door, Presence, Running};
+use crate::core::{CoreState, Door, DoorId, Presence, Running};
 use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId, Plan};
 
@@ -35,6 +35,8 @@ pub struct Client {
     pub requests: u64,
     /// Since when it has had nothing to do.
     pub idle_since: Instant,
+    /// From when on it may go to another core.
+    pub(super) settled_at: Instant,
     presence: Presence,
 }
 
@@ -46,10 +48,18 @@ pub(super) enum Notice {
     Evicted,
     /// There is another plan.
     Plan,
+    /// The core has more to do than others: it may go to one of them.
+    Leave,
 }
 
 impl Client {
-    pub(super) fn new(state: Rc<CoreState>, door: Rc<Door>, stream: Stream, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        state: Rc<CoreState>,
+        door: Rc<Door>,
+        stream: Stream,
+        peer: SocketAddr,
+        presence: Presence,
+    ) -> Self {
         Self {
             running: door.plan(&state),
             stream,
@@ -60,7 +70,8 @@ impl Client {
             door,
             requests: 0,
             idle_since: state.engine.now(),
-            presence: state.enter(true),
+            settled_at: state.engine.now(),
+            presence,
             state,
         }
     }
@@ -105,6 +116,9 @@ impl Client {
         if self.presence.is_evicted() {
             return Poll::Ready(Notice::Evicted);
         }
+        if self.may_leave() {
+            return Poll::Ready(Notice::Leave);
+        }
         self.presence.register(cx);
         Poll::Pending
     }
@@ -112,6 +126,23 @@ impl Client {
     /// The connection waits for its next request, or no more.
     pub(super) fn set_idle(&self, is_idle: bool) {
         self.presence.set_idle(is_idle.then_some(self.idle_since));
+    }
+
+    /// Whether it should try to go to another core.
+    fn may_leave(&self) -> bool {
+        self.state.placement.as_ref().is_some_and(|placement| placement.lets_go())
+            && self.now() >= self.settled_at
+            && self.stream.unsent() == 0
+    }
+
+    /// Where it came in.
+    pub(super) fn door_id(&self) -> DoorId {
+        self.door.id()
+    }
+
+    /// It is another core's from now on.
+    pub(super) fn leave(self) {
+        self.presence.leave();
     }
 
     /// The time at the start of this turn of the loop.

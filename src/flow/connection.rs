@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::decode::{Next, next};
-use super::{After, account, linger, reply, serve};
+use super::{After, account, linger, passing, reply, serve};
 
 /// Serves the requests of a connection in order.
 pub(super) async fn serve(mut client: Client) {
@@ -29,6 +29,10 @@ pub(super) async fn serve(mut client: Client) {
                 client.state.give_back(exchange);
                 break after;
             }
+            Next::Leave => match passing::leave(client).await {
+                Some(stays) => client = stays,
+                None => return,
+            },
             Next::Closed => break After::Close,
             Next::Gone => break After::Gone,
         }

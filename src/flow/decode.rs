@@ -16,6 +16,8 @@ pub(super) enum Next {
     Refused(Box<Exchange>, Reason),
     /// The client sends no more or idled for too long, or the core drains: what is unsent still goes out.
     Closed,
+    /// It may go to another core.
+    Leave,
     /// The connection broke.
     Gone,
 }
@@ -69,6 +71,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
             Event::Notice(Notice::Plan) => {}
             // Its place is free at once, unless it has still to get an answer.
             Event::Notice(Notice::Evicted) if client.stream.unsent() == 0 => return Next::Gone,
+            Event::Notice(Notice::Leave) => return Next::Leave,
             Event::Read(Ok(None)) | Event::Notice(Notice::End | Notice::Evicted) => return Next::Closed,
             Event::Read(Err(_)) => return Next::Gone,
             Event::Timeout => {

@@ -115,6 +115,16 @@ label! {
     }
 }
 
+label! {
+    /// Whether a connection comes from another core or goes to one.
+    Direction {
+        /// It comes.
+        In = "in",
+        /// It goes.
+        Out = "out",
+    }
+}
+
 /// The metrics of one core, and the only one who writes them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -132,6 +142,9 @@ struct Ids {
     requests_in_flight: GaugeId,
     shed: CounterSet,
     connections_open: GaugeId,
+    handed_over: CounterSet,
+    moved: CounterSet,
+    load: GaugeId,
     requests: CounterSet,
     client_received: CounterId,
     client_sent: CounterId,
@@ -259,6 +272,24 @@ impl Metrics {
         self.add_at(self.ids.shed, cause as usize * (Priority::ALL.len() - 1) + priority as usize);
     }
 
+    /// A client that has just connected comes from another core, or goes to one. The core that serves it counts it as
+    /// accepted.
+    #[inline]
+    pub fn handed_over(&self, direction: Direction) {
+        self.add_at(self.ids.handed_over, direction as usize);
+    }
+
+    /// An open client connection comes from another core, or goes to one. It is open there from now on.
+    pub fn moved(&self, direction: Direction) {
+        self.add_at(self.ids.moved, direction as usize);
+        self.writer.gauge(self.ids.connections_open).add(if direction == Direction::In { 1 } else { -1 });
+    }
+
+    /// What the core has to do, in connections.
+    pub fn set_load(&self, connections: u64) {
+        self.writer.gauge(self.ids.load).set(connections as i64);
+    }
+
     /// A request is answered, whoever the answer is from. The duration is from the first byte of the head to the
     /// last of the answer.
     #[inline]
@@ -366,6 +397,17 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             }),
         ),
         connections_open: build.gauge("ringway_connections_open", None, &[]),
+        handed_over: build.counters(
+            "ringway_connections_handed_over_total",
+            None,
+            Direction::VALUES.iter().map(|&direction| [("direction", direction)]),
+        ),
+        moved: build.counters(
+            "ringway_connections_moved_total",
+            None,
+            Direction::VALUES.iter().map(|&direction| [("direction", direction)]),
+        ),
+        load: build.gauge("ringway_load_connections", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
         timeouts: build.counters("ringway_timeouts_total", None, Timeout::VALUES.iter().map(|&kind| [("kind", kind)])),
         refusals: build.counters(
@@ -474,7 +516,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 24] = [
+        let steps: [(Step, &[&str]); 28] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -484,6 +526,16 @@ mod tests {
             (|m, _| m.set_requests_in_flight(3), &["ringway_requests_in_flight"]),
             (|m, _| m.shed(Priority::High, Cause::Requests), &["ringway_shed_total priority=high cause=requests"]),
             (|m, _| m.shed(Priority::Low, Cause::Memory), &["ringway_shed_total priority=low cause=memory"]),
+            (|m, _| m.handed_over(Direction::In), &["ringway_connections_handed_over_total direction=in"]),
+            (
+                |m, _| m.moved(Direction::In),
+                &["ringway_connections_moved_total direction=in", "ringway_connections_open"],
+            ),
+            (
+                |m, _| m.moved(Direction::Out),
+                &["ringway_connections_moved_total direction=out", "ringway_connections_open"],
+            ),
+            (|m, _| m.set_load(3), &["ringway_load_connections"]),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),

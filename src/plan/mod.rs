@@ -242,6 +242,8 @@ pub enum Placement {
     Kernel,
     /// The core on the CPU that received the packet.
     Cpu,
+    /// The core that has least to do; it gets the connection from the one that the kernel's hash picks.
+    LeastLoaded,
 }
 
 /// `[limits]`: how much one client or one message may take. A listener may have its own.

@@ -57,7 +57,7 @@ impl Core {
             engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
                 engine.spawn(meter(engine.clone(), asked, tell));
                 let metrics = Metrics::in_memory().unwrap();
-                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ())).await.unwrap();
+                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ()), None).await.unwrap();
             })
             .unwrap();
         });

@@ -5,6 +5,7 @@
 mod explain;
 mod http;
 mod overload;
+mod placement;
 mod plans;
 mod rough;
 mod slow;
@@ -15,10 +16,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway::control::offers::{Bound, Draft, Offers, wanted};
-use ringway::core::{Ended, FromCore, Inbox, ToCore};
+use ringway::core::{Ended, FromCore, Inbox, ToCore, places};
 use ringway::observe::Metrics;
 use ringway::plan::Plan;
+use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
+use ringway_runtime::mesh::Loads;
 
 /// Where the gateway listens.
 const PORT: u16 = 8080;
@@ -28,6 +31,9 @@ const ORIGIN_PORT: u16 = 9000;
 /// A gateway in a world: some cores of the machine called "gateway", and what control knows of them.
 struct Gateway {
     address: SocketAddr,
+    cores: Vec<Engine>,
+    /// What its cores count, where they share connections.
+    loads: Option<Loads>,
     inboxes: Vec<Arc<Inbox>>,
     offers: Rc<RefCell<Offers>>,
     /// What the cores said to control.
@@ -42,18 +48,23 @@ impl Gateway {
         let mut first = draft(&mut offers, cores, 1, config);
         let mut this = Self {
             address: SocketAddr::new(world.address("gateway"), PORT),
+            cores: Vec::new(),
+            loads: None,
             inboxes: Vec::new(),
             offers: Rc::new(RefCell::new(offers)),
             heard: Rc::default(),
             ended: Rc::default(),
         };
-        for offer in std::mem::take(&mut first.offers) {
+        let places = places(cores, first.plan.cores.placement);
+        for (offer, place) in std::mem::take(&mut first.offers).into_iter().zip(places) {
             let engine = world.node("gateway").unwrap();
+            this.cores.push(engine.clone());
+            this.loads = place.as_ref().map(|place| place.loads().clone());
             let inbox = Inbox::new();
             this.inboxes.push(inbox.clone());
             let heard = this.heard.clone();
             let tell = Rc::new(move |message| heard.borrow_mut().push(message));
-            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell);
+            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell, place);
             let ended = this.ended.clone();
             engine.spawn(async move {
                 let end = core.await.unwrap();

@@ -76,11 +76,20 @@ async fn change(
 #[test]
 fn no_request_notices_that_plans_change() {
     let changes = Cell::new(0);
-    for faults in [Faults::default(), Faults::rough()] {
+    for (faults, placement) in [
+        (Faults::default(), "kernel"),
+        (Faults::rough(), "kernel"),
+        (Faults::default(), "least-loaded"),
+        (Faults::rough(), "least-loaded"),
+    ] {
         explore(0..10, |world: &World| {
             world.set_faults(faults.clone());
             let origins = [origin(world, "origin-1"), origin(world, "origin-2")];
-            let gateway = Rc::new(Gateway::start(world, CORES, &config(&origins, 0)));
+            let gateway = Rc::new(Gateway::start(
+                world,
+                CORES,
+                &format!("[cores]\nplacement = \"{placement}\"\n{}", config(&origins, 0)),
+            ));
             let control = world.node("control").unwrap();
             let (stop, offers) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(CORES as u64)));
             let done = Rc::new(Cell::new(false));

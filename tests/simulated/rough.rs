@@ -20,12 +20,17 @@ pub(super) type Outcomes = Rc<RefCell<BTreeMap<String, u32>>>;
 
 /// Two origins behind a gateway of two cores.
 fn start(world: &World) -> Gateway {
+    start_with(world, 2, "")
+}
+
+/// The same with so many cores and more config.
+pub(super) fn start_with(world: &World, cores: usize, more: &str) -> Gateway {
     let (one, two) = (origin(world, "origin-1"), origin(world, "origin-2"));
     Gateway::start(
         world,
-        2,
+        cores,
         &format!(
-            "[upstream.origins]\nendpoints = [\"{one}\", \"{two}\"]\n\
+            "{more}[upstream.origins]\nendpoints = [\"{one}\", \"{two}\"]\n\
              [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origins\"\n"
         ),
     )

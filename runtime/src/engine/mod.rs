@@ -278,6 +278,25 @@ impl Engine {
         }))
     }
 
+    /// Takes in a connection that another core let go of. A real engine cannot take one of a simulated world, nor one
+    /// world that of another.
+    pub fn adopt(&self, detached: Detached) -> io::Result<Stream> {
+        let stranger = || io::Error::new(io::ErrorKind::Unsupported, "the connection is of another kind of engine");
+        Ok(Stream(match (&self.0, detached.0) {
+            (Kind::Ring(ring), DetachedKind::Socket(socket)) => StreamKind::Ring(ring::Stream::adopt(ring, socket)),
+            #[cfg(feature = "glommio")]
+            (Kind::Glommio(engine), DetachedKind::Socket(socket)) => {
+                StreamKind::Glommio(glommio::Stream::adopt(engine, socket))
+            }
+            #[cfg(any(test, feature = "sim"))]
+            (Kind::Sim(core), DetachedKind::Sim(transit)) => {
+                StreamKind::Sim(sim::Stream::adopt(core, &transit).ok_or_else(stranger)?)
+            }
+            #[cfg(any(test, feature = "sim"))]
+            _ => return Err(stranger()),
+        }))
+    }
+
     /// The receive buffers of this core.
     pub fn pool(&self) -> &Pool {
         each!(Kind, &self.0, engine => engine.pool())
@@ -369,6 +388,21 @@ impl Listener {
         }
     }
 
+    /// As [`Listener::poll_accept`], for whoever chooses the core that is to have the connection: [`Engine::adopt`]
+    /// makes a stream of it there.
+    pub fn poll_accept_detached(&self, cx: &Context<'_>) -> Poll<io::Result<(Detached, SocketAddr)>> {
+        let of_socket = |(socket, peer)| (Detached(DetachedKind::Socket(socket)), peer);
+        match &self.0 {
+            ListenerKind::Ring(listener) => listener.poll_accept_socket(cx).map_ok(of_socket),
+            #[cfg(feature = "glommio")]
+            ListenerKind::Glommio(listener) => listener.poll_accept_socket(cx).map_ok(of_socket),
+            #[cfg(any(test, feature = "sim"))]
+            ListenerKind::Sim(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Detached(DetachedKind::Sim(stream.detach())), peer))
+            }
+        }
+    }
+
     /// The next of the connections that were waiting when this was first called, and `None` when there is none left:
     /// then the listener can be dropped without a reset for anybody. What comes later finds nobody listening.
     pub fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
@@ -392,6 +426,17 @@ impl Listener {
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         each!(ListenerKind, &self.0, listener => listener.local_address())
     }
+}
+
+/// A connection on its way from one core to another. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Detached(DetachedKind);
+
+#[derive(Debug)]
+enum DetachedKind {
+    Socket(OwnedFd),
+    #[cfg(any(test, feature = "sim"))]
+    Sim(sim::Transit),
 }
 
 /// A connection. Dropping it abandons what is unsent; to end well, wait for `drained` first.
@@ -455,6 +500,25 @@ impl Stream {
     /// Tells the peer that no more bytes come. Everything must have been sent.
     pub fn shut_down_write(&self) -> io::Result<()> {
         each!(StreamKind, &self.0, stream => stream.shut_down_write())
+    }
+
+    /// Stops receiving, so that the stream can be let go of. True when it can: all that was received was read, all that
+    /// was written was sent, and neither has ended; what comes from now on waits in the kernel. The next read goes on
+    /// receiving. One task waits for this at a time, and does not read meanwhile.
+    pub fn poll_still(&self, cx: &Context<'_>) -> Poll<bool> {
+        each!(StreamKind, &self.0, stream => stream.poll_still(cx))
+    }
+
+    /// Lets go of the connection, for another core to take: drop the stream then. [`Stream::poll_still`] must have said
+    /// that it can be; otherwise bytes are lost. After an error it is as it was.
+    pub fn detach(&self) -> io::Result<Detached> {
+        Ok(Detached(match &self.0 {
+            StreamKind::Ring(stream) => DetachedKind::Socket(stream.detach()?),
+            #[cfg(feature = "glommio")]
+            StreamKind::Glommio(stream) => DetachedKind::Socket(stream.detach()?),
+            #[cfg(any(test, feature = "sim"))]
+            StreamKind::Sim(stream) => DetachedKind::Sim(stream.detach()),
+        }))
     }
 
     /// Makes the coming drop a reset, so that the peer cannot take what it got for the whole.

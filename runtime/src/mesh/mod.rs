@@ -30,6 +30,7 @@ mod call;
 mod control;
 pub(crate) mod doorbell;
 mod links;
+mod loads;
 mod mail;
 pub mod mpsc;
 mod padded;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 pub use call::{Answering, Call, CallError, CallLimits, CallStats, Calls};
 pub use control::ControlPort;
 pub use links::PortStats;
+pub use loads::{Load, Loads};
 pub use port::Port;
 pub use spsc::SendError;
 

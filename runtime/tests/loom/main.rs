@@ -7,6 +7,7 @@
 
 #[path = "../../src/mesh"]
 mod mesh {
+    pub(crate) mod loads;
     pub(crate) mod mail;
     pub(crate) mod mpsc;
     pub(crate) mod padded;
@@ -27,6 +28,7 @@ use loom::thread;
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use mesh::loads::Loads;
 use mesh::mail::{Mail, PeerSet};
 use mesh::sleep::{Sleep, published};
 use mesh::{mpsc, spsc};
@@ -252,5 +254,24 @@ fn of_two_senders_at_most_one_rings() {
         let mut ready = PeerSet::new(3);
         core.mail.take(&mut ready);
         assert_eq!((ready.next_from(1), ready.next_from(2)), (Some(1), Some(2)));
+    });
+}
+
+#[test]
+fn no_connection_goes_to_a_core_that_found_none_on_its_way() {
+    loom::model(|| {
+        let loads = Loads::new(1);
+        let other = loads.clone();
+        let sender = thread::spawn(move || {
+            let sent = other.of(0).is_some_and(|seen| other.reserve(0, seen));
+            other.set_busy(0, 500);
+            sent
+        });
+        loads.close(0);
+        // The core ends if it finds nothing; then nothing was sent, nor will be.
+        let is_empty = loads.connections(0) == 0;
+        let sent = sender.join().unwrap();
+        assert!(!(is_empty && sent));
+        assert_eq!(loads.connections(0), u32::from(sent));
     });
 }

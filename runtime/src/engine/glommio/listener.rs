@@ -37,14 +37,17 @@ impl Listener {
     }
 
     pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        self.poll_accept_socket(cx).map_ok(|(socket, peer)| (Stream::adopt(&self.engine, socket), peer))
+    }
+
+    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
         let mut waiting = self.waiting.borrow_mut();
         loop {
             match self.socket.accept() {
                 Ok((socket, peer)) => {
-                    let stream = Stream::adopt(&self.engine, socket.into());
                     // A peer that is gone already has no address, and nobody to answer.
                     let Some(peer) = peer.as_socket() else { continue };
-                    return Poll::Ready(Ok((stream, peer)));
+                    return Poll::Ready(Ok((socket.into(), peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The peer went away in the queue; the others are still there.

@@ -61,7 +61,7 @@ fn raw(error: &io::Error) -> i32 {
 
 impl Stream {
     /// Takes a connected socket in.
-    pub(super) fn adopt(engine: &Rc<Glommio>, socket: OwnedFd) -> Self {
+    pub(crate) fn adopt(engine: &Rc<Glommio>, socket: OwnedFd) -> Self {
         // SAFETY: the descriptor is open and given away here.
         Self::new(engine, unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
     }
@@ -144,6 +144,15 @@ impl Stream {
     /// Nothing to start: `is_quiet` looks for itself.
     pub(crate) fn watch(&self) -> bool {
         self.is_quiet()
+    }
+
+    /// Glommio receives only when asked, and only polls ahead: nothing has to be waited for.
+    pub(crate) fn poll_still(&self, _: &Context<'_>) -> Poll<bool> {
+        Poll::Ready(self.unsent() == 0 && self.is_quiet())
+    }
+
+    pub(crate) fn detach(&self) -> io::Result<OwnedFd> {
+        self.0.state.borrow().descriptor().try_clone_to_owned()
     }
 
     pub(crate) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {

@@ -47,6 +47,8 @@ pub(super) struct Conn {
 
     receiving: bool,
     cancelling: bool,
+    /// The handle is about to be let go of: a receive that ends is not armed again.
+    stopping: bool,
     /// What was received and not yet read; `more` holds what came after `first`.
     first: Option<Lease>,
     more: VecDeque<Lease>,
@@ -77,6 +79,7 @@ impl Conn {
             dropped: false,
             receiving: false,
             cancelling: false,
+            stopping: false,
             first: None,
             more: VecDeque::new(),
             unread: 0,
@@ -130,7 +133,11 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Takes a connected socket in.
-    pub(super) fn adopt(engine: &Rc<Ring>, io: &mut Io, socket: OwnedFd) -> Self {
+    pub(crate) fn adopt(engine: &Rc<Ring>, socket: OwnedFd) -> Self {
+        Self::adopt_with(engine, &mut engine.io.borrow_mut(), socket)
+    }
+
+    fn adopt_with(engine: &Rc<Ring>, io: &mut Io, socket: OwnedFd) -> Self {
         let generation = io.next_generation();
         let entry = io.conns.vacant_entry();
         let slot = entry.key() as u32;
@@ -145,7 +152,7 @@ impl Stream {
     pub(crate) fn connect(engine: &Rc<Ring>, address: SocketAddr) -> io::Result<Self> {
         let socket = net::stream_socket(address)?;
         let mut io = engine.io.borrow_mut();
-        let this = Self::adopt(engine, &mut io, socket);
+        let this = Self::adopt_with(engine, &mut io, socket);
         let conn = &mut io.conns[this.slot as usize];
         let address = conn.connecting.insert(Box::new(SockAddr::from(address)));
         let entry = opcode::Connect::new(types::Fd(conn.socket.as_raw_fd()), address.as_ptr().cast(), address.len())
@@ -182,10 +189,36 @@ impl Stream {
             None => {}
         }
         conn.reader = self.engine.tasks.waiter(cx);
+        conn.stopping = false;
         if !conn.receiving {
             io.arm_receive(self.slot);
         }
         Poll::Pending
+    }
+
+    pub(crate) fn poll_still(&self, cx: &Context<'_>) -> Poll<bool> {
+        let mut io = self.engine.io.borrow_mut();
+        let conn = &mut io.conns[self.slot as usize];
+        if !conn.is_quiet() || conn.unsent() > 0 || conn.sending {
+            conn.stopping = false;
+            return Poll::Ready(false);
+        }
+        conn.stopping = true;
+        if !conn.receiving {
+            conn.reader = Waiter::Nobody;
+            return Poll::Ready(true);
+        }
+        conn.reader = self.engine.tasks.waiter(cx);
+        if !conn.cancelling {
+            conn.cancelling = true;
+            let target = user_data(Op::Receive, self.slot, conn.generation);
+            io.cancel(target);
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn detach(&self) -> io::Result<OwnedFd> {
+        self.engine.io.borrow().conns[self.slot as usize].socket.try_clone()
     }
 
     /// Whether the stream is open and nothing has come that was not asked for.
@@ -370,10 +403,16 @@ impl Io {
         } else if result == 0 {
             conn.end = Some(End::Eof);
         } else if result == -libc::ENOBUFS {
+            if conn.stopping {
+                return conn.reader.take();
+            }
             self.stats.starved += u64::from(self.driver.buffers_ran_out());
             self.starved.push(slot);
             return Waiter::Nobody;
         } else if result == -libc::ECANCELED {
+            if conn.stopping {
+                return conn.reader.take();
+            }
             // Cancelled for backpressure. A reader that caught up meanwhile is served again at once.
             if conn.first.is_none() && !matches!(conn.reader, Waiter::Nobody) {
                 self.arm_receive(slot);
@@ -395,6 +434,7 @@ impl Io {
             if let Some(conn) = self.conns.get(slot as usize)
                 && !conn.receiving
                 && !conn.dropped
+                && !conn.stopping
                 && conn.end.is_none()
             {
                 self.arm_receive(slot);

@@ -58,14 +58,17 @@ impl Listener {
     }
 
     pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        self.poll_accept_socket(cx).map_ok(|(socket, peer)| (Stream::adopt(&self.engine, socket), peer))
+    }
+
+    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
         loop {
             let mut io = self.engine.io.borrow_mut();
             let acceptor = &mut io.acceptors[self.slot as usize];
             if let Some(socket) = acceptor.accepted.pop_front() {
                 // A peer that is gone already has no address, and nobody to answer.
                 let Ok(peer) = net::peer_address(&socket) else { continue };
-                let stream = Stream::adopt(&self.engine, &mut io, socket);
-                return Poll::Ready(Ok((stream, peer)));
+                return Poll::Ready(Ok((socket, peer)));
             }
             if let Some(error) = acceptor.error.take() {
                 return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
@@ -105,8 +108,8 @@ impl Listener {
             };
             // A peer that is gone already has no address, and nobody to answer.
             let Ok(peer) = net::peer_address(&socket) else { continue };
-            let stream = Stream::adopt(&self.engine, &mut io, socket);
-            return Poll::Ready(Some((stream, peer)));
+            drop(io);
+            return Poll::Ready(Some((Stream::adopt(&self.engine, socket), peer)));
         }
     }
 }

@@ -56,7 +56,7 @@ use std::task::Context;
 pub use explore::explore;
 pub use faults::Faults;
 pub(crate) use listener::Listener;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, Transit};
 pub use trace::Entry;
 pub use world::{Stall, World};
 

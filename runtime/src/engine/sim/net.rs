@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use slab::Slab;
@@ -73,6 +74,8 @@ pub(super) struct Net {
     /// Links that carry nothing for now, and what waits for them.
     cut: BTreeSet<(usize, usize)>,
     held: Vec<(ConnId, usize)>,
+    /// Ends of connections on their way from one core to another, each as long as somebody carries it.
+    in_transit: Vec<(ConnId, usize, Weak<()>)>,
     serial: u64,
 }
 
@@ -99,6 +102,7 @@ impl Net {
             acceptors: Slab::new(),
             cut: BTreeSet::new(),
             held: Vec::new(),
+            in_transit: Vec::new(),
             serial: 0,
         }
     }
@@ -195,6 +199,7 @@ impl Net {
 
     /// Lets everything happen that is due.
     pub(super) fn advance(&mut self) {
+        self.close_dropped();
         let now = self.now();
         while let Some(entry) = self.events.first_entry()
             && entry.key().0 <= now
@@ -401,6 +406,33 @@ impl Net {
         for side in [CLIENT, SERVER] {
             if self.live(id).is_some_and(|conn| conn.ends[side].has_unanswered()) {
                 self.fail(id, side, libc::ETIMEDOUT);
+            }
+        }
+    }
+
+    /// This side goes from one core to another, as long as `carried` lives.
+    pub(super) fn depart(&mut self, id: ConnId, side: usize, carried: Weak<()>) {
+        let end = &mut self.conns[id.slot].ends[side];
+        (end.reader, end.writer) = (Waiter::Nobody, Waiter::Nobody);
+        self.in_transit.push((id, side, carried));
+    }
+
+    /// A core of machine `host` takes this side. False when it is not on its way there.
+    pub(super) fn arrived(&mut self, id: ConnId, side: usize, host: usize) -> bool {
+        let at = self.in_transit.iter().position(|&(known, known_side, _)| (known, known_side) == (id, side));
+        let Some(at) = at.filter(|_| self.live(id).is_some_and(|conn| conn.ends[side].host == host)) else {
+            return false;
+        };
+        self.in_transit.swap_remove(at);
+        true
+    }
+
+    /// Closes what nobody carries any more.
+    fn close_dropped(&mut self) {
+        while let Some(at) = self.in_transit.iter().position(|(_, _, carried)| carried.strong_count() == 0) {
+            let (id, side, _) = self.in_transit.swap_remove(at);
+            if self.live(id).is_some() {
+                self.close(id, side, false);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! A stream of the simulated network.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Core;
@@ -16,7 +18,18 @@ pub(crate) struct Stream {
     core: Rc<Core>,
     id: ConnId,
     side: usize,
-    reset: std::cell::Cell<bool>,
+    reset: Cell<bool>,
+    /// The connection is on its way to another core.
+    detached: Cell<bool>,
+}
+
+/// A connection on its way from one core to another. It may go by way of anything that takes what is `Send`, so it
+/// holds no handle on the world, which looks for those that were dropped.
+#[derive(Debug)]
+pub(crate) struct Transit {
+    id: ConnId,
+    side: usize,
+    _carried: Arc<()>,
 }
 
 fn raw(error: i32) -> io::Error {
@@ -26,7 +39,26 @@ fn raw(error: i32) -> io::Error {
 impl Stream {
     pub(super) fn new(core: &Rc<Core>, id: ConnId, side: usize) -> Self {
         core.streams.set(core.streams.get() + 1);
-        Self { core: core.clone(), id, side, reset: std::cell::Cell::new(false) }
+        Self { core: core.clone(), id, side, reset: Cell::new(false), detached: Cell::new(false) }
+    }
+
+    /// `None` when the connection is of another world, or of another machine.
+    pub(crate) fn adopt(core: &Rc<Core>, transit: &Transit) -> Option<Self> {
+        core.sim
+            .with_net(|net| net.arrived(transit.id, transit.side, core.host))
+            .then(|| Self::new(core, transit.id, transit.side))
+    }
+
+    /// The network delivers whether or not somebody reads, and keeps it for whoever reads next.
+    pub(crate) fn poll_still(&self, _: &Context<'_>) -> Poll<bool> {
+        Poll::Ready(self.unsent() == 0 && self.is_quiet())
+    }
+
+    pub(crate) fn detach(&self) -> Transit {
+        let carried = Arc::new(());
+        self.detached.set(true);
+        self.core.sim.with_net(|net| net.depart(self.id, self.side, Arc::downgrade(&carried)));
+        Transit { id: self.id, side: self.side, _carried: carried }
     }
 
     pub(crate) async fn connect(core: &Rc<Core>, address: SocketAddr) -> io::Result<Self> {
@@ -134,6 +166,8 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.core.streams.set(self.core.streams.get() - 1);
-        self.core.sim.with_net(|net| net.close(self.id, self.side, self.reset.get()));
+        if !self.detached.get() {
+            self.core.sim.with_net(|net| net.close(self.id, self.side, self.reset.get()));
+        }
     }
 }
