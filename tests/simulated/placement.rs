@@ -71,7 +71,7 @@ fn connections_spread_evenly_where_the_kernel_leaves_it_to_chance() {
         let worst = |config: &str| {
             let worst = Cell::new((0, 0));
             explore(0..20, |world| {
-                let gateway = Gateway::start(world, CORES, &format!("{config}{}", HELLO));
+                let gateway = Gateway::start(world, CORES, &format!("{config}{HELLO}"));
                 let peers = connect(world, gateway.address, clients);
                 world.run_until(|| open(&gateway) == clients as u64).unwrap();
                 // What waits for the ring of another core is taken in.
@@ -125,7 +125,7 @@ fn a_hot_core_lets_go_of_connections_and_no_request_notices() {
     for (faults, times) in [(Faults::default(), 0), (Faults::default(), 40), (Faults::rough(), 40)] {
         explore(0..5, |world| {
             world.set_faults(faults.clone());
-            let gateway = Gateway::start(world, CORES, &format!("{LEAST_LOADED}{}", HELLO));
+            let gateway = Gateway::start(world, CORES, &format!("{LEAST_LOADED}{HELLO}"));
             let loads = gateway.loads.clone().unwrap();
             // As if the other cores had much to do for others, while the clients connect.
             let others = |change: &dyn Fn(usize)| (1..CORES).for_each(|core| (0..1000).for_each(|_| change(core)));
@@ -156,7 +156,7 @@ fn a_hot_core_lets_go_of_connections_and_no_request_notices() {
 fn cores_that_change_plans_at_different_times_serve_what_others_send() {
     let came_back = Cell::new(0);
     explore(0..20, |world| {
-        let gateway = Gateway::start(world, 2, &format!("{LEAST_LOADED}{}", HELLO));
+        let gateway = Gateway::start(world, 2, &format!("{LEAST_LOADED}{HELLO}"));
         world.run_for(Duration::from_millis(5)).unwrap();
         let loads = gateway.loads.clone().unwrap();
         let offer = |epoch: u64, config: &str| {
@@ -174,7 +174,7 @@ fn cores_that_change_plans_at_different_times_serve_what_others_send() {
         };
         let more = SocketAddr::new(gateway.address.ip(), 8081);
         // A door that only the first core has as yet: what it sends comes back, and is served.
-        let next = offer(2, &format!("[listener.more]\naddress = \"0.0.0.0:8081\"\n{}", HELLO));
+        let next = offer(2, &format!("[listener.more]\naddress = \"0.0.0.0:8081\"\n{HELLO}"));
         commit(0, 2);
         (0..10).for_each(|_| loads.add(0));
         let early = connect(world, more, 5);
@@ -186,7 +186,7 @@ fn cores_that_change_plans_at_different_times_serve_what_others_send() {
         gateway.offers.borrow_mut().settle(next).unwrap();
         assert_eq!(ask_all(world, early, 2).1, 10);
         // A door that the second core has no more: it serves what the first one sends all the same.
-        let _last = offer(3, &HELLO);
+        let _last = offer(3, HELLO);
         commit(1, 3);
         let before = loads.connections(1);
         let late = connect(world, more, 3);
