@@ -21,13 +21,22 @@ const BEATS: u32 = 4;
 /// The service manager's ear. Without one nothing is sent.
 #[derive(Debug)]
 pub(super) struct Notifier {
-    manager: Option<(UnixDatagram, SocketAddr)>,
+    manager: Option<Manager>,
     watchdog: Option<Duration>,
     told: Told,
     /// Cores that have not ended.
     alive: Vec<usize>,
     /// Cores that have not beaten since the last ping.
     silent: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Manager {
+    address: SocketAddr,
+    /// Waits a while for room: each state is told once.
+    states: UnixDatagram,
+    /// Never waits: a manager that does not listen must not hold up control, and there will be another ping.
+    pings: UnixDatagram,
 }
 
 /// What the service manager takes the gateway to be.
@@ -57,7 +66,7 @@ impl Notifier {
         Self::new(manager, watchdog, cores)
     }
 
-    fn new(manager: Option<(UnixDatagram, SocketAddr)>, watchdog: Option<Duration>, cores: usize) -> Self {
+    fn new(manager: Option<Manager>, watchdog: Option<Duration>, cores: usize) -> Self {
         let watchdog = watchdog.filter(|_| manager.is_some());
         let alive: Vec<usize> = (0..cores).collect();
         Self { manager, watchdog, told: Told::Starting, silent: alive.clone(), alive }
@@ -97,7 +106,9 @@ impl Notifier {
     pub(super) fn beat(&mut self, core: usize) {
         self.silent.retain(|&silent| silent != core);
         if self.watchdog.is_some() && self.silent.is_empty() {
-            self.send("WATCHDOG=1");
+            if let Some(Manager { address, pings, .. }) = &self.manager {
+                let _ = pings.send_to_addr(b"WATCHDOG=1", address);
+            }
             self.silent.clone_from(&self.alive);
         }
     }
@@ -109,9 +120,10 @@ impl Notifier {
     }
 
     fn send(&self, state: &str) {
-        let Some((socket, manager)) = &self.manager else { return };
-        // A manager that is gone hears nothing, and one that hears nothing acts by itself.
-        let _ = socket.send_to_addr(state.as_bytes(), manager);
+        if let Some(Manager { address, states, .. }) = &self.manager {
+            // A manager that is gone hears nothing, and one that hears nothing acts by itself.
+            let _ = states.send_to_addr(state.as_bytes(), address);
+        }
     }
 }
 
@@ -123,15 +135,16 @@ pub(super) async fn beats(engine: Engine, interval: Duration, tell: impl Fn() ->
 }
 
 /// A path, or behind `@` a name in the abstract namespace.
-fn reach(path: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
-    let manager = match path.as_bytes() {
+fn reach(path: &OsStr) -> io::Result<Manager> {
+    let address = match path.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
         [b'/', ..] => SocketAddr::from_pathname(path)?,
         _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "neither an absolute path nor an @abstract name")),
     };
-    let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(SEND_LIMIT))?;
-    Ok((socket, manager))
+    let (states, pings) = (UnixDatagram::unbound()?, UnixDatagram::unbound()?);
+    states.set_write_timeout(Some(SEND_LIMIT))?;
+    pings.set_nonblocking(true)?;
+    Ok(Manager { address, states, pings })
 }
 
 /// The watchdog's limit, if it is meant for this process and not for its parent.
@@ -188,6 +201,18 @@ mod tests {
         assert_eq!(heard(&ear), ["WATCHDOG=1"]);
         notifier.beat(0);
         assert_eq!(heard(&ear), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_manager_that_does_not_listen_holds_up_no_ping() {
+        let (mut notifier, ear, _dir) = notifier(1, LIMIT);
+        // Far more than its queue takes. Were one to wait for room, each further one would take a second.
+        for _ in 0..100_000 {
+            notifier.beat(0);
+        }
+        let heard = heard(&ear);
+        assert!(!heard.is_empty() && heard.len() < 100_000, "{}", heard.len());
+        assert!(heard.iter().all(|told| told == "WATCHDOG=1"));
     }
 
     #[test]
