@@ -8,12 +8,18 @@ use std::os::unix::net::UnixStream;
 use rustix::process::Signal;
 
 use super::{Place, TOKEN, ask_tcp, tcp_of};
-use crate::support::{Engine, PATIENCE};
+use crate::support::{Engine, PATIENCE, on_both_engines};
 
-#[test]
-fn over_tcp_the_token_is_wanted_and_other_sites_are_refused() {
+on_both_engines!(
+    over_tcp_the_token_is_wanted_and_other_sites_are_refused,
+    what_is_wrong_with_a_request_is_said,
+    slow_clients_and_too_many_are_turned_away_and_others_served,
+    a_stale_socket_is_taken_over_and_a_live_one_is_not,
+);
+
+fn over_tcp_the_token_is_wanted_and_other_sites_are_refused(engine: Engine) {
     let place = Place::new();
-    let gateway = place.config(Engine::Ring).more(&place.section_with_tcp()).start();
+    let gateway = place.config(engine).more(&place.section_with_tcp()).start();
     let tcp = tcp_of(&gateway);
     let get =
         |path: &str, fields: &str| ask_tcp(tcp, &format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n"));
@@ -37,16 +43,15 @@ fn over_tcp_the_token_is_wanted_and_other_sites_are_refused() {
     assert!(!get("/v1/plan", &bearer).head.contains("access-control"));
     // A new token holds from the reload on.
     let new = place.section_with_tcp().replace(TOKEN, "another-token-of-some-length");
-    let said = gateway.run(&place.config(Engine::Ring).more(&new));
+    let said = gateway.run(&place.config(engine).more(&new));
     assert!(!said.contains("another-token"), "{said}");
     assert_eq!(get("/v1/plan", &bearer).status, 401);
     assert_eq!(get("/v1/plan", &bearer.replace(TOKEN, "another-token-of-some-length")).status, 200);
 }
 
-#[test]
-fn what_is_wrong_with_a_request_is_said() {
+fn what_is_wrong_with_a_request_is_said(engine: Engine) {
     let place = Place::new();
-    let _gateway = place.config(Engine::Ring).more(&place.section("")).start();
+    let _gateway = place.config(engine).more(&place.section("")).start();
     let mode = fs::metadata(place.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(place.get("/v2/plan").problem(), (404, "not_found".to_owned()));
@@ -64,10 +69,9 @@ fn what_is_wrong_with_a_request_is_said() {
     assert_eq!(place.json("/v1/plan")["draining"], false);
 }
 
-#[test]
-fn slow_clients_and_too_many_are_turned_away_and_others_served() {
+fn slow_clients_and_too_many_are_turned_away_and_others_served(engine: Engine) {
     let place = Place::new();
-    let config = place.config(Engine::Ring).more(&place.section("connections = 2\ntimeout = \"100ms\""));
+    let config = place.config(engine).more(&place.section("connections = 2\ntimeout = \"100ms\""));
     let _gateway = config.start();
     let connect = || {
         let stream = UnixStream::connect(place.socket()).unwrap();
@@ -97,10 +101,9 @@ fn slow_clients_and_too_many_are_turned_away_and_others_served() {
     assert_eq!(place.json("/v1/plan")["epoch"], 1);
 }
 
-#[test]
-fn a_stale_socket_is_taken_over_and_a_live_one_is_not() {
+fn a_stale_socket_is_taken_over_and_a_live_one_is_not(engine: Engine) {
     let place = Place::new();
-    let config = place.config(Engine::Ring).more(&place.section(""));
+    let config = place.config(engine).more(&place.section(""));
     let first = config.clone().start();
     let (second, _dir) = config.spawn();
     let ended = second.wait();
