@@ -190,7 +190,8 @@ fn a_flood_of_idle_connections_locks_nobody_out(engine: Engine) {
     let mut flood: Vec<Client> = Vec::new();
     for round in 0..500 {
         flood.extend(Client::try_connect(gateway.address));
-        if round % 50 == 0 {
+        // Fewer at once than may be open: of a whole turn's worth the last finds nobody idle any more.
+        if round % 20 == 0 {
             let mut client = gateway.connect();
             assert_eq!(client.get("/hello").text(), "hello", "round {round}");
         }
