@@ -2,6 +2,7 @@
 
 mod calls;
 mod control;
+mod loads;
 mod ports;
 mod rings;
 
