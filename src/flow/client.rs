@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Stream, Timer};
 
-use super::{Bound, Input, Progress};
+use super::{Bound, Input, Progress, forwarded};
 use crate::core::{CoreState, Door, DoorId, Presence, Running};
 use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId, Plan};
@@ -27,6 +27,7 @@ pub struct Client {
     pub timer: Timer,
     /// The other end.
     pub peer: SocketAddr,
+    peer_text: Box<[u8]>,
     /// Where it came in.
     door: Rc<Door>,
     /// The listener of `door` in the plan.
@@ -66,6 +67,7 @@ impl Client {
             input: Input::default(),
             timer: state.engine.timer(),
             peer,
+            peer_text: forwarded::text_of(peer.ip()),
             listener: door.listener(),
             door,
             requests: 0,
@@ -74,6 +76,11 @@ impl Client {
             presence,
             state,
         }
+    }
+
+    /// The peer's address as the upstream is told of it.
+    pub(super) fn peer_text(&self) -> &[u8] {
+        &self.peer_text
     }
 
     /// Its listener in the plan.

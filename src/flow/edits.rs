@@ -128,6 +128,12 @@ impl Edits {
         })
     }
 
+    /// Whether every field that is there stays as it is.
+    #[inline]
+    pub(super) fn keep_all(&self) -> bool {
+        self.lengths == 0
+    }
+
     /// What becomes of a field that is there: each policy in order, a renamed field by its new name.
     #[inline]
     pub(super) fn fate(&self, name: &[u8]) -> Fate<'_> {

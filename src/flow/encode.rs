@@ -282,7 +282,16 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, exchange: &Exchange, bytes: &[u8])
 
 /// Begins a field of the gateway's own, `name` with its colon and space, which policies edit like any other. False where
 /// it is to be left out.
+#[inline]
 pub(super) fn begin_own(out: &mut Vec<u8>, edits: &Edits, name: &'static [u8]) -> bool {
+    if edits.keep_all() {
+        out.extend_from_slice(name);
+        return true;
+    }
+    begin_edited(out, edits, name)
+}
+
+fn begin_edited(out: &mut Vec<u8>, edits: &Edits, name: &'static [u8]) -> bool {
     match edits.fate(name.strip_suffix(b": ").unwrap_or(name)) {
         Fate::Keep => out.extend_from_slice(name),
         Fate::Drop => return false,

@@ -1,6 +1,5 @@
 //! Who the client is: what trusted proxies say, and what the upstream is told (RFC 7239 and the X-Forwarded fields).
 
-use std::io::Write;
 use std::net::IpAddr;
 
 use ringway_proto::http1::{Known, encode as http1, values};
@@ -64,7 +63,6 @@ fn parse_address(element: &[u8]) -> Option<IpAddr> {
 pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, trusted: bool) {
     let edits = &exchange.edits;
     let how = client.listener().forwarded;
-    let peer = client.peer.ip().to_canonical();
     let before = |out: &mut Vec<u8>, known: Known| {
         let bytes = exchange.head_bytes();
         let mut any = false;
@@ -82,7 +80,7 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
             if before(out, Known::XForwardedFor) {
                 out.extend_from_slice(b", ");
             }
-            write_ip(out, peer);
+            out.extend_from_slice(client.peer_text());
             out.extend_from_slice(http1::CRLF);
         }
         if begin_own(out, edits, b"x-forwarded-proto: ") {
@@ -102,14 +100,14 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
         if before(out, Known::Forwarded) {
             out.extend_from_slice(b", ");
         }
-        match peer {
+        match client.peer.ip().to_canonical() {
             IpAddr::V4(_) => {
                 out.extend_from_slice(b"for=");
-                write_ip(out, peer);
+                out.extend_from_slice(client.peer_text());
             }
             IpAddr::V6(_) => {
                 out.extend_from_slice(b"for=\"[");
-                write_ip(out, peer);
+                out.extend_from_slice(client.peer_text());
                 out.extend_from_slice(b"]\"");
             }
         }
@@ -124,19 +122,7 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
     }
 }
 
-fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (at, octet) in ip.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                http1::decimal(out, u64::from(octet));
-            }
-        }
-        IpAddr::V6(ip) => {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{ip}");
-        }
-    }
+/// An address as the fields have it. A connection keeps that of its peer.
+pub(super) fn text_of(peer: IpAddr) -> Box<[u8]> {
+    peer.to_canonical().to_string().into_bytes().into()
 }

@@ -46,6 +46,35 @@ fn unusual(word: u64) -> u64 {
     ((!from_a | after_z) & not_dash | word) & HIGHS
 }
 
+/// The high bit of each byte of `word` that is from `first` to `last`, both ASCII. Bytes with a high bit are not.
+#[inline]
+fn between(word: u64, first: u8, last: u8) -> u64 {
+    // Without high bits no sum of a byte and at most 0x80 carries into the next.
+    let low = word & !HIGHS;
+    let from_first = low + ONES * u64::from(0x80 - first);
+    let after_last = low + ONES * u64::from(0x7f - last);
+    from_first & !after_last & !word & HIGHS
+}
+
+/// How many bytes at the start of `bytes`, eight at a time, are letters, digits, `-` and single dots, and whether the
+/// last of them is a dot; where there are none, a dot may not follow either.
+#[inline]
+pub(super) fn ordinary_name(bytes: &[u8]) -> (usize, bool) {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut dot_before = 0x80;
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let letters = between(word | (ONES * 0x20), b'a', b'z');
+        let dots = between(word, b'.', b'.');
+        let ordinary = letters | between(word, b'0', b'9') | between(word, b'-', b'.');
+        if ordinary != HIGHS || dots & (dots << 8 | dot_before) != 0 {
+            return (index * 8, dot_before != 0);
+        }
+        dot_before = dots >> 56;
+    }
+    (words.len() * 8, dot_before != 0)
+}
+
 /// Bytes of `bytes` before the first that is not a token's.
 #[inline]
 pub(super) fn token_len(bytes: &[u8]) -> usize {

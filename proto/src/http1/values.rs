@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::line::{is_name_byte, is_space, is_token_byte, text_len};
+use super::line::{is_name_byte, is_space, is_token_byte, ordinary_name, text_len};
 
 /// Longest host in an authority, in bytes: that of a name in DNS, with its last dot (RFC 1035 section 2.3.4).
 const HOST_MAX: usize = 254;
@@ -97,12 +97,11 @@ pub fn authority(value: &[u8]) -> Option<Authority<'_>> {
 
 /// Bytes of the host's name at the start of `value`.
 fn name_len(value: &[u8]) -> Option<usize> {
-    let mut end = value.len();
     // An empty label is a dot at the start or after another.
-    let mut after_dot = true;
-    for (at, &byte) in value.iter().enumerate() {
+    let (ordinary, mut after_dot) = ordinary_name(value);
+    let mut end = ordinary;
+    for &byte in value.get(ordinary..)? {
         if !is_name_byte(byte) {
-            end = at;
             break;
         }
         let is_dot = byte == b'.';
@@ -110,14 +109,22 @@ fn name_len(value: &[u8]) -> Option<usize> {
             return None;
         }
         after_dot = is_dot;
+        end += 1;
     }
     (1..=HOST_MAX).contains(&end).then_some(end)
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
-    if !(1..=5).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+    if !(1..=5).contains(&digits.len()) {
         return None;
     }
-    let number = digits.iter().fold(0_u32, |sum, &digit| sum * 10 + u32::from(digit - b'0'));
+    let mut number = 0_u32;
+    for &digit in digits {
+        let value = digit.wrapping_sub(b'0');
+        if value > 9 {
+            return None;
+        }
+        number = number * 10 + u32::from(value);
+    }
     u16::try_from(number).ok()
 }

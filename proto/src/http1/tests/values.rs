@@ -69,6 +69,21 @@ fn authorities_are_host_and_perhaps_port() {
 }
 
 #[test]
+fn names_of_hosts_are_read_alike_in_every_place_of_a_word() {
+    for at in 0..20 {
+        for byte in 0..=255_u8 {
+            let is = byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || (byte == b'.' && at > 0);
+            let mut name = [b'a'; 20];
+            name[at] = byte;
+            assert_eq!(authority(&name).is_some(), is, "{byte:#x} at {at}");
+        }
+        let mut dots = [b'a'; 21];
+        dots[at..at + 2].fill(b'.');
+        assert_eq!(authority(&dots), None, "two dots at {at}");
+    }
+}
+
+#[test]
 fn field_values_hold_no_control_byte_and_are_trimmed() {
     for value in [&b""[..], b"a", b"a b\tc", b"\xff\x80", b"0123456789abcdef\t0"] {
         assert!(is_field_value(value), "{}", value.escape_ascii());
