@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -137,6 +137,16 @@ impl Origin {
         self.shared.served
     }
 
+    /// Ready to be read when [`Origin::poll`] has something to collect.
+    pub(crate) fn readiness(&self) -> &impl AsFd {
+        &self.poller
+    }
+
+    /// After how many nanoseconds the next delayed answer is due.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.shared.delayed.front().map(|next| next.due.saturating_sub(self.shared.clock.now()))
+    }
+
     /// Collects what is ready, waiting up to `timeout`, and says how many calls of [`Origin::handle`] are due.
     ///
     /// # Errors
@@ -145,10 +155,8 @@ impl Origin {
         if !self.shared.delayed.is_empty() {
             self.answer_due();
         }
-        let timeout = match self.shared.delayed.front() {
-            Some(next) => {
-                timeout.map(|most| most.min(Duration::from_nanos(next.due.saturating_sub(self.shared.clock.now()))))
-            }
+        let timeout = match self.next_due() {
+            Some(next) => timeout.map(|most| most.min(Duration::from_nanos(next))),
             None => timeout,
         };
         self.poller.wait(timeout)

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::{Error, parse_size};
-use crate::load::{self, Edge, Plan};
+use crate::load::{self, Edge, Plan, Summary};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use peers::{Peer, Setting};
 use process::{Running, Scratch};
 pub(crate) use report::median;
-use report::{Machine, PeerReport, Report, Sample};
+use report::{Latency, Machine, PeerReport, Report, Sample};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Part of the slowest peer's most that the open loop asks of all.
@@ -57,6 +57,9 @@ pub(crate) struct CompareArgs {
     /// Leave out the open loop
     #[arg(long)]
     closed_only: bool,
+    /// Requests a second of the open loop; by default half of what the slowest peer can do
+    #[arg(long, conflicts_with = "closed_only")]
+    rate: Option<f64>,
     /// Instead, open so many idle connections and tell what memory each takes
     #[arg(long, value_name = "CONNECTIONS")]
     idle: Option<usize>,
@@ -88,6 +91,9 @@ struct Bench<'a> {
 pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if args.connections == 0 || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(Error::Input("--connections, --rounds and --seconds must be above 0".to_owned()));
+    }
+    if args.rate.is_some_and(|rate| rate.is_nan() || rate < 1.0) {
+        return Err(Error::Input("--rate must be at least 1".to_owned()));
     }
     let descriptors = net::raise_descriptor_limit();
     net::pin(args.load_core)?;
@@ -131,9 +137,13 @@ impl Bench<'_> {
         self.rounds("closed loop", &peers, None, &mut samples)?;
         let rate = |samples: &Vec<Sample>| median(samples.iter().map(|sample| sample.load.rate));
         let slowest = samples.iter().map(rate).fold(f64::INFINITY, f64::min);
-        let open_rate = (!args.closed_only).then_some(slowest * OPEN_SHARE);
+        let open_rate = (!args.closed_only).then_some(args.rate.unwrap_or(slowest * OPEN_SHARE));
+        let mut direct = Vec::new();
         if let Some(rate) = open_rate.filter(|rate| *rate >= 1.0) {
             self.rounds("open loop", &peers, Some(rate), &mut samples)?;
+            for _ in 0..args.rounds {
+                direct.push(self.direct(rate)?);
+            }
         }
         let mut report = Report {
             command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -144,6 +154,7 @@ impl Bench<'_> {
             seconds: args.seconds,
             busy_poll: args.busy_poll,
             open_rate,
+            direct_latency_us: (!direct.is_empty()).then(|| Latency::of(&direct.iter().collect::<Vec<_>>())),
             peers: std::iter::zip(peers, samples)
                 .map(|((peer, version), samples)| PeerReport::new(peer.name(), version, samples))
                 .collect(),
@@ -227,6 +238,15 @@ impl Bench<'_> {
             busy: cpu_ns / 1e9 / to.duration_since(from).as_secs_f64(),
             load: outcome.summary(&plan),
         })
+    }
+
+    /// Runs one round of the open loop against the origin itself.
+    fn direct(&mut self, rate: f64) -> Result<Summary, Error> {
+        let seconds = Duration::from_secs_f64(self.args.seconds);
+        let plan = self.plan(self.origin_address, self.args.connections, Some(rate), WARM_UP, seconds)?;
+        let outcome = load::run(&plan, Some(&mut self.origin), &mut |_, _| (), self.stop)
+            .map_err(|error| Error::Failed(format!("the origin: {error}")))?;
+        Ok(outcome.summary(&plan))
     }
 
     fn plan(

@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) busy_poll: bool,
     /// The rate of the open loop, in requests a second.
     pub(crate) open_rate: Option<f64>,
+    /// Of the open loop without anybody in between: what a peer has beyond it, it adds.
+    pub(crate) direct_latency_us: Option<Latency>,
     pub(crate) peers: Vec<PeerReport>,
     /// Peers asked for that could not take part, and why.
     pub(crate) skipped: Vec<(&'static str, String)>,
@@ -101,13 +103,20 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-fn latency(samples: &[&Sample]) -> Latency {
-    let at = |pick: fn(&Summary) -> u64| median(samples.iter().map(|sample| pick(&sample.load) as f64 / 1e3));
-    Latency {
-        p50: at(|load| load.latency_ns.p50),
-        p99: at(|load| load.latency_ns.p99),
-        p99_9: at(|load| load.latency_ns.p99_9),
+impl Latency {
+    /// Medians over these runs.
+    pub(crate) fn of(runs: &[&Summary]) -> Self {
+        let at = |pick: fn(&Summary) -> u64| median(runs.iter().map(|run| pick(run) as f64 / 1e3));
+        Self {
+            p50: at(|run| run.latency_ns.p50),
+            p99: at(|run| run.latency_ns.p99),
+            p99_9: at(|run| run.latency_ns.p99_9),
+        }
     }
+}
+
+fn latency(samples: &[&Sample]) -> Latency {
+    Latency::of(&samples.iter().map(|sample| &sample.load).collect::<Vec<_>>())
 }
 
 impl PeerReport {
@@ -208,7 +217,11 @@ impl Report {
             }
         }
         if let Some(rate) = self.open_rate {
-            let _ = writeln!(text, "\nopen loop at {rate:.0} requests/s, half of what the slowest peer can do");
+            let _ = write!(text, "\nopen loop at {rate:.0} requests/s");
+            if let Some(Latency { p50, p99, p99_9 }) = self.direct_latency_us {
+                let _ = write!(text, "; straight to the origin p50 {p50:.1}, p99 {p99:.1}, p99.9 {p99_9:.1} us");
+            }
+            text.push('\n');
         }
         text.push('\n');
         for peer in &self.peers {

@@ -40,6 +40,9 @@ pub(crate) fn run(
     stop: &AtomicBool,
 ) -> io::Result<Outcome> {
     let mut generator = Generator::new(plan)?;
+    if let Some(origin) = &origin {
+        generator.poller.add_listener(origin.readiness(), ORIGIN)?;
+    }
     generator.open_all(&mut origin, stop)?;
     generator.start();
     let mut measuring = false;
@@ -89,6 +92,10 @@ impl Schedule {
         due
     }
 }
+
+/// Stands for an origin in the loop, which is ready when one of its connections is. No connection has it: there would be
+/// 2^32.
+const ORIGIN: u64 = u64::MAX;
 
 struct Generator<'a> {
     plan: &'a Plan,
@@ -232,7 +239,7 @@ impl<'a> Generator<'a> {
 
     /// Handles what is ready; between any two events, what has become due is sent.
     fn poll_once(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
-        let wait = (self.plan.blocking && origin.is_none()).then(|| self.idle_time());
+        let wait = self.plan.blocking.then(|| self.idle_time(origin.as_deref()));
         for index in 0..self.poller.wait(wait)? {
             if let Some(ready) = self.poller.ready(index) {
                 self.handle(ready);
@@ -249,10 +256,12 @@ impl<'a> Generator<'a> {
     }
 
     /// How long the loop may sleep.
-    fn idle_time(&self) -> Duration {
+    fn idle_time(&self, origin: Option<&Origin>) -> Duration {
+        let now = self.clock.now();
         let due = self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.due);
         let next = due.min(self.sweep_at).min(self.window.1);
-        Duration::from_nanos(next.saturating_sub(self.clock.now()).min(SWEEP_NS))
+        let next = origin.and_then(Origin::next_due).map_or(next, |after| next.min(now.saturating_add(after)));
+        Duration::from_nanos(next.saturating_sub(now).min(SWEEP_NS))
     }
 
     /// Sends every request that is due, as far as there are places.
