@@ -26,6 +26,7 @@
 //! core.join().unwrap().unwrap();
 //! ```
 
+pub mod bytes;
 mod call;
 mod control;
 pub(crate) mod doorbell;

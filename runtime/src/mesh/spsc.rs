@@ -163,6 +163,15 @@ impl<T> Sender<T> {
         pushed
     }
 
+    /// Whether so many messages fit now.
+    pub fn has_room(&mut self, count: usize) -> bool {
+        let size = self.shared.mask + 1;
+        if size - self.tail.wrapping_sub(self.head) < count {
+            self.head = self.shared.head.load(Ordering::Acquire);
+        }
+        size - self.tail.wrapping_sub(self.head) >= count
+    }
+
     /// Messages the ring holds at most.
     pub fn capacity(&self) -> usize {
         self.shared.mask + 1

@@ -7,6 +7,7 @@
 
 #[path = "../../src/mesh"]
 mod mesh {
+    pub(crate) mod bytes;
     pub(crate) mod loads;
     pub(crate) mod mail;
     pub(crate) mod mpsc;
@@ -31,13 +32,31 @@ use std::sync::atomic::Ordering::Relaxed;
 use mesh::loads::Loads;
 use mesh::mail::{Mail, PeerSet};
 use mesh::sleep::{Sleep, published};
-use mesh::{mpsc, spsc};
+use mesh::{bytes, mpsc, spsc};
 
 /// Waits for what another thread will do.
 fn until(mut done: impl FnMut() -> bool) {
     while !done() {
         thread::yield_now();
     }
+}
+
+#[test]
+fn strings_of_several_blocks_are_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let (mut sender, mut receiver) = bytes::channel(2 * 64);
+        let thread = thread::spawn(move || {
+            for number in [1, 2] {
+                until(|| sender.push(&[number; 100], 0));
+            }
+        });
+        let mut string = Vec::new();
+        for number in [1, 2] {
+            until(|| receiver.pop(&mut string));
+            assert_eq!(string, [number; 100]);
+        }
+        thread.join().unwrap();
+    });
 }
 
 #[test]

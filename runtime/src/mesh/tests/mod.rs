@@ -1,5 +1,6 @@
 //! What the mesh must do, over every engine, and what its parts must do by themselves.
 
+mod bytes;
 mod calls;
 mod control;
 mod loads;
