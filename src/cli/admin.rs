@@ -42,6 +42,12 @@ enum Action {
         /// Which one; the one before the running one without it
         epoch: Option<u64>,
     },
+    /// Tell how much the log says, or change it until the next plan
+    Log {
+        /// What matters less is not written
+        #[arg(value_parser = ["error", "warn", "info", "debug"])]
+        level: Option<String>,
+    },
     /// Send no new requests to an endpoint; without one, finish the requests under way and end the gateway
     #[command(override_usage = "ringway admin drain [UPSTREAM ENDPOINT]")]
     Drain {
@@ -84,6 +90,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Confirm => ("/v1/confirm", Some(json!({}))),
         Action::Rollback { epoch: None } => ("/v1/rollback", Some(json!({}))),
         Action::Rollback { epoch: Some(epoch) } => ("/v1/rollback", Some(json!({ "epoch": epoch }))),
+        Action::Log { level: None } => ("/v1/log", None),
+        Action::Log { level: Some(level) } => ("/v1/log/level", Some(json!({ "level": level }))),
         Action::Drain { upstream: Some(upstream), endpoint: Some(endpoint) } => {
             ("/v1/endpoints/drain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
@@ -122,6 +130,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         }
         Action::Drain { .. } => writeln!(out, "the gateway drains")?,
         Action::Confirm => writeln!(out, "confirmed")?,
+        Action::Log { .. } => writeln!(out, "{}", text(&answer["level"]))?,
         Action::Status => {}
     }
     Ok(Exit::Done)

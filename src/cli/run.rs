@@ -34,9 +34,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     let source = Source::File { file: args.file.clone(), says: effective, read: report.files() };
     match Control::new(plan, source).run(out, err) {
         Ok(()) => Ok(Exit::Done),
-        Err(failed) => {
-            writeln!(err, "ringway: error: {failed}")?;
-            Ok(Exit::Machine)
-        }
+        // It was told already.
+        Err(_) => Ok(Exit::Machine),
     }
 }

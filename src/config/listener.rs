@@ -6,9 +6,9 @@ use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Later, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
-use super::values::{integer, is_token, network, one_of, socket_address};
+use super::values::{boolean, integer, is_token, network, one_of, socket_address};
 use super::{Config, limits, timeouts};
-use crate::plan::{Forwarded, Limits, Timeouts};
+use crate::plan::{Forwarded, Limits, ServerTiming, Timeouts};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 
@@ -20,6 +20,8 @@ pub(super) const SECTION: Section = section(
         key("trusted_proxies", List("networks", &NETWORK), Is("[]")),
         key("forwarded", OneOf(&["x-forwarded", "forwarded", "both", "none"]), Is("\"x-forwarded\"")),
         key("via", Either(&[Text("string", TOKEN_PATTERN), Flag(false)]), Is("\"ringway\"")),
+        key("server_timing", Either(&[Flag(true), Flag(false), OneOf(&["trusted"])]), Is("false")),
+        key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
         key("policies", policy::REFERENCES, Is("[]")),
         key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
         key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
@@ -44,6 +46,10 @@ pub struct ListenerSection {
     pub via: Option<String>,
     /// In the order they apply.
     pub policies: Vec<PolicyRef>,
+    /// See [`crate::plan::Listener::server_timing`].
+    pub server_timing: ServerTiming,
+    /// See [`crate::plan::Listener::access_log`].
+    pub access_log: bool,
     /// See [`crate::plan::Listener::limits`].
     pub limits: Limits,
     /// See [`crate::plan::Listener::timeouts`].
@@ -65,6 +71,8 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         trusted_proxies: Vec::new(),
         forwarded: Forwarded::XForwarded,
         via: Some("ringway".to_owned()),
+        server_timing: ServerTiming::Off,
+        access_log: true,
         policies: policy::references(fields),
         limits: limits.clone(),
         timeouts: timeouts.clone(),
@@ -81,6 +89,8 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
     ];
     fields.set("forwarded", &mut listener.forwarded, one_of(FORWARDED));
     fields.set("via", &mut listener.via, via);
+    fields.set("server_timing", &mut listener.server_timing, server_timing);
+    fields.set("access_log", &mut listener.access_log, boolean);
     if let Some(own) = fields.table("limits", &limits::OF_LISTENER) {
         listener.limits = limits::read(&own, limits);
     }
@@ -88,6 +98,15 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         listener.timeouts = timeouts::read(&own, timeouts);
     }
     listener
+}
+
+fn server_timing(value: &Value) -> Read<ServerTiming> {
+    match (value.as_bool(), value.as_str()) {
+        (Some(true), _) => Ok(ServerTiming::On),
+        (Some(false), _) => Ok(ServerTiming::Off),
+        (None, Some("trusted")) => Ok(ServerTiming::Trusted),
+        _ => Err(Problem::new("true, false or \"trusted\" is wanted")),
+    }
 }
 
 /// A pseudonym (RFC 9110 section 7.6.3).

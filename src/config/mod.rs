@@ -1,5 +1,6 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
+mod access_log;
 mod admin;
 mod control;
 mod cores;
@@ -11,6 +12,7 @@ mod include;
 mod kind;
 mod limits;
 mod listener;
+mod log;
 mod nearest;
 mod policy;
 mod reader;
@@ -48,7 +50,7 @@ pub use service::{ServiceKind, ServiceSection};
 pub use upstream::{EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
-use crate::plan::{self, Admin, Control, Cores, Limits, Plan, Timeouts};
+use crate::plan::{self, AccessLog, Admin, Control, Cores, Limits, Log, Plan, Timeouts};
 use environment::Environment;
 use kind::Kind::{List, Named, Table, Tables, Typed};
 use kind::PATH;
@@ -85,6 +87,10 @@ sections! {
     control: Control = "control", Table(&control::SECTION), Words("as its keys say"), control;
     /// `[admin]`; there is no admin API without it.
     admin: Option<Admin> = "admin", Table(&admin::SECTION), Words("no admin API"), admin;
+    /// `[log]`.
+    log: Log = "log", Table(&log::SECTION), Words("as its keys say"), log;
+    /// `[access_log]`; there is no access log without it.
+    access_log: Option<AccessLog> = "access_log", Table(&access_log::SECTION), Words("no access log"), access_log;
     /// `[limits]`.
     limits: Limits = "limits", Table(&limits::SECTION), Words("as its keys say"), limits;
     /// `[timeouts]`.

@@ -27,6 +27,7 @@ pub(super) const SECTION: Section = section(
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
+        key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
     ],
 );
 
@@ -64,6 +65,8 @@ pub struct RouteSection {
     pub priority: Priority,
     /// See [`crate::plan::Route::body`].
     pub body: Option<BodyLimit>,
+    /// See [`crate::plan::Route::access_log`].
+    pub access_log: bool,
 }
 
 /// What answers a route.
@@ -103,6 +106,8 @@ fn read(fields: &Fields<'_>) -> RouteSection {
     ];
     let mut priority = Priority::Normal;
     fields.set("priority", &mut priority, one_of(PRIORITIES));
+    let mut access_log = true;
+    fields.set("access_log", &mut access_log, boolean);
     let total = fields.table("timeout", &TIMEOUT).and_then(|fields| fields.get("total", duration));
     RouteSection {
         span: fields.span.clone(),
@@ -117,6 +122,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         total_timeout: total.map(|total| total.value),
         priority,
         body,
+        access_log,
     }
 }
 

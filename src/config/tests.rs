@@ -25,10 +25,12 @@ fn sections() -> Vec<&'static Section> {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 30] = [
+const HOLES: [(&str, &str); 32] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
+    ("[log]", "[log]\n@\n"),
+    ("[access_log]", "[access_log]\nto = \"stdout\"\n@\n"),
     ("[limits]", "[limits]\n@\n"),
     ("[timeouts]", "[timeouts]\n@\n"),
     ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\n@\n"),
@@ -88,8 +90,8 @@ fn errors(text: &str) -> Vec<String> {
 /// All of a plan that can be compared.
 fn shown(text: &str) -> String {
     let plan = plan(text);
-    let Plan { cores, control, admin, listeners, upstreams, routes, .. } = plan;
-    format!("{cores:?} {control:?} {admin:?} {listeners:?} {upstreams:?} {routes:?}")
+    let Plan { cores, control, admin, log, access_log, listeners, upstreams, routes, .. } = plan;
+    format!("{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {routes:?}")
 }
 
 /// The rest of the config, with what refers to a policy or service that the text before it has.
@@ -177,6 +179,10 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 (_, "number") => "32",
                 (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
                 (_, "bytes a second or \"off\"") => "\"off\"",
+                ("level", _) => "\"debug\"",
+                ("format", _) if title == "[log]" => "\"json\"",
+                ("format", _) => "\"combined\"",
+                ("server_timing", _) => "\"trusted\"",
                 ("engine", _) => "\"glommio\"",
                 ("placement", _) => "\"cpu\"",
                 ("busy_poll", _) => "\"50us\"",
@@ -184,7 +190,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("control", _) => "3",
                 ("metrics_dir", _) => "\"/dev/shm/x\"",
                 ("forwarded", _) => "\"none\"",
-                ("via", _) => "false",
+                ("via" | "access_log", _) => "false",
                 ("trusted_proxies", _) => "[\"10.0.0.0/8\"]",
                 ("on", _) => "[\"reset\"]",
                 ("status", _) => "301",

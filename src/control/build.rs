@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ringway_runtime::engine::ListenSource;
 use ringway_runtime::net::{self, ListenSpec};
 
+use super::log::{self, Opened};
 use super::offers::{Bound, DoorKey, wanted};
 use crate::config::{self, Effective, LoadError, Loaded};
 use crate::plan::{self, Plan};
@@ -28,6 +29,8 @@ pub(super) struct Built {
     pub(super) bound: HashMap<DoorKey, Bound>,
     /// What `check` would warn of.
     pub(super) warnings: String,
+    /// The access log, where the plan has one.
+    pub(super) access: Option<Opened>,
 }
 
 /// Why there is no plan: what `check` would say, and in a few words.
@@ -73,14 +76,16 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
         return Err(format!("a change of {} takes a restart", fixed.join(", ")).into());
     }
     let bound = bind(&plan, &base.cpus, &base.open)?;
+    let access = plan.access_log.as_ref().map(log::open).transpose()?;
     let version = Version { plan: Arc::new(plan), says: Arc::new(effective) };
-    Ok(Built { version, files: report.files(), bound, warnings: report.to_string() })
+    Ok(Built { version, files: report.files(), bound, warnings: report.to_string(), access })
 }
 
 /// Binds for a plan of before what has been closed meanwhile.
 pub(super) fn again(version: Version, base: &Base) -> Result<Built, NotBuilt> {
     let bound = bind(&version.plan, &base.cpus, &base.open)?;
-    Ok(Built { version, files: Vec::new(), bound, warnings: String::new() })
+    let access = version.plan.access_log.as_ref().map(log::open).transpose()?;
+    Ok(Built { version, files: Vec::new(), bound, warnings: String::new(), access })
 }
 
 /// Binds the addresses of a plan that are not open yet, one socket for each core.
@@ -106,6 +111,7 @@ pub(super) fn bind(plan: &Plan, cpus: &[usize], open: &[DoorKey]) -> Result<Hash
 fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
     let has_come_or_gone = old.admin.is_some() != new.admin.is_some();
     let (old_admin, new_admin) = (old.admin.clone().unwrap_or_default(), new.admin.clone().unwrap_or_default());
+    let has_other_queue = old.log.queue != new.log.queue;
     let (old, new) = (&old.cores, &new.cores);
     let keys = [
         ("cores.data", old.data != new.data),
@@ -118,6 +124,7 @@ fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
         ("cores.buffer_size", old.buffer_size != new.buffer_size),
         ("cores.read_ahead", old.read_ahead != new.read_ahead),
         ("cores.stall_warning", old.stall_warning != new.stall_warning),
+        ("log.queue", has_other_queue),
         ("admin", has_come_or_gone),
         ("admin.socket", !has_come_or_gone && old_admin.socket != new_admin.socket),
         ("admin.tcp", !has_come_or_gone && old_admin.tcp != new_admin.tcp),

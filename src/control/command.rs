@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::machine::Event;
 use super::sights::{Sight, Status};
+use crate::plan::Level;
 
 /// What control can be asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Command {
         /// Whether it gets no new requests.
         is_drained: bool,
     },
+    /// Write what matters at least so much until the next plan; or only say what is written.
+    LogLevel(Option<Level>),
     /// Take no more connections and end with the last request.
     Drain,
 }
@@ -47,6 +50,8 @@ pub enum Answer {
     Done,
     /// The plans, oldest first.
     Plans(Vec<PlanNote>),
+    /// What matters at least so much is written.
+    LogLevel(Level),
     /// There is no such thing in the plan that runs.
     Unknown(String),
     /// It was not done, and nothing has changed.

@@ -14,12 +14,13 @@ use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::{Pulse, cpus};
 use ringway_runtime::engine::{self, EngineKind};
 use ringway_runtime::histogram::{self, Start};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::admin::{Server, Serving};
 use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
+use super::log::{self, Log, Spawned, Told};
 use super::notify::{self, Notifier};
 use super::offers::Offers;
 use super::plans::{MetricsPlace, Origin, Plans};
@@ -29,7 +30,8 @@ use super::watchdog::{self, Stall};
 use crate::config::Effective;
 use crate::core::{self, Ended, FromCore, Inbox, Offer, Place, ToCore};
 use crate::observe::Metrics;
-use crate::plan::{self, BusyPoll, DataCores, Plan};
+use crate::observe::records::Recorder;
+use crate::plan::{self, BusyPoll, DataCores, Level, Plan};
 use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
@@ -84,6 +86,8 @@ pub(super) enum Event {
     /// A file of the config may have changed.
     FileChanged,
     Stalled(Stall),
+    /// A line for the log.
+    Told(Told),
 }
 
 /// A gateway that is about to run.
@@ -106,14 +110,26 @@ impl Control {
         Handle { events: self.send.clone() }
     }
 
-    /// Runs until SIGTERM or SIGINT and until every core has drained; a second signal ends it at once. SIGHUP reloads.
-    /// One line goes to `out` when every core accepts; what happens later is told on `log`.
-    pub fn run(self, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+    /// Runs until SIGTERM or SIGINT and until every core has drained; a second signal ends it at once. SIGHUP reloads,
+    /// SIGUSR1 opens the access log anew. One line goes to `out` when every core accepts; all else, a failure included, is
+    /// told on `err`.
+    pub fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failed> {
+        let log = &mut Log::new(err, &self.plan.log);
+        let ended = self.start(out, log);
+        log.finish();
+        if let Err(failed) = &ended {
+            log.error(format_args!("{failed}"));
+        }
+        ended
+    }
+
+    fn start(self, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
         let Self { plan, source, send, events } = self;
         let cpus = data_cpus(&plan)?;
         cpus::raise_open_files()?;
         let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
         let admin = plan.admin.as_ref().map(Server::bind).transpose().map_err(Failed)?;
+        let access = plan.access_log.as_ref().map(log::open).transpose().map_err(Failed)?;
         // Before the first core, so that no signal is missed.
         watch_signals(&send)?;
         let start = Start { core: 0, segment: 0, wall_ns: Wall::now().as_nanos(), mono_ns: Instant::now().as_nanos() };
@@ -134,12 +150,20 @@ impl Control {
         let watcher = Watcher::new(send.clone());
         let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();
+        let told = send.clone();
+        // Without control there is nobody to tell.
+        let tell = log::bounded(move |line| drop(told.send(Event::Told(line))));
+        let Spawned { scribe, recorders } =
+            log::spawn(plan.cores.control.map(|cpu| cpu as usize), cpus.len(), plan.log.queue as usize, access, tell)?;
+        log.set_scribe(scribe);
+        let mut recorders = recorders.into_iter();
         for (core, (((&cpu, offer), inbox), place)) in cpus.iter().zip(first).zip(&inboxes).zip(places).enumerate() {
             let pulse = Arc::new(Pulse::default());
             // The core owns it; the watchdog ends with the last.
             pulses.push(Arc::downgrade(&pulse));
             let life = Life { beat_interval: notifier.beat_interval(), pulse };
-            let outfit = Outfit { first: offer, inbox: inbox.clone(), place };
+            let records = recorders.next().unwrap_or_else(Recorder::to_nobody);
+            let outfit = Outfit { first: offer, inbox: inbox.clone(), place, records };
             start_core(core, cpu, metrics.clone(), outfit, life, &send)?;
         }
         if let Some(cpu) = plan.cores.control {
@@ -152,8 +176,7 @@ impl Control {
             watchdog::start(pulses, warning, move |stall| drop(events.send(Event::Stalled(stall))))?;
         }
         if let Some(admin) = &admin {
-            // The log is best effort.
-            let _ = writeln!(log, "ringway: admin API at {}", admin.place());
+            log.info(format_args!("admin API at {}", admin.place()));
         }
         let admin = admin.map(|admin| admin.start(Handle { events: send.clone() }, &plan)).transpose()?;
         drop((plan, send));
@@ -170,7 +193,13 @@ impl Control {
             cut: 0,
             draining: false,
         };
-        gateway.run(&events, out, log)
+        let ended = gateway.run(&events, out, log);
+        for event in events.try_iter() {
+            if let Event::Told(told) = event {
+                log.tell(&told);
+            }
+        }
+        ended
     }
 }
 
@@ -192,7 +221,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+    fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
         while self.running > 0 {
             self.watcher.watch(self.plans.watched(), log);
             let deadline = self.plans.deadline().into_iter().chain(self.looks.deadline()).min();
@@ -213,13 +242,15 @@ impl Loop {
         }
         if self.cut > 0 {
             let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
-            // The log of a dying process is best effort.
-            let _ = writeln!(log, "ringway: {cut} connections were cut after the drain timeout of {timeout:?}");
+            log.warn(format_args!("{cut} connections were cut after the drain timeout of {timeout:?}"));
         }
         Ok(())
     }
 
-    fn deal_with(&mut self, event: Event, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
+    fn deal_with(&mut self, event: Event, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
+        if let Event::Signal(signal) = event {
+            log.debug(format_args!("signal {signal}"));
+        }
         match event {
             Event::Core(_, FromCore::Runs(_)) if self.ready < self.inboxes.len() => {
                 self.ready += 1;
@@ -239,8 +270,7 @@ impl Loop {
                 self.plans.file_changed(log);
             }
             Event::Stalled(stall) => {
-                // The log of a gateway is best effort.
-                let _ = writeln!(log, "ringway: warning: {}", stall.told(self.plans.plan()));
+                log.warn(format_args!("{}", stall.told(self.plans.plan())));
             }
             Event::Command(Command::Drain, reply) => {
                 self.drain(log);
@@ -250,12 +280,20 @@ impl Loop {
             Event::Command(Command::DrainEndpoint { upstream, endpoint, is_drained }, reply) => {
                 let _ = reply.send(self.drain_endpoint(&upstream, &endpoint, is_drained, log));
             }
+            Event::Command(Command::LogLevel(level), reply) => {
+                if let Some(level) = level {
+                    log.set_level(level);
+                }
+                let _ = reply.send(Answer::LogLevel(log.level()));
+            }
+            Event::Told(told) => log.tell(&told),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }
             Event::Look(reply) => self.looks.ask(reply, &self.inboxes),
             Event::Command(command, reply) => self.plans.command(&command, Some(reply), log),
             Event::Signal(SIGHUP) => self.plans.command(&Command::Reload, None, log),
+            Event::Signal(SIGUSR1) => log.reopen(),
             Event::Signal(signal) if self.draining => {
                 return Err(Failed(format!("signal {signal} during the drain: ended at once")));
             }
@@ -297,7 +335,7 @@ impl Loop {
     }
 
     /// Takes an endpoint out, or in again, on every core or on none.
-    fn drain_endpoint(&mut self, upstream: &str, endpoint: &str, is_drained: bool, log: &mut dyn Write) -> Answer {
+    fn drain_endpoint(&mut self, upstream: &str, endpoint: &str, is_drained: bool, log: &mut Log<'_>) -> Answer {
         let plan = self.plans.plan();
         let found = plan.upstreams.iter().find(|known| &*known.name == upstream);
         let is_known = found.is_some_and(|upstream| upstream.endpoints.iter().any(|known| &*known.name == endpoint));
@@ -330,12 +368,12 @@ impl Loop {
         self.drained = drained;
         if was_drained != is_drained {
             let what = if is_drained { "drained" } else { "in use again" };
-            let _ = writeln!(log, "ringway: endpoint {endpoint} of upstream {upstream} is {what}");
+            log.info(format_args!("endpoint {endpoint} of upstream {upstream} is {what}"));
         }
         Answer::Done
     }
 
-    fn drain(&mut self, log: &mut dyn Write) {
+    fn drain(&mut self, log: &mut Log<'_>) {
         if self.draining {
             return;
         }
@@ -389,7 +427,7 @@ fn builder(file: Option<PathBuf>, send: Sender<Event>) -> impl Fn(Origin, u64, B
 }
 
 fn watch_signals(send: &Sender<Event>) -> Result<(), Failed> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     let send = send.clone();
     thread::Builder::new()
         .name("ringway-signals".to_owned())
@@ -437,6 +475,7 @@ struct Outfit {
     first: Offer,
     inbox: Arc<Inbox>,
     place: Option<Place>,
+    records: Recorder,
 }
 
 /// How a core shows that it is alive.
@@ -479,9 +518,9 @@ fn run_core(
     life: Life,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
-    let Outfit { first, inbox, place } = outfit;
+    let Outfit { first, inbox, place, records } = outfit;
     cpus::pin(cpu).map_err(|error| error.to_string())?;
-    let metrics = open_metrics(core, metrics)?;
+    let metrics = open_metrics(core, metrics, &events)?;
     let cores = &first.plan.cores;
     let kind = match cores.engine {
         plan::Engine::Ring => EngineKind::Ring,
@@ -506,26 +545,27 @@ fn run_core(
         }
         // Without control there is nobody to tell.
         let tell = Rc::new(move |message| drop(events.send(Event::Core(core, message))));
-        core::run(engine, metrics, first, inbox, tell, place)
+        core::run(engine, metrics, first, inbox, tell, place, records)
     })
     .map_err(|error| error.to_string())?
 }
 
 /// Files of cores that an earlier run had and this one has not would be merged into this one's figures.
-fn remove_stale_metrics(metrics: &MetricsPlace, cores: usize, log: &mut dyn Write) {
+fn remove_stale_metrics(metrics: &MetricsPlace, cores: usize, log: &mut Log<'_>) {
     let Some(dir) = metrics.dir.as_ref().filter(|dir| dir.exists()) else { return };
     let cores: Vec<u32> = (0..cores as u32).collect();
     if let Err(error) = histogram::remove_stale(dir, &cores) {
-        let _ = writeln!(log, "ringway: warning: cannot tidy {}: {error}", dir.display());
+        log.warn(format_args!("cannot tidy {}: {error}", dir.display()));
     }
 }
 
-fn open_metrics(core: usize, place: &MetricsPlace) -> Result<Metrics, String> {
+fn open_metrics(core: usize, place: &MetricsPlace, events: &Sender<Event>) -> Result<Metrics, String> {
     let Some(dir) = &place.dir else { return Metrics::in_memory().map_err(|error| error.to_string()) };
     let start = Start { core: core as u32, ..place.start };
     let (metrics, warning) = Metrics::open(dir, &start).map_err(|error| error.to_string())?;
     if let Some(warning) = warning {
-        let _ = writeln!(io::stderr(), "ringway: warning: {warning}");
+        // Without control there is nobody to tell.
+        let _ = events.send(Event::Told(Told::new(Level::Warn, warning.to_string())));
     }
     Ok(metrics)
 }

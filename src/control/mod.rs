@@ -4,6 +4,7 @@ pub mod admin;
 mod build;
 mod command;
 mod history;
+mod log;
 mod machine;
 mod notify;
 pub mod offers;

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Engine;
+
+use super::log::Log;
 
 /// How long a full socket of the service manager may hold up control.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
@@ -51,13 +53,12 @@ enum Told {
 impl Notifier {
     /// Whoever the environment names, for a gateway of `cores` cores. A manager that cannot be reached is no reason not
     /// to serve; it is told on `log`.
-    pub(super) fn from_env(cores: usize, log: &mut dyn Write) -> Self {
+    pub(super) fn from_env(cores: usize, log: &mut Log<'_>) -> Self {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let manager = variable("NOTIFY_SOCKET").and_then(|path| match reach(&path) {
             Ok(manager) => Some(manager),
             Err(error) => {
-                // The log is best effort.
-                let _ = writeln!(log, "ringway: warning: cannot use NOTIFY_SOCKET {}: {error}", path.display());
+                log.warn(format_args!("cannot use NOTIFY_SOCKET {}: {error}", path.display()));
                 None
             }
         });

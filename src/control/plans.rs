@@ -2,7 +2,6 @@
 //! wrong before that leaves the plan that runs as it is.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -14,11 +13,12 @@ use ringway_runtime::histogram::Start;
 use super::build::{Base, Built, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
 use super::history::{Held, History};
+use super::log::Log;
 use super::offers::{Draft, Offers};
 use crate::config::{Effective, diff};
 use crate::core::{FromCore, Inbox, Offer, ToCore};
 use crate::observe::{NewNames, Segment};
-use crate::plan::Plan;
+use crate::plan::{Level, Plan};
 
 /// Changes that may wait for the one under way.
 const MAX_WAITING: usize = 16;
@@ -44,12 +44,11 @@ pub(super) struct MetricsPlace {
 
 impl MetricsPlace {
     /// Makes what a core needs for new names. Where there can be no file that is a warning.
-    pub(super) fn open(&self, core: usize, new: &NewNames, log: &mut dyn Write) -> Segment {
+    pub(super) fn open(&self, core: usize, new: &NewNames, log: &mut Log<'_>) -> Segment {
         let Some(dir) = &self.dir else { return new.in_memory() };
         let (segment, warning) = new.open(dir, &Start { core: core as u32, ..self.start });
         if let Some(warning) = warning {
-            // The log is best effort.
-            let _ = writeln!(log, "ringway: warning: {warning}");
+            log.warn(format_args!("{warning}"));
         }
         segment
     }
@@ -177,7 +176,7 @@ impl Plans {
     }
 
     /// A file of the config may have changed.
-    pub(super) fn file_changed(&mut self, log: &mut dyn Write) {
+    pub(super) fn file_changed(&mut self, log: &mut Log<'_>) {
         self.add(Job { what: What::ReloadIfChanged, reply: None, back_to: None }, log);
     }
 
@@ -198,7 +197,7 @@ impl Plans {
     }
 
     /// Takes a command about plans.
-    pub(super) fn command(&mut self, command: &Command, reply: Option<Sender<Answer>>, log: &mut dyn Write) {
+    pub(super) fn command(&mut self, command: &Command, reply: Option<Sender<Answer>>, log: &mut Log<'_>) {
         let what = match *command {
             Command::Reload => What::Reload,
             Command::ReloadUnlessUndone(within) => What::ReloadUnlessUndone(within),
@@ -209,12 +208,14 @@ impl Plans {
                 let nothing = || Answer::refused("nothing waits to be confirmed");
                 return answer(reply, if was_open { Answer::Done } else { nothing() });
             }
-            Command::Drain | Command::DrainEndpoint { .. } => return answer(reply, Answer::Done),
+            Command::Drain | Command::DrainEndpoint { .. } | Command::LogLevel(_) => {
+                return answer(reply, Answer::Done);
+            }
         };
         self.add(Job { what, reply, back_to: None }, log);
     }
 
-    fn add(&mut self, job: Job, log: &mut dyn Write) {
+    fn add(&mut self, job: Job, log: &mut Log<'_>) {
         if self.draining {
             return self.refuse(job, NotBuilt::from("the gateway drains".to_owned()), log);
         }
@@ -230,7 +231,7 @@ impl Plans {
     }
 
     /// Begins the next change, if none is under way.
-    fn next(&mut self, log: &mut dyn Write) {
+    fn next(&mut self, log: &mut Log<'_>) {
         while matches!(self.step, Step::Idle)
             && let Some(mut job) = self.waiting.pop_front()
         {
@@ -253,7 +254,7 @@ impl Plans {
     }
 
     /// A build has ended.
-    pub(super) fn built(&mut self, built: Result<Built, NotBuilt>, log: &mut dyn Write) {
+    pub(super) fn built(&mut self, built: Result<Built, NotBuilt>, log: &mut Log<'_>) {
         let job = match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Building(job) => job,
             // The gateway drains: nobody wants it any more.
@@ -271,11 +272,12 @@ impl Plans {
         {
             return self.next(log);
         }
-        let draft = built.and_then(|Built { version, bound, warnings, .. }| {
-            let _ = log.write_all(warnings.as_bytes());
+        let draft = built.and_then(|Built { version, bound, warnings, access, .. }| {
+            log.report(Level::Warn, &warnings);
             // A number that a core may have heard of is not used again.
             self.last_epoch += 1;
             let (metrics, epoch) = (&self.metrics, self.last_epoch);
+            log.offer(epoch, access);
             let open_segment = |core: usize, new: &NewNames| metrics.open(core, new, log);
             let draft = self.offers.draft(epoch, version.plan, bound, open_segment);
             draft.map(|draft| (draft, version.says)).map_err(NotBuilt::from)
@@ -289,7 +291,7 @@ impl Plans {
         }
     }
 
-    fn offer(&mut self, job: Job, mut draft: Draft, says: Arc<Effective>, log: &mut dyn Write) {
+    fn offer(&mut self, job: Job, mut draft: Draft, says: Arc<Effective>, log: &mut Log<'_>) {
         let offers = std::mem::take(&mut draft.offers);
         self.held.hold(draft.epoch, offers.len(), draft.plan.clone(), draft.slots.clone());
         let mut stuck = None;
@@ -299,6 +301,7 @@ impl Plans {
                 stuck = Some(core);
             }
         }
+        log.debug(format_args!("plan {} is offered to every core", draft.epoch));
         let waits_for = (0..self.inboxes.len()).collect();
         self.by = Some(Instant::now() + self.plan().control.acknowledge);
         self.step = Step::Preparing { job, draft, says, waits_for };
@@ -308,9 +311,12 @@ impl Plans {
     }
 
     /// A core said something.
-    pub(super) fn heard(&mut self, core: usize, message: FromCore, log: &mut dyn Write) {
+    pub(super) fn heard(&mut self, core: usize, message: FromCore, log: &mut Log<'_>) {
         match message {
-            FromCore::Released(epoch) => self.held.release(epoch),
+            FromCore::Released(epoch) => {
+                log.debug(format_args!("core {core} has let go of plan {epoch}"));
+                self.held.release(epoch);
+            }
             FromCore::Prepared(epoch, result) => {
                 let is_error = result.is_err();
                 if is_error {
@@ -343,7 +349,7 @@ impl Plans {
         }
     }
 
-    fn commit(&mut self, log: &mut dyn Write) {
+    fn commit(&mut self, log: &mut Log<'_>) {
         let (job, draft, says) = match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Preparing { job, draft, says, .. } => (job, draft, says),
             step => {
@@ -352,6 +358,8 @@ impl Plans {
             }
         };
         let epoch = draft.epoch;
+        // The access log is there before the first core writes to it.
+        log.take_up(&draft.plan, epoch);
         let version = Version { plan: draft.plan.clone(), says };
         for inbox in &self.inboxes {
             // A core that has just answered has room.
@@ -378,7 +386,7 @@ impl Plans {
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: line.into(), runs: true };
         self.history.add(note.clone(), version.clone(), version.plan.control.history as usize);
         if let Err(warning) = self.offers.settle(draft) {
-            let _ = writeln!(log, "ringway: warning: {warning}");
+            log.warn(format_args!("{warning}"));
         }
         (self.epoch, self.version) = (epoch, version);
         self.by = Some(Instant::now() + self.plan().control.acknowledge);
@@ -386,17 +394,17 @@ impl Plans {
     }
 
     /// Every core runs the plan.
-    fn done(&mut self, log: &mut dyn Write) {
+    fn done(&mut self, log: &mut Log<'_>) {
         if let Step::Committing { job, note, .. } = std::mem::replace(&mut self.step, Step::Idle) {
             self.by = None;
-            let _ = writeln!(log, "ringway: {}", note.changes);
+            log.info(format_args!("{}", note.changes));
             answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
         }
         self.next(log);
     }
 
     /// Takes back what was offered.
-    fn withdraw(&mut self, why: String, log: &mut dyn Write) {
+    fn withdraw(&mut self, why: String, log: &mut Log<'_>) {
         match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Preparing { job, draft, .. } => {
                 for inbox in &self.inboxes {
@@ -412,7 +420,7 @@ impl Plans {
     }
 
     /// Some time has passed.
-    pub(super) fn time_passed(&mut self, log: &mut dyn Write) {
+    pub(super) fn time_passed(&mut self, log: &mut Log<'_>) {
         let now = Instant::now();
         if let Some(unconfirmed) = self.unconfirmed.take_if(|unconfirmed| unconfirmed.by <= now) {
             self.add(Job { what: What::Undo, reply: None, back_to: Some(unconfirmed.back_to) }, log);
@@ -433,10 +441,7 @@ impl Plans {
             }
             Step::Committing { waits_for, note, .. } => {
                 let (cores, epoch) = (named(waits_for), note.epoch);
-                let _ = writeln!(
-                    log,
-                    "ringway: warning: {cores} did not say within {patience:?} that it runs plan {epoch}"
-                );
+                log.warn(format_args!("{cores} did not say within {patience:?} that it runs plan {epoch}"));
                 self.done(log);
             }
             Step::Idle | Step::Building(_) => {}
@@ -444,7 +449,7 @@ impl Plans {
     }
 
     /// The gateway drains: no plan follows.
-    pub(super) fn drain(&mut self, log: &mut dyn Write) {
+    pub(super) fn drain(&mut self, log: &mut Log<'_>) {
         self.draining = true;
         self.unconfirmed = None;
         self.by = None;
@@ -461,9 +466,10 @@ impl Plans {
         }
     }
 
-    fn refuse(&self, job: Job, failed: NotBuilt, log: &mut dyn Write) {
+    fn refuse(&self, job: Job, failed: NotBuilt, log: &mut Log<'_>) {
         let NotBuilt { report, why, .. } = failed;
-        let _ = write!(log, "{report}").and_then(|()| writeln!(log, "ringway: kept plan {}: {why}", self.epoch));
+        log.report(Level::Error, &report);
+        log.refused(format_args!("kept plan {}: {why}", self.epoch));
         answer(job.reply, Answer::Refused { report, why });
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -19,6 +19,7 @@ use ringway_runtime::clock::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
+use super::log::Log;
 use super::machine::Event;
 
 /// Directories watched at most.
@@ -53,7 +54,7 @@ impl Watcher {
     }
 
     /// Watches these files, or none. What cannot be watched is a warning.
-    pub(super) fn watch(&mut self, files: Option<&[PathBuf]>, log: &mut dyn Write) {
+    pub(super) fn watch(&mut self, files: Option<&[PathBuf]>, log: &mut Log<'_>) {
         let files = files.unwrap_or_default();
         if self.files == files && !self.is_stale {
             return;
@@ -62,12 +63,11 @@ impl Watcher {
         self.files = files.to_vec();
         self.is_stale = false;
         if let Err(error) = self.rewatch(is_new, log) {
-            // The log is best effort.
-            let _ = writeln!(log, "ringway: warning: the config's files cannot be watched: {error}");
+            log.warn(format_args!("the config's files cannot be watched: {error}"));
         }
     }
 
-    fn rewatch(&mut self, is_new: bool, log: &mut dyn Write) -> io::Result<()> {
+    fn rewatch(&mut self, is_new: bool, log: &mut Log<'_>) -> io::Result<()> {
         let inotify = match &self.inotify {
             Some(inotify) => inotify.clone(),
             None if self.files.is_empty() => return Ok(()),
@@ -82,10 +82,7 @@ impl Watcher {
         let directories: BTreeSet<PathBuf> = self.files.iter().flat_map(|file| directories(file)).collect();
         if is_new && directories.len() > MAX_DIRECTORIES {
             let count = directories.len();
-            let _ = writeln!(
-                log,
-                "ringway: warning: only {MAX_DIRECTORIES} of the config's {count} directories are watched"
-            );
+            log.warn(format_args!("only {MAX_DIRECTORIES} of the config's {count} directories are watched"));
         }
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE

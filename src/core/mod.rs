@@ -22,6 +22,7 @@ pub use placement::{History, LATE, Passed, Place, Placement, SETTLES, places};
 pub use running::Running;
 pub use state::{CoreState, Presence};
 
+use crate::observe::records::Recorder;
 use crate::observe::{Activity, Metrics};
 
 /// How often pools are swept and the engine's counters are copied out.
@@ -36,7 +37,7 @@ pub struct Ended {
 
 /// Runs one data core until it is told to drain, then until its last request is done or the drain timeout has passed.
 /// It starts with the plan of `first`, and says so, or fails where that cannot be run. With a `place` it shares its
-/// connections with the other cores.
+/// connections with the other cores. What it has to tell of requests goes into `records`.
 pub async fn run(
     engine: Engine,
     metrics: Metrics,
@@ -44,8 +45,9 @@ pub async fn run(
     inbox: Arc<Inbox>,
     tell: Tell,
     place: Option<Place>,
+    records: Recorder,
 ) -> Result<Ended, String> {
-    let state = CoreState::start(engine.clone(), metrics, first, tell.clone(), place)?;
+    let state = CoreState::start(engine.clone(), metrics, first, tell.clone(), place, records)?;
     let watched = state.metrics.clone();
     engine.observe_turns(move |ns| watched.turned(ns));
     engine.spawn(housekeeping(state.clone()));

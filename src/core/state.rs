@@ -14,7 +14,8 @@ use slab::Slab;
 
 use super::{CoreSight, DateCache, Door, DoorId, FromCore, Offer, Place, Placement, Running, Tell, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
-use crate::observe::Metrics;
+use crate::observe::records::Recorder;
+use crate::observe::{Lost, Metrics};
 use crate::upstream::{Drained, Pool};
 
 /// Spare exchanges a core keeps: more requests at once allocate theirs.
@@ -49,6 +50,8 @@ pub struct CoreState {
     spare: RefCell<Vec<Box<Exchange>>>,
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
+    /// What it tells the log thread.
+    pub records: Recorder,
     /// Who is served when there is too much to do.
     pub admission: Admission,
     /// Client connections alone; `present` also has the accept loops.
@@ -101,6 +104,7 @@ impl CoreState {
         mut first: Offer,
         tell: Tell,
         place: Option<Place>,
+        records: Recorder,
     ) -> Result<Rc<Self>, String> {
         let placement = place.map(|place| Placement::start(&engine, place)).transpose();
         let placement = placement.map_err(|error| format!("cannot hear other cores: {error}"))?;
@@ -120,6 +124,7 @@ impl CoreState {
             date: RefCell::default(),
             spare: RefCell::default(),
             present: RefCell::default(),
+            records,
             admission: Admission::default(),
             connections: Cell::new(0),
             asked_next: Cell::new(0),
@@ -377,6 +382,8 @@ impl CoreState {
         self.metrics.worked(stats.cpu_ns - before.cpu_ns);
         self.metrics.receive_buffers_exhausted(stats.starved - before.starved);
         self.metrics.set_requests_in_flight(self.admission.in_flight());
+        self.metrics.access_lost(Lost::Write, self.records.take_unwritten());
+        self.metrics.events_untold(self.records.tell_untold(|| self.engine.wall().as_nanos()));
     }
 
     /// Looks how much memory is in use, where that matters.

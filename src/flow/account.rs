@@ -4,6 +4,7 @@ use ringway_runtime::clock::Instant;
 
 use super::client::Client;
 use super::exchange::Exchange;
+use super::tell;
 
 /// When a request reached each stage, on the monotonic clock at loop-turn resolution. Zero is a stage not reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub(super) fn done(client: &Client, exchange: &Exchange) {
     let metrics = &client.state.metrics;
     // 499 is what the field calls a client that left before its answer.
     let status = if ledger.status == 0 { 499 } else { ledger.status };
-    let duration = client.now().nanos_since(ledger.received);
+    let now = client.now();
+    let duration = now.nanos_since(ledger.received);
     metrics.request_done(status, duration);
     if let Some(route) = exchange.route {
         client.running.series.request_done(route.0 as usize, duration);
@@ -39,4 +41,5 @@ pub(super) fn done(client: &Client, exchange: &Exchange) {
     if ledger.first_byte != Instant::default() {
         metrics.upstream_first_byte(ledger.first_byte.nanos_since(ledger.sent));
     }
+    tell::done(client, exchange, status, now);
 }

@@ -39,6 +39,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
             let mut current = exchange.take().unwrap_or_else(|| {
                 let mut exchange = client.state.take_exchange();
                 exchange.ledger.received = client.now();
+                exchange.client_ip = client.peer.ip();
                 exchange
             });
             let limits = client.listener().limits.of_requests();
@@ -47,6 +48,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
                     current.head_bytes = Some(client.input.take_front(current.head.len));
                     current.body = Body::new(current.head.framing);
                     current.ledger.parsed = client.now();
+                    current.traffic.received = current.head.len as u64;
                     current.id = client.state.new_id();
                     if current.head.method == Method::Connect {
                         return Next::Refused(current, Reason::ConnectNotSupported);
@@ -58,6 +60,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
                     exchange = Some(current);
                 }
                 Err(error) => {
+                    current.traffic.received = client.input.bytes().len() as u64;
                     current.id = client.state.new_id();
                     return Next::Refused(current, Reason::Request(error));
                 }
@@ -80,6 +83,7 @@ pub(super) async fn next(client: &mut Client) -> Next {
                     return Next::Closed;
                 };
                 client.state.metrics.timed_out(Timeout::Head);
+                exchange.traffic.received = client.input.bytes().len() as u64;
                 exchange.id = client.state.new_id();
                 return Next::Refused(exchange, Reason::HeadTimeout);
             }

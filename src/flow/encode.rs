@@ -5,7 +5,7 @@ use ringway_proto::http1::{Field, Framing, Known, RequestHead, TargetForm, Versi
 use super::client::Client;
 use super::edits::{Edits, Fate};
 use super::exchange::Exchange;
-use super::forwarded;
+use super::{forwarded, timing};
 
 /// Bytes a head grows by at most in the ordinary case: what we add of our own. More is allowed and only costs a move.
 const ROOM: usize = 512;
@@ -259,6 +259,7 @@ pub(crate) fn response_head(
     {
         write_via(out, &response.fields, bytes, response.version, via);
     }
+    timing::write(out, client, exchange);
     edits.append(out);
     out.extend_from_slice(http1::CRLF);
 }

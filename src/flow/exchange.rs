@@ -7,10 +7,22 @@ use ringway_runtime::buffer::Lease;
 
 use super::account::Ledger;
 use super::edits::Edits;
-use crate::plan::{Captures, Headers, RouteId, Variable, Vars};
+use crate::observe::Reason;
+use crate::plan::{Captures, Headers, RouteId, UpstreamId, Variable, Vars};
 
 /// Scratch that grew past this many bytes is freed with its request.
 const KEEP_SCRATCH: usize = 16 * 1024;
+
+/// Bytes between the client and the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the client, the head included.
+    pub received: u64,
+    /// To the client, heads included.
+    pub sent: u64,
+    /// Those of them that are heads.
+    pub heads: u64,
+}
 
 /// The storage of one request. A core reuses it, so that a request allocates nothing.
 pub struct Exchange {
@@ -48,6 +60,14 @@ pub struct Exchange {
     pub response: ResponseHead,
     /// When each stage was reached.
     pub ledger: Ledger,
+    /// What went over the client's connection for it.
+    pub traffic: Traffic,
+    /// Why it was refused, or why its answer broke off.
+    pub reason: Option<Reason>,
+    /// The endpoint that was asked last.
+    pub asked: Option<(UpstreamId, usize)>,
+    /// Attempts at an endpoint.
+    pub attempts: u32,
     /// The correlation id.
     pub id: u64,
     /// Room for a value under construction.
@@ -74,6 +94,10 @@ impl Default for Exchange {
             rehearsed: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
+            traffic: Traffic::default(),
+            reason: None,
+            asked: None,
+            attempts: 0,
             id: 0,
             scratch: Vec::new(),
         }
@@ -88,6 +112,8 @@ impl Exchange {
         self.body = Body::new(Framing::None);
         self.route = None;
         self.ledger = Ledger::default();
+        self.traffic = Traffic::default();
+        (self.reason, self.asked, self.attempts) = (None, None, 0);
         self.met = 0;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);

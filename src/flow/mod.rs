@@ -1,4 +1,4 @@
-//! The life of a request, one file a stage: accept, decode, route, serve, encode, account.
+//! The life of a request, one file a stage: accept, decode, route, serve, encode, account, tell.
 //!
 //! `docs/life-of-a-request.md` tells it in order.
 
@@ -20,6 +20,8 @@ mod progress;
 mod reply;
 mod route;
 mod serve;
+pub(crate) mod tell;
+mod timing;
 
 pub use accept::accept;
 pub use account::Ledger;
@@ -28,7 +30,7 @@ pub(crate) use chain::way_out;
 pub use chain::{Request, Response, Verdict, Walked, rehearse, rehearse_answer, walk};
 pub use client::Client;
 pub use edits::{Edited, Edits, Fate};
-pub use exchange::Exchange;
+pub use exchange::{Exchange, Traffic};
 pub use input::Input;
 pub(crate) use passing::arrived;
 pub(crate) use progress::{Bound, Progress};

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::edits::Fate;
 use super::encode::{self, begin_own};
 use super::exchange::Exchange;
-use super::{After, chain};
+use super::{After, chain, timing};
 use crate::observe::Reason;
 use crate::plan::Respond;
 
@@ -101,12 +101,15 @@ pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) ->
                 http1::decimal(out, reply.body.len() as u64);
                 out.extend_from_slice(http1::CRLF);
             }
+            timing::write(out, client, exchange);
             edits.append(out);
             encode::connection(out, exchange.head.version, close);
             out.extend_from_slice(http1::CRLF);
+            exchange.traffic.heads += (out.len() - before) as u64;
             if exchange.head.method != Method::Head && reply.status != 204 && reply.status != 304 {
                 out.extend_from_slice(reply.body);
             }
+            exchange.traffic.sent += (out.len() - before) as u64;
             state.metrics.client_sent((out.len() - before) as u64);
         });
     });
@@ -118,6 +121,7 @@ pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) ->
 pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> After {
     let Refusal { reason, status } = refusal.into();
     client.state.metrics.refused(reason);
+    exchange.reason = Some(reason);
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
     let (code, id) = (reason.code(), exchange.id);
@@ -157,6 +161,7 @@ fn body_is_behind(client: &mut Client, exchange: &mut Exchange) -> bool {
         match exchange.body.decode(client.input.bytes(), &limits) {
             Ok(event) => {
                 client.input.consume(event.consumed);
+                exchange.traffic.received += event.consumed as u64;
                 if event.kind == EventKind::NeedMore {
                     return false;
                 }

@@ -8,7 +8,7 @@ use ringway_runtime::clock::Instant;
 use super::chain::{self, Ran};
 use super::client::Client;
 use super::exchange::Exchange;
-use super::{After, forwarded, reply, route};
+use super::{After, forwarded, reply, route, tell};
 use crate::core::Running;
 use crate::observe::Reason;
 use crate::plan::{Action, PolicyStep, Priority};
@@ -29,6 +29,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     let state = Rc::clone(&client.state);
     if !state.admission.admits(priority) {
         client.state.metrics.shed(priority, state.admission.cause(priority));
+        tell::shed(client, exchange, state.admission.cause(priority));
         return reply::refuse(client, exchange, Reason::Overloaded);
     }
     let _in_flight = state.admission.enter();

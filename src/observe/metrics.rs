@@ -26,6 +26,11 @@ macro_rules! label {
 
         impl $name {
             pub(super) const VALUES: &'static [&'static str] = &[$( $value, )*];
+
+            /// The value of the label.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $value, )* }
+            }
         }
     };
 }
@@ -100,6 +105,16 @@ label! {
 }
 
 label! {
+    /// Why the access log lacks a request.
+    Lost {
+        /// The core's ring was full.
+        Queue = "queue",
+        /// The line could not be written.
+        Write = "write",
+    }
+}
+
+label! {
     /// How an exchange with an upstream failed.
     UpstreamFailure {
         /// No connection.
@@ -162,6 +177,9 @@ struct Ids {
     upstream_connect: HistogramId,
     upstream_first_byte: HistogramId,
     names_in_other: GaugeSet,
+    access_records: CounterId,
+    access_dropped: CounterSet,
+    events_untold: CounterId,
 }
 
 impl Metrics {
@@ -356,6 +374,27 @@ impl Metrics {
         self.writer.record(self.ids.upstream_first_byte, since_sent_ns);
     }
 
+    /// The log thread is told of a request, or would have been, had there been room.
+    #[inline]
+    pub fn access_recorded(&self, is_told: bool) {
+        self.add(self.ids.access_records, 1);
+        if !is_told {
+            self.access_lost(Lost::Queue, 1);
+        }
+    }
+
+    /// The access log lacks so many requests.
+    pub fn access_lost(&self, lost: Lost, count: u64) {
+        if let Some(id) = self.ids.access_dropped.get(lost as usize) {
+            self.add(id, count);
+        }
+    }
+
+    /// So many events were too many in their second.
+    pub fn events_untold(&self, count: u64) {
+        self.add(self.ids.events_untold, count);
+    }
+
     #[inline]
     fn add(&self, id: CounterId, n: u64) {
         self.writer.counter(id).add(n);
@@ -426,6 +465,13 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             None,
             ["route", "upstream", "policy"].map(|kind| [("kind", kind)]),
         ),
+        access_records: build.counter("ringway_access_log_records_total", None, &[]),
+        access_dropped: build.counters(
+            "ringway_access_log_dropped_total",
+            None,
+            Lost::VALUES.iter().map(|&cause| [("cause", cause)]),
+        ),
+        events_untold: build.counter("ringway_events_untold_total", None, &[]),
     };
     Ok((build.build()?, ids))
 }

@@ -6,10 +6,11 @@ mod metrics;
 mod names;
 pub mod prometheus;
 mod reason;
+pub mod records;
 mod run;
 
 pub use activity::Activity;
-pub use metrics::{Cause, Direction, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
+pub use metrics::{Cause, Direction, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
     UpstreamSeries,

@@ -48,6 +48,8 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         cores: config.cores.clone(),
         control: config.control.clone(),
         admin: config.admin.clone(),
+        log: config.log.clone(),
+        access_log: config.access_log.clone(),
         listeners,
         upstreams,
         policies: builder.policy_names.into(),
@@ -173,6 +175,8 @@ impl<'c> Builder<'c> {
             trusted_proxies: section.trusted_proxies.clone().into(),
             forwarded: section.forwarded,
             via: section.via.as_deref().map(Into::into),
+            server_timing: section.server_timing,
+            access_log: section.access_log,
             policies,
             limits: section.limits.clone(),
             timeouts: section.timeouts.clone(),
@@ -215,6 +219,7 @@ impl<'c> Builder<'c> {
             total_timeout: section.total_timeout,
             priority: section.priority,
             body: section.body,
+            access_log: section.access_log,
         };
         Some((route, conditions))
     }

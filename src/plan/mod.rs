@@ -6,6 +6,7 @@
 mod answer;
 mod build;
 mod host;
+mod log;
 mod method;
 mod path;
 mod router;
@@ -16,6 +17,7 @@ mod trie;
 pub use answer::{Redirect, Respond};
 pub(crate) use build::build;
 pub use host::HostPattern;
+pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
 pub use path::{Normalized, PathError, normalize};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
@@ -64,6 +66,10 @@ pub struct Plan {
     pub control: Control,
     /// Where the admin API is; there is none when absent.
     pub admin: Option<Admin>,
+    /// What the gateway says on standard error.
+    pub log: Log,
+    /// A line for each request; there is none when absent.
+    pub access_log: Option<AccessLog>,
     /// In the order of the config; [`ListenerId`] indexes it.
     pub listeners: Box<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
@@ -369,6 +375,10 @@ pub struct Listener {
     pub forwarded: Forwarded,
     /// The name in `Via`; the field is not added when absent.
     pub via: Option<Arc<str>>,
+    /// Who gets `Server-Timing`.
+    pub server_timing: ServerTiming,
+    /// Whether its requests are in the access log.
+    pub access_log: bool,
     /// Met by every request before those of its route, and by its answer after them, in reverse.
     pub policies: Box<[PolicyStep]>,
     /// `[limits]` with this listener's own on top.
@@ -538,6 +548,8 @@ pub struct Route {
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
     pub body: Option<BodyLimit>,
+    /// Whether its requests are in the access log, where those of their listener are.
+    pub access_log: bool,
 }
 
 /// How important the requests of a route are when not all can be served.

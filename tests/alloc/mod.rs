@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringway::control::offers::{Bound, Offers, wanted};
 use ringway::core::{Inbox, ToCore};
 use ringway::observe::Metrics;
+use ringway::observe::records::{self, Record, Records};
 use ringway::plan::{Captures, NoHeaders, Plan, Query};
 use ringway_runtime::engine::{self, Engine, EngineKind};
 use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
@@ -36,6 +37,8 @@ struct Core {
     /// Asks for the count of the core's thread, and gets it.
     ask: SyncSender<()>,
     count: Receiver<u64>,
+    /// What the core tells the log thread.
+    records: Records,
     thread: thread::JoinHandle<()>,
 }
 
@@ -53,15 +56,16 @@ impl Core {
         // With room for what is sent, so that sending allocates nothing.
         let ((ask, asked), (tell, count)) = (sync_channel(1), sync_channel(1));
         let messages = inbox.clone();
+        let (recorder, records) = records::ring(1 << 20, || ());
         let thread = thread::spawn(move || {
             engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
                 engine.spawn(meter(engine.clone(), asked, tell));
                 let metrics = Metrics::in_memory().unwrap();
-                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ()), None).await.unwrap();
+                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ()), None, recorder).await.unwrap();
             })
             .unwrap();
         });
-        Self { address, inbox, ask, count, thread }
+        Self { address, inbox, ask, count, records, thread }
     }
 
     fn allocations(&self) -> u64 {
@@ -155,6 +159,38 @@ fn policies_of_a_listener_in_shadow_and_acting_allocate_nothing_per_request() {
         assert_eq!(allocated, 0, "{} in {} requests", case.kind, ROUNDS / 10);
         core.end();
     }
+}
+
+/// Everything that a core can have to tell of requests.
+const TALKATIVE: &str = "[log]\nslow_request = \"1ns\"\n[access_log]\nto = \"stdout\"\n";
+
+#[test]
+fn telling_of_requests_allocates_nothing() {
+    let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(ANSWER));
+    let mut core = Core::start(&format!(
+        "server_timing = true\n{TALKATIVE}[upstream.origin]\nendpoints = [\"{}\"]\n\
+         [[route]]\nname = \"all\"\nupstream = \"origin\"\npath = \"/users/{{id}}\"\n",
+        origin.address
+    ));
+    let mut client = Client::connect(core.address);
+    let allocated = allocated_by(&core, ROUNDS / 10, || {
+        client.send("GET /users/7?x=1 HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nReferer: y\r\n\r\n");
+        assert!(client.response().head.get("server-timing").is_some_and(|timing| timing.contains("first_byte;dur=")));
+        assert_eq!(client.get("/absent").status(), 404);
+    });
+    assert_eq!(allocated, 0, "in {} requests", ROUNDS / 5);
+    // They were told.
+    let (mut bytes, mut requests, mut events) = (Vec::new(), 0, 0);
+    while core.records.next(&mut bytes) {
+        match Record::read(&bytes) {
+            Some(Record::Access(_)) => requests += 1,
+            Some(Record::Event(_)) => events += 1,
+            None => panic!("not a record: {}", bytes.escape_ascii()),
+        }
+    }
+    assert_eq!(requests, ROUNDS / 10 * 4);
+    assert!(events > 0);
+    core.end();
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use ringway::control::offers::{Bound, Draft, Offers, wanted};
 use ringway::core::{Ended, FromCore, Inbox, ToCore, places};
 use ringway::observe::Metrics;
+use ringway::observe::records::Recorder;
 use ringway::plan::Plan;
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
@@ -64,7 +65,15 @@ impl Gateway {
             this.inboxes.push(inbox.clone());
             let heard = this.heard.clone();
             let tell = Rc::new(move |message| heard.borrow_mut().push(message));
-            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell, place);
+            let core = ringway::core::run(
+                engine.clone(),
+                Metrics::in_memory().unwrap(),
+                offer,
+                inbox,
+                tell,
+                place,
+                Recorder::to_nobody(),
+            );
             let ended = this.ended.clone();
             engine.spawn(async move {
                 let end = core.await.unwrap();

@@ -58,10 +58,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     out.flush()?;
     match Control::new(plan, Source::Nothing).run(out, err) {
         Ok(()) => Ok(Exit::Done),
-        Err(failed) => {
-            writeln!(err, "ringway: error: {failed}")?;
-            Ok(Exit::Machine)
-        }
+        // It was told already.
+        Err(_) => Ok(Exit::Machine),
     }
 }
 

@@ -11,6 +11,7 @@ use super::serve::wait;
 use super::{Shared, live, views};
 use crate::control::command::{Answer, Command};
 use crate::control::page;
+use crate::plan::Level;
 
 /// A method on a path.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(super) enum Call {
     RollBack,
     Drain,
     DrainEndpoint(bool),
+    LogLevel,
+    SetLogLevel,
 }
 
 const fn open(path: &'static str, call: Call) -> Endpoint {
@@ -71,6 +74,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/v1/connections", Call::Connections),
     get("/v1/cores", Call::Cores),
     get("/v1/live", Call::Live),
+    get("/v1/log", Call::LogLevel),
     get("/v1/openapi.json", Call::OpenApi),
     post("/v1/reload", Call::Reload),
     post("/v1/confirm", Call::Confirm),
@@ -78,6 +82,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/v1/drain", Call::Drain),
     post("/v1/endpoints/drain", Call::DrainEndpoint(true)),
     post("/v1/endpoints/undrain", Call::DrainEndpoint(false)),
+    post("/v1/log/level", Call::SetLogLevel),
 ];
 
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -158,6 +163,15 @@ pub(super) async fn call(
             body.only(&[])?;
             done(wait(handle.send(Command::Drain)).await?)
         }
+        Call::LogLevel => done(wait(handle.send(Command::LogLevel(None))).await?),
+        Call::SetLogLevel => {
+            body.only(&["level"])?;
+            let level = Level::from_name(&body.text("level")?).ok_or_else(|| {
+                let known = Level::ALL.map(Level::name).join(", ");
+                Problem::new(400, "invalid_body", format!("level: one of {known} is wanted"))
+            })?;
+            done(wait(handle.send(Command::LogLevel(Some(level)))).await?)
+        }
         Call::DrainEndpoint(is_drained) => {
             body.only(&["upstream", "endpoint"])?;
             let (upstream, endpoint) = (body.text("upstream")?, body.text("endpoint")?);
@@ -171,6 +185,7 @@ fn done(answer: Answer) -> Result<Reply, Problem> {
     match answer {
         Answer::Runs { epoch, changes } => Ok(Reply::json(200, &json!({ "epoch": epoch, "changes": changes }))),
         Answer::Done | Answer::Plans(_) => Ok(Reply::json(200, &json!({ "done": true }))),
+        Answer::LogLevel(level) => Ok(Reply::json(200, &json!({ "level": level.name() }))),
         Answer::Unknown(why) => Err(Problem::new(404, "unknown_endpoint", why)),
         Answer::Refused { report, why } if report.is_empty() => Err(Problem::new(409, "refused", why)),
         Answer::Refused { report, why } => Err(Problem::new(409, "config_refused", why).with("report", report)),

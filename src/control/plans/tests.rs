@@ -9,12 +9,17 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::config;
 use crate::control::offers::{Bound, wanted};
+use crate::plan;
 
 /// Control's side of plans, with cores that the test plays.
 struct Control {
     plans: Plans,
     log: Vec<u8>,
     builds: Rc<RefCell<Vec<Origin>>>,
+}
+
+fn log(out: &mut Vec<u8>) -> Log<'_> {
+    Log::new(out, &plan::Log::default())
 }
 
 fn version(text: &str) -> Version {
@@ -56,7 +61,7 @@ impl Control {
 
     fn ask(&mut self, command: &Command) -> Receiver<Answer> {
         let (reply, answer) = channel();
-        self.plans.command(command, Some(reply), &mut self.log);
+        self.plans.command(command, Some(reply), &mut log(&mut self.log));
         answer
     }
 
@@ -67,13 +72,13 @@ impl Control {
             Origin::Again(version) => version,
         };
         self.plans.built(
-            Ok(Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new() }),
-            &mut self.log,
+            Ok(Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new(), access: None }),
+            &mut log(&mut self.log),
         );
     }
 
     fn heard(&mut self, core: usize, message: FromCore) {
-        self.plans.heard(core, message, &mut self.log);
+        self.plans.heard(core, message, &mut log(&mut self.log));
     }
 
     /// What control told a core, in few words.
@@ -176,7 +181,7 @@ fn a_core_that_does_not_answer_keeps_the_plan() {
     control.heard(0, FromCore::Prepared(2, Ok(())));
     assert!(control.plans.deadline().is_some());
     control.plans.by = Some(Instant::default());
-    control.plans.time_passed(&mut control.log);
+    control.plans.time_passed(&mut log(&mut control.log));
     assert_eq!(why(&answer), "core 1 did not answer within 5s");
     assert_eq!(control.runs(), (1, "first".to_owned()));
 }
@@ -185,7 +190,7 @@ fn a_core_that_does_not_answer_keeps_the_plan() {
 fn changes_follow_one_after_the_other_and_what_nobody_waits_for_is_done_once() {
     let mut control = Control::start(2);
     for _ in 0..5 {
-        control.plans.command(&Command::Reload, None, &mut control.log);
+        control.plans.command(&Command::Reload, None, &mut log(&mut control.log));
     }
     control.built("second");
     control.taken(2);
@@ -238,7 +243,7 @@ fn what_is_not_confirmed_in_time_is_undone() {
     control.reload("third");
     assert!(control.plans.deadline().is_some());
     control.plans.unconfirmed.as_mut().unwrap().by = Instant::default();
-    control.plans.time_passed(&mut control.log);
+    control.plans.time_passed(&mut log(&mut control.log));
     control.built("unused");
     control.taken(4);
     assert_eq!((control.runs(), control.plans.deadline()), ((4, "first".to_owned()), None));
@@ -260,7 +265,7 @@ fn what_is_confirmed_stays() {
 fn a_drain_ends_what_is_under_way_and_refuses_what_follows() {
     let mut control = Control::start(2);
     let (under_way, waits) = (control.ask(&Command::Reload), control.ask(&Command::Reload));
-    control.plans.drain(&mut control.log);
+    control.plans.drain(&mut log(&mut control.log));
     assert_eq!((why(&under_way), why(&waits)), ("the gateway drains".to_owned(), "the gateway drains".to_owned()));
     control.built("late");
     assert_eq!(control.told(0), Vec::<String>::new());
@@ -284,10 +289,10 @@ fn a_plan_is_held_until_every_core_has_let_go_of_it() {
 #[test]
 fn a_file_that_says_what_it_said_before_changes_nothing() {
     let mut control = Control::start(2);
-    control.plans.file_changed(&mut control.log);
+    control.plans.file_changed(&mut log(&mut control.log));
     control.built("first");
     assert_eq!((control.told(0), control.log(), control.runs().0), (vec![], String::new(), 1));
-    control.plans.file_changed(&mut control.log);
+    control.plans.file_changed(&mut log(&mut control.log));
     control.built("second");
     let epoch = control.plans.last_epoch;
     control.taken(epoch);

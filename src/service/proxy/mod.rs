@@ -7,7 +7,7 @@ use ringway_proto::http1::Framing;
 use ringway_runtime::clock::Instant;
 
 use self::relay::{Relay, Sent};
-use crate::flow::{After, Client, Exchange, refuse};
+use crate::flow::{After, Client, Exchange, refuse, tell};
 use crate::plan::UpstreamId;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
@@ -21,6 +21,10 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
         let connection = match pool.acquire(&client.timer, deadline, avoid, fresh).await {
             Ok(connection) => connection,
             Err((reason, endpoint)) => {
+                if let Some(endpoint) = endpoint {
+                    (exchange.asked, exchange.attempts) = (Some((id, endpoint)), exchange.attempts + 1);
+                    tell::upstream_failed(client, exchange, reason, "");
+                }
                 // Nothing was sent, so trying elsewhere is always safe.
                 if endpoint.is_some() && may_retry && upstream.retry.on_connect && client.now() < deadline {
                     (avoid, attempt) = (endpoint, attempt + 1);
@@ -32,7 +36,11 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
         };
         let endpoint = connection.endpoint();
         let was_reused = connection.reused;
-        match Relay::new(client, exchange, &connection, deadline).run().await {
+        (exchange.asked, exchange.attempts) = (Some((id, endpoint)), exchange.attempts + 1);
+        let mut relay = Relay::new(client, exchange, &connection, deadline);
+        let outcome = relay.run().await;
+        relay.account();
+        match outcome {
             Ok(Sent::Done { after, reusable }) => {
                 if reusable {
                     connection.keep();
@@ -40,20 +48,25 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
                 return after;
             }
             Ok(Sent::Upgraded(rest)) => {
-                return tunnel::run(client, connection, rest).await;
+                return tunnel::run(client, connection, rest, &mut exchange.traffic).await;
             }
             Err(failure) => {
                 drop(connection);
                 if let Some(kind) = failure.kind {
                     pool.failed(endpoint, kind);
                 }
-                if failure.started {
-                    return failure.after;
-                }
                 // A reset before the first byte: the endpoint may have acted on what it got, so only a request that
                 // may be done twice, and of which nothing is lost, goes out again. A stale connection does not count
                 // as an attempt of the endpoint's.
                 let again = failure.is_reset && exchange.head.method.is_idempotent() && is_replayable(exchange);
+                // That an idle connection was closed is no failure to tell of.
+                if failure.kind.is_some() && !(again && was_reused) {
+                    tell::upstream_failed(client, exchange, failure.reason, failure.detail);
+                }
+                if failure.started {
+                    exchange.reason = failure.breaks_off();
+                    return failure.after;
+                }
                 if again && (was_reused || (may_retry && upstream.retry.on_reset)) {
                     if !was_reused {
                         (avoid, attempt) = (Some(endpoint), attempt + 1);

@@ -31,12 +31,21 @@ pub(super) struct Failure {
     pub(super) reason: Reason,
     /// What the endpoint did wrong; nothing when it was the client.
     pub(super) kind: Option<UpstreamFailure>,
+    /// More of it, for the log alone.
+    pub(super) detail: &'static str,
     /// The connection ended before the first byte of a response.
     pub(super) is_reset: bool,
     /// A part of the response went to the client already, or the client is gone: no other answer is possible.
     pub(super) started: bool,
     /// What becomes of the client's connection then.
     pub(super) after: After,
+}
+
+impl Failure {
+    /// Why the answer broke off, unless the client left by itself.
+    pub(super) fn breaks_off(&self) -> Option<Reason> {
+        (self.after != After::Gone).then_some(self.reason)
+    }
 }
 
 /// Why the wait for the next event ended with no event.
@@ -185,7 +194,7 @@ impl<'a> Relay<'a> {
                     self.body_bytes += span.len() as u64;
                     if self.body_bytes > self.exchange.body_limit {
                         // The decoder is past these bytes: they must never be decoded again.
-                        self.client.input.consume(event.consumed);
+                        self.consume(event.consumed);
                         return Err(self.client_fault(Reason::BodyTooLarge));
                     }
                     let input = &self.client.input;
@@ -204,12 +213,12 @@ impl<'a> Relay<'a> {
                     }
                 }
                 EventKind::NeedMore => {
-                    self.client.input.consume(event.consumed);
+                    self.consume(event.consumed);
                     self.client.input.gather();
                     break;
                 }
             }
-            self.client.input.consume(event.consumed);
+            self.consume(event.consumed);
             self.upstream_moved = self.client.now();
         }
         upstream.flush();
@@ -221,15 +230,23 @@ impl<'a> Relay<'a> {
         {
             // The route accepted and the endpoint is reached: the client may send its body.
             self.continued = true;
+            let before = self.written;
             write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| {
                     http1::encode::status_line(out, Version::Http11, 100, None);
                     out.extend_from_slice(http1::encode::CRLF);
                 });
             });
+            self.exchange.traffic.heads += self.written - before;
             self.client.stream.flush();
         }
         Ok(())
+    }
+
+    /// Bytes of the request body are dealt with.
+    fn consume(&mut self, bytes: usize) {
+        self.client.input.consume(bytes);
+        self.exchange.traffic.received += bytes as u64;
     }
 
     /// Decodes response heads as they come. Interim ones go on to the client at once.
@@ -250,7 +267,7 @@ impl<'a> Relay<'a> {
                     self.answer_input.gather();
                     return Ok(None);
                 }
-                Err(_) => return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol)),
+                Err(error) => return Err(self.protocol_error(error.code())),
             }
             if self.exchange.response.is_interim() {
                 self.forward_interim();
@@ -269,9 +286,11 @@ impl<'a> Relay<'a> {
         // A client of HTTP/1.0 knows no interim responses (RFC 9110 section 15.2), and 100 was ours to send.
         if exchange.head.version == Version::Http11 && exchange.response.status != 100 {
             let bytes = self.answer_input.bytes();
+            let before = self.written;
             write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| encode::interim_head(out, exchange, bytes));
             });
+            self.exchange.traffic.heads += self.written - before;
             self.client.stream.flush();
         }
         self.answer_input.consume(self.exchange.response.len);
@@ -311,9 +330,11 @@ impl<'a> Relay<'a> {
         way_out(self.client, self.exchange);
         let (client, exchange) = (&*self.client, &*self.exchange);
         let bytes = self.answer_input.bytes();
+        let before = self.written;
         write_client(client, &mut self.written, |outbox| {
             outbox.write(|out| encode::response_head(out, client, exchange, bytes, coding, close));
         });
+        self.exchange.traffic.heads += self.written - before;
         self.exchange.ledger.status = self.exchange.response.status;
         self.answer_input.consume(self.exchange.response.len);
     }
@@ -325,12 +346,15 @@ impl<'a> Relay<'a> {
         let limits = client.listener().limits.of_responses();
         let high = stream_buffer(client);
         let chunked = answer.coding == Coding::Chunked;
-        let mut failed = false;
+        let mut failed = None;
         let written = &mut self.written;
         while !answer.body.is_done() && !self.answer_input.is_empty() && has_room(&client.stream, high) {
-            let Ok(event) = answer.body.decode(self.answer_input.bytes(), &limits) else {
-                failed = true;
-                break;
+            let event = match answer.body.decode(self.answer_input.bytes(), &limits) {
+                Ok(event) => event,
+                Err(error) => {
+                    failed = Some(error.code());
+                    break;
+                }
             };
             match event.kind {
                 EventKind::Data(span) => {
@@ -357,10 +381,15 @@ impl<'a> Relay<'a> {
         }
         let done = answer.body.is_done();
         client.stream.flush();
-        if failed {
-            return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol));
+        if let Some(code) = failed {
+            return Err(self.protocol_error(code));
         }
         Ok(done)
+    }
+
+    /// What went to the client counts for the request.
+    pub(super) fn account(&mut self) {
+        self.exchange.traffic.sent += self.written;
     }
 
     fn finish(&self) -> Sent {
@@ -519,13 +548,18 @@ impl<'a> Relay<'a> {
         Failure { started: true, after: After::Gone, ..self.client_fault(Reason::Internal) }
     }
 
+    /// The endpoint breaks the rule of this code.
+    fn protocol_error(&self, detail: &'static str) -> Failure {
+        Failure { detail, ..self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol) }
+    }
+
     fn failed(&self, reason: Reason, kind: UpstreamFailure) -> Failure {
         let after = match &self.answer {
             // A body that ends with the connection looks whole unless the connection ends in a reset.
             Some(answer) if answer.until_close => After::Reset,
             _ => After::Truncated,
         };
-        Failure { reason, kind: Some(kind), is_reset: false, started: self.answer.is_some(), after }
+        Failure { reason, kind: Some(kind), detail: "", is_reset: false, started: self.answer.is_some(), after }
     }
 
     fn timed_out(&self, due: Due) -> Failure {

@@ -7,7 +7,7 @@ use ringway_runtime::buffer::Lease;
 use ringway_runtime::engine::Stream;
 
 use super::relay::stream_buffer;
-use crate::flow::{After, Client, Input};
+use crate::flow::{After, Client, Input, Traffic};
 use crate::observe::Timeout;
 use crate::upstream::Connection;
 
@@ -31,11 +31,13 @@ enum Event {
 }
 
 /// Carries bytes until both sides ended, one broke, or nothing moved for too long. `rest` came after the 101.
-pub(super) async fn run(client: &mut Client, connection: Connection, rest: Input) -> After {
+pub(super) async fn run(client: &mut Client, connection: Connection, rest: Input, traffic: &mut Traffic) -> After {
     let upstream = connection.stream();
     let early = std::mem::take(&mut client.input);
     pass(&early, upstream);
     pass(&rest, &client.stream);
+    traffic.received += early.bytes().len() as u64;
+    traffic.sent += rest.bytes().len() as u64;
     drop((early, rest));
     let metrics = client.state.metrics.clone();
     let idle = client.listener().timeouts.tunnel_idle;
@@ -51,6 +53,7 @@ pub(super) async fn run(client: &mut Client, connection: Connection, rest: Input
         match poll_fn(|cx| next(cx, client, upstream, from_client, from_upstream)).await {
             Event::FromClient(Some(lease)) => {
                 metrics.client_received(lease.len() as u64);
+                traffic.received += lease.len() as u64;
                 metrics.upstream_sent(lease.len() as u64);
                 upstream.with_outbox(|outbox| outbox.push(lease));
                 upstream.flush();
@@ -58,6 +61,7 @@ pub(super) async fn run(client: &mut Client, connection: Connection, rest: Input
             Event::FromUpstream(Some(lease)) => {
                 metrics.upstream_received(lease.len() as u64);
                 metrics.client_sent(lease.len() as u64);
+                traffic.sent += lease.len() as u64;
                 client.stream.with_outbox(|outbox| outbox.push(lease));
                 client.stream.flush();
             }
