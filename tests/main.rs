@@ -6,6 +6,7 @@ mod admin;
 mod alloc;
 mod attack;
 mod http;
+mod logs;
 mod observe;
 mod packaging;
 mod placement;

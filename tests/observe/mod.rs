@@ -30,13 +30,13 @@ fn ringway(arguments: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-fn hdr_json(dir: &Path) -> Value {
+pub(crate) fn hdr_json(dir: &Path) -> Value {
     let json = ringway(&["hdr", &dir.display().to_string(), "--json"]);
     serde_json::from_slice(&json).expect("JSON")
 }
 
 /// The sum of a counter over all its labels.
-fn total(found: &Value, name: &str) -> u64 {
+pub(crate) fn total(found: &Value, name: &str) -> u64 {
     let counters = found["counters"].as_array().expect("counters");
     counters.iter().filter(|counter| counter["name"] == name).filter_map(|counter| counter["value"].as_u64()).sum()
 }

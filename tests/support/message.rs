@@ -77,6 +77,12 @@ impl Message {
         std::str::from_utf8(&self.body).expect("a body of text")
     }
 
+    /// A member of a body in JSON that is a string.
+    pub(crate) fn member(&self, name: &str) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).expect("JSON");
+        body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}")).to_owned()
+    }
+
     /// The stable code of a problem the gateway reported, after a look at its shape (RFC 9457).
     pub(crate) fn code(&self) -> String {
         assert_eq!(self.head.get("content-type"), Some("application/problem+json"), "{:?}", self.head);
