@@ -7,6 +7,7 @@ mod http;
 mod overload;
 mod placement;
 mod plans;
+mod records;
 mod rough;
 mod slow;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use ringway::control::offers::{Bound, Draft, Offers, wanted};
 use ringway::core::{Ended, FromCore, Inbox, ToCore, places};
 use ringway::observe::Metrics;
-use ringway::observe::records::Recorder;
+use ringway::observe::records::{Records, ring};
 use ringway::plan::Plan;
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
@@ -40,6 +41,8 @@ struct Gateway {
     /// What the cores said to control.
     heard: Rc<RefCell<Vec<FromCore>>>,
     ended: Rc<RefCell<Vec<Ended>>>,
+    /// What each core tells of requests, where the config has it do so.
+    records: Vec<Records>,
 }
 
 impl Gateway {
@@ -55,6 +58,7 @@ impl Gateway {
             offers: Rc::new(RefCell::new(offers)),
             heard: Rc::default(),
             ended: Rc::default(),
+            records: Vec::new(),
         };
         let places = places(cores, first.plan.cores.placement);
         for (offer, place) in std::mem::take(&mut first.offers).into_iter().zip(places) {
@@ -63,17 +67,12 @@ impl Gateway {
             this.loads = place.as_ref().map(|place| place.loads().clone());
             let inbox = Inbox::new();
             this.inboxes.push(inbox.clone());
+            let (recorder, records) = ring(1 << 16, || ());
+            this.records.push(records);
             let heard = this.heard.clone();
             let tell = Rc::new(move |message| heard.borrow_mut().push(message));
-            let core = ringway::core::run(
-                engine.clone(),
-                Metrics::in_memory().unwrap(),
-                offer,
-                inbox,
-                tell,
-                place,
-                Recorder::to_nobody(),
-            );
+            let core =
+                ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell, place, recorder);
             let ended = this.ended.clone();
             engine.spawn(async move {
                 let end = core.await.unwrap();
