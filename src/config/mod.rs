@@ -1,6 +1,7 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
 mod admin;
+mod balance;
 mod control;
 mod cores;
 mod diff;
@@ -45,7 +46,7 @@ pub use route::{RouteSection, Target};
 pub use schema::schema;
 pub use secret::Secret;
 pub use service::{ServiceKind, ServiceSection};
-pub use upstream::{EndpointSection, UpstreamSection};
+pub use upstream::{EndpointSays, EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
 use crate::plan::{self, Admin, Control, Cores, Limits, Plan, Timeouts};

@@ -319,7 +319,7 @@ fn a_simple_proxy_becomes_a_plan() {
     let route = plan.router.find(&query, &mut captures).unwrap();
     assert_eq!(captures.get(0), Some(7..8));
     let route = plan.route(route).unwrap();
-    assert!(matches!(route.action, Action::Proxy(UpstreamId(0))));
+    assert!(matches!(route.action, Action::Proxy(proxy) if proxy.upstream == UpstreamId(0)));
     assert_eq!((&*route.name, &*route.path, route.policies.len()), ("users", "/users/{id}", 0));
     assert_eq!((route.body, route.total_timeout), (None, None));
 }
