@@ -52,7 +52,7 @@ const ADAPTIVE: Section =
     section("[upstream.NAME.balance] of type adaptive", &[TYPE, DECAY, key("explore", Duration, Is("\"1s\""))]);
 const RING_HASH: Section = section(
     "[upstream.NAME.balance] of type ring-hash",
-    &[TYPE, KEY, key("points", Number("number", 1, 1_000), Is("160")), MAX_LOAD],
+    &[TYPE, KEY, key("virtual_nodes", Number("number", 1, 1_000), Is("160")), MAX_LOAD],
 );
 const MAGLEV: Section = section(
     "[upstream.NAME.balance] of type maglev",
@@ -65,7 +65,7 @@ const ANY: Section = section("[upstream.NAME.balance]", &[
     DECAY,
     key("explore", Duration, Words("as the type says")),
     KEY,
-    key("points", Number("number", 1, 1_000), Words("as the type says")),
+    key("virtual_nodes", Number("number", 1, 1_000), Words("as the type says")),
     key("table", Number("prime", 251, 5_000_011), Words("as the type says")),
     MAX_LOAD,
 ]);
@@ -172,7 +172,7 @@ pub(super) fn balance(fields: &Fields<'_>) -> Balance {
         }
         Balance::RingHash { key, points, max_load } => {
             own.set("key", key, hash_key);
-            own.set("points", points, integer(1..=1_000));
+            own.set("virtual_nodes", points, integer(1..=1_000));
             own.set("max_load", max_load, or_off(integer(101..=10_000)));
         }
         Balance::Maglev { key, table, max_load } => {

@@ -76,7 +76,7 @@ const KNOWN_MAGLEV: [usize; 5] = [18, 1, 1, 11, 12];
 #[test]
 fn hashing_spreads_by_weight() {
     let weights = [1, 2, 5, 1, 7, 3, 1, 1];
-    for (balance, off) in [("{ type = \"ring-hash\", points = 400 }", 0.2), ("\"maglev\"", 0.03)] {
+    for (balance, off) in [("{ type = \"ring-hash\", virtual_nodes = 400 }", 0.2), ("\"maglev\"", 0.03)] {
         let counts = counts(&balancer(&weighted(balance, &weights)), 200_000, key);
         for (count, weight) in counts.iter().zip(weights) {
             let wanted = 200_000.0 * f64::from(weight) / 21.0;
