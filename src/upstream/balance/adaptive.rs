@@ -178,6 +178,11 @@ fn cost(at: u32, decay: f64, view: &View<'_>) -> Option<(f64, bool)> {
     Some((cost, trust > 0.0))
 }
 
+/// Whether an endpoint failed, or was as slow as if it had, a short while ago.
+fn has_failed(at: u32, decay: f64, view: &View<'_>) -> bool {
+    view.model(at).is_some_and(|model| model.peak.now(view.now(), decay) > view.mean() * super::FAILED / 2.0)
+}
+
 pub(super) fn pick(
     draw: &Draw,
     explorer: &Explorer,
@@ -190,9 +195,14 @@ pub(super) fn pick(
     }
     let (first, second) = two_choices::pair(draw, view)?;
     let costs = (cost(first, decay, view)?, cost(second, decay, view)?);
-    // A model that is young or wrong has no say: then this is the power of two choices.
+    // A model that is young or wrong has no say: then this is the power of two choices, between two of which neither has
+    // just failed.
     let ((mut least, true), (other, true)) = costs else {
-        return Some(if two_choices::is_less(view, second, first) { second } else { first });
+        let is_second = match (has_failed(first, decay, view), has_failed(second, decay, view)) {
+            (one, other) if one != other => one,
+            _ => two_choices::is_less(view, second, first),
+        };
+        return Some(if is_second { second } else { first });
     };
     let mut best = first;
     if other < least {
