@@ -87,19 +87,14 @@ fn pools() -> Vec<Pool> {
             name: "slow ramp",
             load: 0.6,
             endpoints: (0..10)
-                .map(|at| Endpoint {
-                    slow: (at < 2).then(|| (seconds(2.0), seconds(12.0), 6.0)),
-                    ..PLAIN
-                })
+                .map(|at| Endpoint { slow: (at < 2).then(|| (seconds(2.0), seconds(12.0), 6.0)), ..PLAIN })
                 .collect(),
         },
         // One fails most of its requests, and does so fast.
         Pool {
             name: "grey failure",
             load: 0.6,
-            endpoints: (0..10)
-                .map(|at| Endpoint { fails: (at == 0).then(|| (seconds(2.0), 0.9)), ..PLAIN })
-                .collect(),
+            endpoints: (0..10).map(|at| Endpoint { fails: (at == 0).then(|| (seconds(2.0), 0.9)), ..PLAIN }).collect(),
         },
     ]
 }
@@ -144,7 +139,10 @@ pub(crate) fn run(args: &BalanceArgs) -> Result<(), Error> {
         println!("{text}");
         return Ok(());
     }
-    println!("{:<14} {:<15} {:>8} {:>8} {:>8} {:>8} {:>7}  p99 of each seed", "ms", "", "mean", "p50", "p99", "p99.9", "errors");
+    println!(
+        "{:<14} {:<15} {:>8} {:>8} {:>8} {:>8} {:>7}  p99 of each seed",
+        "ms", "", "mean", "p50", "p99", "p99.9", "errors"
+    );
     for figure in figures {
         let seeds: Vec<String> = figure.p99_of_seeds.iter().map(|p99| format!("{p99:.1}")).collect();
         println!(
@@ -305,7 +303,9 @@ fn start(
         let begins = now.max(queue.paused_until);
         let is_error = endpoint.fails.is_some_and(|(from, part)| now >= from && random.next() < part);
         let slower = match endpoint.slow {
-            Some((from, to, most)) if begins >= from && begins < to => 1.0 + (most - 1.0) * (begins - from) / (to - from),
+            Some((from, to, most)) if begins >= from && begins < to => {
+                1.0 + (most - 1.0) * (begins - from) / (to - from)
+            }
             _ => 1.0,
         };
         // A half of the time is always the same, the rest is not.

@@ -10,16 +10,8 @@ use crate::plan::{Balance, Failover, HashKey, SlowStart, Sticky};
 use std::sync::Arc;
 use std::time;
 
-const NAMES: &[&str] = &[
-    "round-robin",
-    "random",
-    "two-choices",
-    "least-requests",
-    "peak-ewma",
-    "adaptive",
-    "ring-hash",
-    "maglev",
-];
+const NAMES: &[&str] =
+    &["round-robin", "random", "two-choices", "least-requests", "peak-ewma", "adaptive", "ring-hash", "maglev"];
 
 /// A name alone stands for its defaults.
 pub(super) const BALANCE: Kind = Either(&[OneOf(NAMES), Typed(TYPES)]);
@@ -59,16 +51,19 @@ const MAGLEV: Section = section(
     &[TYPE, KEY, key("table", Number("prime", 251, 5_000_011), Is("65537")), MAX_LOAD],
 );
 /// For a table whose type is not known.
-const ANY: Section = section("[upstream.NAME.balance]", &[
-    TYPE,
-    key("choices", Number("number", 2, 1_000), Words("as the type says")),
-    DECAY,
-    key("explore", Duration, Words("as the type says")),
-    KEY,
-    key("virtual_nodes", Number("number", 1, 1_000), Words("as the type says")),
-    key("table", Number("prime", 251, 5_000_011), Words("as the type says")),
-    MAX_LOAD,
-]);
+const ANY: Section = section(
+    "[upstream.NAME.balance]",
+    &[
+        TYPE,
+        key("choices", Number("number", 2, 1_000), Words("as the type says")),
+        DECAY,
+        key("explore", Duration, Words("as the type says")),
+        KEY,
+        key("virtual_nodes", Number("number", 1, 1_000), Words("as the type says")),
+        key("table", Number("prime", 251, 5_000_011), Words("as the type says")),
+        MAX_LOAD,
+    ],
+);
 
 pub(super) const STICKY: Section = section(
     "[upstream.NAME.sticky]",
@@ -195,7 +190,8 @@ fn or_off<T>(read: impl Fn(&Value) -> Read<T>) -> impl Fn(&Value) -> Read<Option
 }
 
 fn hash_key(value: &Value) -> Read<HashKey> {
-    const HELP: &str = "\"client-ip\", \"header:NAME\", \"cookie:NAME\" or \"path:NAME\", a capture of the route's path";
+    const HELP: &str =
+        "\"client-ip\", \"header:NAME\", \"cookie:NAME\" or \"path:NAME\", a capture of the route's path";
     let text = string(value)?;
     if text == "client-ip" {
         return Ok(HashKey::ClientIp);
@@ -216,12 +212,12 @@ fn prime(value: &Value) -> Read<u32> {
     if is_prime(number) {
         return Ok(number);
     }
-    let next = (number..).find(|&number| is_prime(number)).unwrap_or(65_537);
+    let next = (number..=5_000_011).find(|&number| is_prime(number)).unwrap_or(5_000_011);
     Err(Problem::new(format!("{number} is no prime")).with_help(format!("the next one is {next}")))
 }
 
 fn is_prime(number: u32) -> bool {
-    number > 1 && (2..).take_while(|by| by * by <= number).all(|by| number % by != 0)
+    number > 1 && (2..=number.isqrt()).all(|by| !number.is_multiple_of(by))
 }
 
 pub(super) fn sticky(fields: &Fields<'_>) -> Option<Sticky> {

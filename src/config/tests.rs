@@ -45,7 +45,10 @@ const HOLES: [(&str, &str); 38] = [
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
-    ("[upstream.NAME.balance] of type least-requests", concat!(upstream!(), "balance = { type = \"least-requests\", @ }\n")),
+    (
+        "[upstream.NAME.balance] of type least-requests",
+        concat!(upstream!(), "balance = { type = \"least-requests\", @ }\n"),
+    ),
     ("[upstream.NAME.balance] of type peak-ewma", concat!(upstream!(), "balance = { type = \"peak-ewma\", @ }\n")),
     ("[upstream.NAME.balance] of type adaptive", concat!(upstream!(), "balance = { type = \"adaptive\", @ }\n")),
     ("[upstream.NAME.balance] of type ring-hash", concat!(upstream!(), "balance = { type = \"ring-hash\", @ }\n")),

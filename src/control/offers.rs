@@ -172,13 +172,11 @@ impl Offers {
     /// What the cores will share of each upstream. What is known of an endpoint stays known, whatever else changes.
     fn shared(&self, plan: &Plan, kept: &[Option<UpstreamId>]) -> Arc<[Arc<Shared>]> {
         let shared = plan.upstreams.iter().zip(kept).map(|(upstream, kept)| {
-            match kept.and_then(|kept| self.shared.get(kept.0 as usize)) {
-                Some(shared) => shared.clone(),
-                None => {
-                    let before = self.shared.iter().find(|before| before.upstream().name == upstream.name);
-                    Shared::new(upstream, before.map(|before| &**before))
-                }
+            if let Some(shared) = kept.and_then(|kept| self.shared.get(kept.0 as usize)) {
+                return shared.clone();
             }
+            let before = self.shared.iter().find(|before| before.upstream().name == upstream.name);
+            Shared::new(upstream, before.map(|before| &**before))
         });
         shared.collect()
     }

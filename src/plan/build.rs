@@ -9,8 +9,8 @@ use super::{
     UpstreamId, is_in,
 };
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EndpointSays, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve, RouteSection,
-    ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+    Config, Diagnostic, Diagnostics, EndpointSays, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
+    RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
 };
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -112,17 +112,9 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
                 diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
             }
             let name = endpoint.address.value.to_string().into();
-            let EndpointSays { weight, priority, zone, metadata, max_requests, max_connections } = endpoint.says.clone();
-            endpoints.push(Endpoint {
-                name,
-                address,
-                weight,
-                priority,
-                zone,
-                metadata,
-                max_requests,
-                max_connections,
-            });
+            let EndpointSays { weight, priority, zone, metadata, max_requests, max_connections } =
+                endpoint.says.clone();
+            endpoints.push(Endpoint { name, address, weight, priority, zone, metadata, max_requests, max_connections });
         }
     }
     Upstream {
@@ -243,12 +235,7 @@ impl<'c> Builder<'c> {
         Some((route, conditions))
     }
 
-    fn action(
-        &mut self,
-        section: &'c RouteSection,
-        target: &'c Target,
-        templates: &Templates<'_>,
-    ) -> Option<Action> {
+    fn action(&mut self, section: &'c RouteSection, target: &'c Target, templates: &Templates<'_>) -> Option<Action> {
         match target {
             Target::Upstream(name) => {
                 let index = self.look_up(&self.upstreams, "upstream", name)?;
@@ -279,7 +266,8 @@ impl<'c> Builder<'c> {
         let captures = templates.captures?;
         let found = captures.iter().position(|capture| **capture == **wanted);
         if found.is_none() {
-            let message = format!("the upstream \"{}\" hashes `{wanted}` of the path, which has no such capture", name.value);
+            let message =
+                format!("the upstream \"{}\" hashes `{wanted}` of the path, which has no such capture", name.value);
             let help = match nearest(wanted, captures.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `path:{near}` in its `balance`?"),
                 None => format!("write `{{{wanted}}}` into the path, or have another upstream"),
@@ -298,10 +286,10 @@ impl<'c> Builder<'c> {
     fn subset(&mut self, index: usize, upstream: &UpstreamSection, wanted: &Spanned<Subset>) -> Option<u16> {
         let endpoints = || upstream.endpoints.iter().map(|endpoint| &endpoint.says.metadata);
         // An upstream without endpoints was complained about.
-        if !wanted.value.is_empty() && endpoints().next().is_some() && !endpoints().any(|has| is_in(&wanted.value, has)) {
+        if !wanted.value.is_empty() && endpoints().next().is_some() && !endpoints().any(|has| is_in(&wanted.value, has))
+        {
             let says: Vec<String> = wanted.value.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
-            let message =
-                format!("no endpoint of the upstream \"{}\" has {}", upstream.name.value, says.join(" and "));
+            let message = format!("no endpoint of the upstream \"{}\" has {}", upstream.name.value, says.join(" and "));
             let all = || endpoints().flat_map(|metadata| metadata.iter());
             let meant = wanted.value.iter().find_map(|(name, value)| {
                 if all().any(|pair| pair.0 == *name && pair.1 == *value) {

@@ -49,13 +49,8 @@ struct Endpoint {
 }
 
 const MS: Duration = Duration::from_millis(1);
-const PLAIN: Endpoint = Endpoint {
-    workers: 4,
-    service: Duration::from_millis(4),
-    slower: |_| 1.0,
-    paused: |_, _| None,
-    fails: |_| 0.0,
-};
+const PLAIN: Endpoint =
+    Endpoint { workers: 4, service: Duration::from_millis(4), slower: |_| 1.0, paused: |_, _| None, fails: |_| 0.0 };
 
 /// Starts one: workers before a queue.
 fn serve(world: &World, at: usize, endpoint: Endpoint, seed: u64) -> SocketAddr {

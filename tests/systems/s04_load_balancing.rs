@@ -42,7 +42,8 @@ impl Balancing {
             text = replace(&text, &format!("127.0.0.1:94{port:02}\""), &format!("{}\"", origin.address));
             instances.insert(port, origin.address);
         }
-        text.push_str(&format!("[admin]\nsocket = \"{}\"\n", dir.path().join("admin.sock").display()));
+        let admin = format!("[admin]\nsocket = \"{}\"\n", dir.path().join("admin.sock").display());
+        text.push_str(&admin);
         let file = dir.path().join("balancing.toml");
         fs::write(&file, &text).expect("the config is written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));

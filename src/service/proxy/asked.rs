@@ -21,9 +21,10 @@ pub(super) fn asked(exchange: &Exchange, pool: &Pool, proxy: Proxy) -> Asked {
             exchange.path().get(range).map(hash)
         }
     });
-    let sticky = upstream.sticky.as_ref().and_then(|sticky| {
-        first(exchange, "cookie", |line| pool.shared().by_cookie(cookie(line, &sticky.cookie)?))
-    });
+    let sticky = upstream
+        .sticky
+        .as_ref()
+        .and_then(|sticky| first(exchange, "cookie", |line| pool.shared().by_cookie(cookie(line, &sticky.cookie)?)));
     Asked { subset: proxy.subset, hash, sticky, ..Asked::default() }
 }
 

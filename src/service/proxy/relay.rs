@@ -314,7 +314,8 @@ impl<'a> Relay<'a> {
     fn write_head(&mut self, coding: Coding, close: bool) {
         if let Some((sticky, value)) = self.connection.cookie(self.brought) {
             let secure = self.exchange.secure;
-            self.exchange.edit_answer(|edits, _| edits.add(b"set-cookie", |out| set_cookie(out, sticky, value, secure)));
+            self.exchange
+                .edit_answer(|edits, _| edits.add(b"set-cookie", |out| set_cookie(out, sticky, value, secure)));
         }
         way_out(self.client, self.exchange);
         let (client, exchange) = (&*self.client, &*self.exchange);

@@ -48,10 +48,10 @@ impl Squares {
         let error = y - self.predict(x);
         let trace: f64 = (0..3).map(|at| self.covariance[at][at]).sum();
         let forget = if trace < MOST_SPREAD { FORGET } else { 1.0 };
-        for row in 0..3 {
-            self.weights[row] += gain[row] * error;
-            for column in 0..3 {
-                self.covariance[row][column] = (self.covariance[row][column] - gain[row] * spread[column]) / forget;
+        for ((weight, row), gain) in self.weights.iter_mut().zip(&mut self.covariance).zip(gain) {
+            *weight += gain * error;
+            for (part, spread) in row.iter_mut().zip(spread) {
+                *part = (*part - gain * spread) / forget;
             }
         }
         // Rounding may bend it over a long time; then it begins anew with what it has learned.
@@ -169,11 +169,8 @@ fn cost(at: u32, decay: f64, view: &View<'_>) -> Option<(f64, bool)> {
     let said = said.clamp(level / 4.0, level.max(features[2]) * 4.0) * (f64::from(requests) + 1.0);
     let blended = trust * said + (1.0 - trust) * peak;
     // While it has something to do and says nothing, each moment makes the answer later.
-    let silence = if view.own_requests(at) > 0 {
-        view.now().nanos_since(model.learned.heard.get()) as f64 / mean
-    } else {
-        0.0
-    };
+    let silence =
+        if view.own_requests(at) > 0 { view.now().nanos_since(model.learned.heard.get()) as f64 / mean } else { 0.0 };
     let cost = if silence > 1.5 * level { blended * (1.0 + silence / level) } else { blended };
     Some((cost, trust > 0.0))
 }
@@ -183,13 +180,7 @@ fn has_failed(at: u32, decay: f64, view: &View<'_>) -> bool {
     view.model(at).is_some_and(|model| model.peak.now(view.now(), decay) > view.mean() * super::FAILED / 2.0)
 }
 
-pub(super) fn pick(
-    draw: &Draw,
-    explorer: &Explorer,
-    decay: f64,
-    explore: Duration,
-    view: &View<'_>,
-) -> Option<u32> {
+pub(super) fn pick(draw: &Draw, explorer: &Explorer, decay: f64, explore: Duration, view: &View<'_>) -> Option<u32> {
     if let Some(stale) = explorer.stale(draw, explore, view) {
         return Some(stale);
     }

@@ -50,7 +50,8 @@ impl Table {
     /// it, the first that may be used.
     pub(super) fn pick(&self, hash: u64, members: &[u32], view: &View<'_>) -> Option<u32> {
         let bound = view.bound();
-        let found = self.first(hash, members, |at| view.is_eligible(at) && view.is_usable(at) && bound.allows(view, at));
+        let found =
+            self.first(hash, members, |at| view.is_eligible(at) && view.is_usable(at) && bound.allows(view, at));
         match found {
             None if bound.is_some() => self.first(hash, members, |at| view.is_eligible(at) && view.is_usable(at)),
             found => found,

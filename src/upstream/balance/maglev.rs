@@ -26,7 +26,7 @@ impl Maglev {
         let count = u64::from(places);
         let mut takers: Vec<Taker> = members
             .map(|(endpoint, name, weight)| {
-                let (at, step) = (mix(name ^ 0x6f66_6673_6574) % count, mix(name ^ 0x73_6b69_70) % (count - 1) + 1);
+                let (at, step) = (mix(name ^ 0x6f66_6673_6574) % count, mix(name ^ 0x736b_6970) % (count - 1) + 1);
                 Taker { endpoint, at, step, weight: u64::from(weight), taken: 0 }
             })
             .collect();

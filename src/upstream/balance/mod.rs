@@ -31,8 +31,8 @@ use ringway_runtime::clock::Instant;
 pub(crate) use groups::Groups;
 use groups::{shares, weight};
 use hash::Bound;
-pub use hash::hash;
 pub(crate) use hash::Table;
+pub use hash::hash;
 use random::{Draw, Random};
 pub(crate) use sticky::Tokens;
 
@@ -307,9 +307,7 @@ impl View<'_> {
 
     fn bound(&self) -> Bound {
         match self.balancer.upstream.balance.max_load() {
-            Some(max_load) => {
-                Bound::new(max_load, self.balancer.shared.in_group(self.group.number), self.group.weight)
-            }
+            Some(max_load) => Bound::new(max_load, self.balancer.shared.in_group(self.group.number), self.group.weight),
             None => Bound::NONE,
         }
     }
@@ -319,8 +317,7 @@ impl Balancer {
     /// For one core. `seed` is for its draws.
     pub fn new(shared: &Arc<Shared>, seed: u64, now: Instant) -> Self {
         let upstream = shared.upstream().clone();
-        let has_limits =
-            upstream.endpoints.iter().any(|at| at.max_requests.is_some() || at.max_connections.is_some());
+        let has_limits = upstream.endpoints.iter().any(|at| at.max_requests.is_some() || at.max_connections.is_some());
         let counts_requests = match &upstream.balance {
             Balance::RoundRobin | Balance::Random => false,
             Balance::RingHash { max_load, .. } | Balance::Maglev { max_load, .. } => max_load.is_some(),
@@ -513,13 +510,9 @@ impl Balancer {
         let upstream = &*self.upstream;
         let standing = |at: u32| self.shared.standing(at as usize);
         let members = || groups.iter().flat_map(|group| group.members.iter().copied());
-        let sum = |may: &dyn Fn(u32) -> bool| -> u64 {
-            members().filter(|&at| may(at)).map(|at| weight(upstream, at)).sum()
-        };
-        let (well, all) = (
-            sum(&|at| standing(at).is_available()),
-            sum(&|at| standing(at).is_usable_in_panic()),
-        );
+        let sum =
+            |may: &dyn Fn(u32) -> bool| -> u64 { members().filter(|&at| may(at)).map(|at| weight(upstream, at)).sum() };
+        let (well, all) = (sum(&|at| standing(at).is_available()), sum(&|at| standing(at).is_usable_in_panic()));
         let panics = u128::from(well) * 1_000_000 < u128::from(all) * u128::from(upstream.failover.panic);
         let mut eligible = vec![false; upstream.endpoints.len()];
         for at in members() {
@@ -532,9 +525,12 @@ impl Balancer {
         let available: Vec<f64> = groups.iter().map(|group| group.available(upstream, may_be_used)).collect();
         let takes = shares(&available, &upstream.failover);
         let usable = groups.iter().zip(&takes).map(|(group, &takes)| {
-            let members: Vec<(u32, u32)> = group.members.iter().filter(|&&at| may_be_used(at)).map(|&at| {
-                (at, self.locals.get(at as usize).map_or(1, |local| local.weight.get().max(1)))
-            }).collect();
+            let members: Vec<(u32, u32)> = group
+                .members
+                .iter()
+                .filter(|&&at| may_be_used(at))
+                .map(|&at| (at, self.locals.get(at as usize).map_or(1, |local| local.weight.get().max(1))))
+                .collect();
             let usable = Usable {
                 number: *number,
                 takes,

@@ -13,7 +13,9 @@ impl Ring {
         let mut all: Vec<(u64, u32)> = Vec::new();
         for (at, name, weight) in members {
             let count = u64::from(points) * u64::from(weight);
-            all.extend((1..=count).map(|point| (mix(name.wrapping_add(point.wrapping_mul(0x9e37_79b9_7f4a_7c15))), at)));
+            all.extend(
+                (1..=count).map(|point| (mix(name.wrapping_add(point.wrapping_mul(0x9e37_79b9_7f4a_7c15))), at)),
+            );
         }
         all.sort_unstable();
         Self(all.into())

@@ -31,11 +31,13 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(crate) fn new(sticky: &Sticky, upstream: &Upstream) -> Self {
-        let mut all: Vec<(Token, u32)> =
-            (0..).zip(&upstream.endpoints).map(|(at, endpoint)| {
+        let mut all: Vec<(Token, u32)> = (0..)
+            .zip(&upstream.endpoints)
+            .map(|(at, endpoint)| {
                 let parts = [&*upstream.name, &endpoint.address.to_string()];
                 (token(sticky.secret.expose().as_bytes(), &parts), at)
-            }).collect();
+            })
+            .collect();
         let values = all.iter().map(|(token, _)| written(token)).collect();
         all.sort_unstable();
         Self { all: all.into(), values }

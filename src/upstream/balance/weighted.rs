@@ -19,10 +19,8 @@ struct Turn {
 
 impl Turn {
     fn is_before(&self, other: &Self) -> bool {
-        let (own, others) = (
-            u128::from(self.due) * u128::from(other.weight),
-            u128::from(other.due) * u128::from(self.weight),
-        );
+        let (own, others) =
+            (u128::from(self.due) * u128::from(other.weight), u128::from(other.due) * u128::from(self.weight));
         (own, self.weight, self.endpoint) < (others, other.weight, other.endpoint)
     }
 }

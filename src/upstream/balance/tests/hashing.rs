@@ -61,9 +61,8 @@ fn every_core_and_process_sends_a_key_to_the_same_endpoint() {
         let forwards = places(&balancer(&pool(balance, 0..20)), 500);
         let backwards = places(&balancer(&pool(balance, (0..20).rev())), 500);
         assert_eq!(forwards, backwards, "{balance}: the order of the config means nothing");
-        let known: [usize; 5] = std::array::from_fn(|at| {
-            forwards[at].trim_end_matches(":80").rsplit('.').next().unwrap().parse().unwrap()
-        });
+        let known: [usize; 5] =
+            std::array::from_fn(|at| forwards[at].trim_end_matches(":80").rsplit('.').next().unwrap().parse().unwrap());
         // A release that changes these sends every user's keys elsewhere.
         let wanted = if balance.contains("ring") { KNOWN_RING } else { KNOWN_MAGLEV };
         assert_eq!(known, wanted, "{balance}");
@@ -146,10 +145,8 @@ fn a_cookie_names_its_endpoint_and_nobody_makes_one_without_the_secret() {
 
 #[test]
 fn a_client_comes_back_for_as_long_as_its_endpoint_may_be_used() {
-    let shared = Shared::new(
-        &upstream("endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\nsticky = { secret = \"hush\" }"),
-        None,
-    );
+    let shared =
+        Shared::new(&upstream("endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\nsticky = { secret = \"hush\" }"), None);
     let balancer = Balancer::new(&shared, 1, now());
     let sticky = |at| move |_| Asked { sticky: Some(at), ..Asked::default() };
     assert_eq!(counts(&balancer, 10, sticky(1)), [0, 10]);

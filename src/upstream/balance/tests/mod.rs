@@ -33,9 +33,10 @@ fn upstream_for(section: &str, route: &str) -> Arc<Upstream> {
 
 /// `endpoints` of these weights.
 fn weighted(balance: &str, weights: &[u32]) -> Arc<Upstream> {
-    let endpoints = weights.iter().enumerate().map(|(at, weight)| {
-        format!("{{ address = \"10.0.{}.{}:80\", weight = {weight} }}", at / 250, at % 250)
-    });
+    let endpoints = weights
+        .iter()
+        .enumerate()
+        .map(|(at, weight)| format!("{{ address = \"10.0.{}.{}:80\", weight = {weight} }}", at / 250, at % 250));
     let endpoints: Vec<String> = endpoints.collect();
     upstream(&format!("balance = {balance}\nendpoints = [{}]", endpoints.join(", ")))
 }

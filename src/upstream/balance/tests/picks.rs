@@ -151,7 +151,8 @@ fn what_a_request_tried_is_passed_over_where_there_is_another() {
 #[test]
 fn an_endpoint_has_no_more_requests_than_it_may() {
     for balance in super::standing::BALANCES {
-        let endpoints = "[{ address = \"10.0.0.1:80\", max_requests = 3 }, { address = \"10.0.0.2:80\", max_requests = 5 }]";
+        let endpoints =
+            "[{ address = \"10.0.0.1:80\", max_requests = 3 }, { address = \"10.0.0.2:80\", max_requests = 5 }]";
         let shared = Shared::new(&upstream(&format!("balance = {balance}\nendpoints = {endpoints}")), None);
         let cores = [1, 2].map(|seed| Balancer::new(&shared, seed, now()));
         let mut under_way = Vec::new();
