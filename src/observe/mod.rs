@@ -9,7 +9,7 @@ mod reason;
 mod run;
 
 pub use activity::Activity;
-pub use metrics::{Cause, Direction, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
+pub use metrics::{Cause, Direction, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure, UpstreamPick};
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
     UpstreamSeries,

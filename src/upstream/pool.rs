@@ -179,6 +179,9 @@ impl Pool {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
                 Err(Unpicked::Full) => self.look_for_room(),
                 Ok(picked) => {
+                    if let Some(special) = picked.special {
+                        self.series.picked(special);
+                    }
                     let turn = Turn { pool: self.clone(), picked, outcome: Cell::new(Outcome::Unknown) };
                     let endpoint = turn.endpoint();
                     let idle = if fresh { None } else { self.take_idle(endpoint) };

@@ -37,6 +37,7 @@ use random::{Draw, Random};
 pub(crate) use sticky::Tokens;
 
 use super::Shared;
+use crate::observe::UpstreamPick;
 use crate::plan::{Balance, SlowStart, Upstream};
 
 /// How often the weights of endpoints in their slow start are looked at, at most and in parts of the window.
@@ -103,6 +104,8 @@ pub enum Unpicked {
 pub struct Picked {
     /// The endpoint's index in the upstream.
     pub endpoint: usize,
+    /// Where it was not picked in the ordinary way.
+    pub special: Option<UpstreamPick>,
     group: u16,
     /// Requests that the endpoint had under way before.
     requests: u32,
@@ -163,6 +166,8 @@ pub(in crate::upstream) struct Model {
 struct Layout {
     /// By endpoint.
     eligible: Box<[bool]>,
+    /// Too few are available: those that are not well are among the eligible.
+    panics: bool,
     groups: Box<[Usable]>,
 }
 
@@ -368,7 +373,7 @@ impl Balancer {
         let layouts = self.layouts.borrow();
         let layout = layouts.get(usize::from(asked.subset)).ok_or(Unpicked::NoEndpoint)?;
         if let Some(picked) = asked.sticky.and_then(|at| self.pick_sticky(at as u32, asked, layout, now)) {
-            return Ok(picked);
+            return Ok(Picked { special: Some(UpstreamPick::Sticky), ..picked });
         }
         let (hash, first) = match &*layout.groups {
             [_] if self.upstream.balance.key().is_none() => (0, 0),
@@ -389,7 +394,12 @@ impl Balancer {
                 for _ in 0..4 {
                     let Some(endpoint) = group.picker.pick(hash, group, &view) else { break };
                     if let Some(picked) = self.begin(endpoint, group.number, now) {
-                        return Ok(picked);
+                        let special = match at {
+                            _ if layout.panics => Some(UpstreamPick::Panic),
+                            0 => None,
+                            _ => Some(UpstreamPick::Spilled),
+                        };
+                        return Ok(Picked { special, ..picked });
                     }
                 }
             }
@@ -427,12 +437,12 @@ impl Balancer {
         }
         local.model.learned.begins(local.requests.get() == 0, now);
         local.requests.set(local.requests.get() + 1);
-        Some(Picked { endpoint: at, group: group as u16, requests })
+        Some(Picked { endpoint: at, special: None, group: group as u16, requests })
     }
 
     /// The request that was picked for has ended.
     pub fn end(&self, picked: Picked, outcome: Outcome, now: Instant) {
-        let Picked { endpoint, group, requests } = picked;
+        let Picked { endpoint, group, requests, .. } = picked;
         if self.counts_requests {
             self.shared.end(endpoint);
             if self.upstream.balance.max_load().is_some() {
@@ -542,6 +552,6 @@ impl Balancer {
             usable
         });
         let groups = usable.collect();
-        Layout { eligible: eligible.into(), groups }
+        Layout { eligible: eligible.into(), panics, groups }
     }
 }

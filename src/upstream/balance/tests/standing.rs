@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::observe::UpstreamPick;
 
 pub(super) const BALANCES: [&str; 8] = [
     "\"round-robin\"",
@@ -72,12 +73,19 @@ fn near_endpoints_go_first_and_others_help_where_they_are_too_few() {
     let balancer = balancer(&layered());
     let set = |at, cause, holds| balancer.shared().set_standing(at, cause, holds, now());
     assert_eq!(counts(&balancer, 100, key), [50, 50, 0, 0, 0]);
+    let special = || {
+        let picked = balancer.pick(&Asked::default(), now()).unwrap();
+        balancer.end(picked, Outcome::Unknown, now());
+        picked.special
+    };
+    assert_eq!(special(), None);
     set(0, Cause::Drained, true);
     let picks = counts(&balancer, 10_000, key);
     // Half are left of which 70% would be enough: 5/7 stay.
     assert!((6_900..7_400).contains(&picks[1]) && picks[0] + picks[4] == 0, "{picks:?}");
     set(1, Cause::Drained, true);
     assert_eq!(counts(&balancer, 100, key), [0, 0, 50, 50, 0]);
+    assert_eq!(special(), Some(UpstreamPick::Spilled));
     set(2, Cause::Broken, true);
     set(3, Cause::Drained, true);
     assert_eq!(counts(&balancer, 100, key), [0, 0, 0, 0, 100]);
