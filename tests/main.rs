@@ -5,6 +5,7 @@
 mod admin;
 mod alloc;
 mod attack;
+mod balance;
 mod http;
 mod logs;
 mod observe;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::balance::{self, BalanceArgs};
 use crate::compare::{self, CompareArgs};
 use crate::load;
 use crate::micro::{self, MicroArgs};
@@ -55,6 +56,8 @@ enum Command {
     Reloads(ReloadsArgs),
     /// Measure single parts: codec, router, histogram
     Micro(MicroArgs),
+    /// Measure balancers before simulated endpoints: response times through each
+    Balance(BalanceArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -240,6 +243,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Compare(args) => compare::run(&args, &stop_flag()?),
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
+        Command::Balance(args) => balance::run(&args),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
         #[cfg(feature = "peers")]

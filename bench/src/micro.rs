@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ringway::flow::{Exchange, Walked, walk};
 use ringway::observe::{Metrics, Names, PlanNames};
 use ringway::plan::{Captures, NoHeaders, Query, normalize};
 use ringway::policy::States;
+use ringway::upstream::{Asked, Balancer, Outcome, Shared};
 use ringway_proto::http1::{
     Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
     encode,
@@ -54,7 +55,7 @@ pub(crate) type Part = Box<dyn FnMut(u64)>;
 type Make = fn() -> Result<Part, Error>;
 
 /// Name, what is counted in one call, and how it is made ready.
-const PARTS: [(&str, u64, Make); 23] = [
+const PARTS: [(&str, u64, Make); 41] = [
     ("codec-request-head", 1, request_head),
     ("codec-response-head", 1, response_head),
     ("codec-chunked-body", 1, chunked_body),
@@ -78,6 +79,24 @@ const PARTS: [(&str, u64, Make); 23] = [
     ("policies-one-empty", 1, || policies("{ type = \"headers\" }")),
     ("policies-ten-empty", 1, || policies(&["{ type = \"headers\" }"; 10].join(", "))),
     ("policies-one-set", 1, || policies("{ type = \"headers\", request = { set = { x-a = \"value\" } } }")),
+    ("pick-round-robin-3", 1, || pick("round-robin", 3)),
+    ("pick-round-robin-100", 1, || pick("round-robin", 100)),
+    ("pick-random-3", 1, || pick("random", 3)),
+    ("pick-random-100", 1, || pick("random", 100)),
+    ("pick-two-choices-3", 1, || pick("two-choices", 3)),
+    ("pick-two-choices-100", 1, || pick("two-choices", 100)),
+    ("pick-least-requests-3", 1, || pick("least-requests", 3)),
+    ("pick-least-requests-100", 1, || pick("least-requests", 100)),
+    ("pick-peak-ewma-3", 1, || pick("peak-ewma", 3)),
+    ("pick-peak-ewma-100", 1, || pick("peak-ewma", 100)),
+    ("pick-adaptive-3", 1, || pick("adaptive", 3)),
+    ("pick-adaptive-100", 1, || pick("adaptive", 100)),
+    ("pick-ring-hash-3", 1, || pick("ring-hash", 3)),
+    ("pick-ring-hash-100", 1, || pick("ring-hash", 100)),
+    ("pick-maglev-3", 1, || pick("maglev", 3)),
+    ("pick-maglev-100", 1, || pick("maglev", 100)),
+    ("pick-weighted-100", 1, || pick("round-robin", 101)),
+    ("pick-maglev-bounded-100", 1, || pick("bounded", 100)),
 ];
 
 #[derive(Serialize)]
@@ -275,4 +294,39 @@ fn policies(chain: &str) -> Result<Part, Error> {
         through
     };
     tried(call(), repeat(move || _ = call()))
+}
+
+/// A pick of one of so many endpoints, and the end of its exchange. The odd one of 101 weighs twice.
+fn pick(balance: &'static str, endpoints: usize) -> Result<Part, Error> {
+    let weight = |at: usize| 1 + usize::from(at >= 100);
+    let endpoint = |at: usize| format!("{{ address = \"10.0.0.{at}:80\", weight = {} }}", weight(at));
+    let endpoints: Vec<String> = (0..endpoints).map(endpoint).collect();
+    let balance = match balance {
+        "bounded" => "{ type = \"maglev\", max_load = 125 }".to_owned(),
+        name => format!("\"{name}\""),
+    };
+    let config = format!(
+        "[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nbalance = {balance}\nendpoints = [{}]\n\
+         [[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"u\"\n",
+        endpoints.join(", ")
+    );
+    let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+    let (plan, _) = ringway::config::compile("micro", &config, 1, &mut resolve)
+        .map_err(|report| Error::Failed(report.to_string()))?;
+    let upstream = plan.upstreams.first().ok_or_else(|| Error::Failed("no upstream".to_owned()))?;
+    let (balancer, mut number) = (Balancer::new(&Shared::new(upstream, None), 1, now(0)), 0u64);
+    let mut call = move || {
+        number += 1;
+        let asked = Asked { hash: Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ..Asked::default() };
+        let Ok(picked) = balancer.pick(black_box(&asked), now(number)) else { return false };
+        let took = Duration::from_micros(1000 + number % 256);
+        balancer.end(black_box(picked), Outcome::Answered(200, took), now(number));
+        true
+    };
+    tried(call(), repeat(move || _ = call()))
+}
+
+/// A microsecond for each call.
+fn now(number: u64) -> ringway_runtime::clock::Instant {
+    ringway_runtime::clock::Instant::from_nanos(1_000_000_000_000 + number * 1_000)
 }

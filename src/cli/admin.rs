@@ -190,9 +190,10 @@ fn show(live: &Value, not_ready: Option<&str>, out: &mut impl Write) -> io::Resu
         writeln!(out, "upstream {}: {} requests wait", text(&upstream["name"]), upstream["waiting"])?;
         for endpoint in list(&upstream["endpoints"]) {
             let (open, idle, failures) = (&endpoint["connections"], &endpoint["idle"], &endpoint["failures"]);
-            let drained = if endpoint["drained"] == true { ", drained" } else { "" };
+            let because = list(&endpoint["unavailable_because"]).iter().map(|cause| format!(", {}", text(cause)));
+            let because: String = because.collect();
             let name = text(&endpoint["name"]);
-            writeln!(out, "  {name}: {open} connections, {idle} of them idle, {failures} failures{drained}")?;
+            writeln!(out, "  {name}: {open} connections, {idle} of them idle, {failures} failures{because}")?;
         }
     }
     Ok(())

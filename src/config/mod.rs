@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod balance;
 mod control;
 mod cores;
 mod diff;
@@ -47,7 +48,7 @@ pub use route::{RouteSection, Target};
 pub use schema::schema;
 pub use secret::Secret;
 pub use service::{ServiceKind, ServiceSection};
-pub use upstream::{EndpointSection, UpstreamSection};
+pub use upstream::{EndpointSays, EndpointSection, UpstreamSection};
 pub use values::HostPort;
 
 use crate::plan::{self, AccessLog, Admin, Control, Cores, Limits, Log, Plan, Timeouts};

@@ -1,6 +1,7 @@
 //! `[[route]]`.
 
 use super::Config;
+use super::balance::{METADATA, metadata};
 use super::kind::Kind::{Duration, Either, Flag, List, Map, OneOf, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::policy::{self, PolicyRef};
@@ -8,7 +9,7 @@ use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
-use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, Test};
+use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, Subset, Test};
 use std::ops::Range;
 use std::time;
 
@@ -23,6 +24,7 @@ pub(super) const SECTION: Section = section(
         key("query", Map("tests", &PREDICATE), Is("{}")),
         key("policies", policy::REFERENCES, Is("[]")),
         key("upstream", NAME, Words("a `service` instead")),
+        key("subset", METADATA, Words("every endpoint")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
@@ -59,6 +61,8 @@ pub struct RouteSection {
     pub policies: Vec<PolicyRef>,
     /// What answers.
     pub target: Option<Target>,
+    /// Which endpoints of the upstream: see [`crate::plan::Subset`].
+    pub subset: Spanned<Subset>,
     /// See [`crate::plan::Route::total_timeout`].
     pub total_timeout: Option<time::Duration>,
     /// See [`crate::plan::Route::priority`].
@@ -119,11 +123,21 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         query: predicates(fields, "query"),
         policies: policy::references(fields),
         target: target(fields),
+        subset: subset(fields),
         total_timeout: total.map(|total| total.value),
         priority,
         body,
         access_log,
     }
+}
+
+fn subset(fields: &Fields<'_>) -> Spanned<Subset> {
+    let subset = metadata(fields, "subset");
+    if fields.has("subset") && !fields.has("upstream") {
+        let problem = Problem::new("only a route with an `upstream` has endpoints to choose from");
+        fields.complain("subset", fields.key_span("subset"), problem);
+    }
+    Spanned::new(subset, fields.key_span("subset"))
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {

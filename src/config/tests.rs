@@ -24,8 +24,14 @@ fn sections() -> Vec<&'static Section> {
     all
 }
 
+macro_rules! upstream {
+    () => {
+        "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n"
+    };
+}
+
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 32] = [
+const HOLES: [(&str, &str); 40] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -41,6 +47,17 @@ const HOLES: [(&str, &str); 32] = [
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
+    (
+        "[upstream.NAME.balance] of type least-requests",
+        concat!(upstream!(), "balance = { type = \"least-requests\", @ }\n"),
+    ),
+    ("[upstream.NAME.balance] of type peak-ewma", concat!(upstream!(), "balance = { type = \"peak-ewma\", @ }\n")),
+    ("[upstream.NAME.balance] of type adaptive", concat!(upstream!(), "balance = { type = \"adaptive\", @ }\n")),
+    ("[upstream.NAME.balance] of type ring-hash", concat!(upstream!(), "balance = { type = \"ring-hash\", @ }\n")),
+    ("[upstream.NAME.balance] of type maglev", concat!(upstream!(), "balance = { type = \"maglev\", @ }\n")),
+    ("[upstream.NAME.sticky]", concat!(upstream!(), "sticky = { secret = \"hush\", @ }\n")),
+    ("[upstream.NAME.failover]", concat!(upstream!(), "failover = { @ }\n")),
+    ("[upstream.NAME.slow_start]", concat!(upstream!(), "slow_start = { window = \"9s\", @ }\n")),
     ("[policy.NAME] of type headers", "[policy.p]\ntype = \"headers\"\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.request]\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.response]\n@\n"),
@@ -176,7 +193,19 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
                 ("attempts", _) => "5",
+                ("priority", "number") => "3",
                 (_, "number") => "32",
+                ("balance", _) => "\"maglev\"",
+                ("key", _) => "\"header:x\"",
+                ("table", _) => "251",
+                ("max_load", _) => "150",
+                ("panic", _) => "\"off\"",
+                ("zone", _) => "\"a\"",
+                ("metadata", _) => "{ version = \"v2\" }",
+                ("cookie", _) => "\"shop\"",
+                ("slow_start", _) => "\"5s\"",
+                ("sticky", _) => "{ secret = \"hush\" }",
+                ("failover", _) => "{ zone = \"a\" }",
                 (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
                 (_, "bytes a second or \"off\"") => "\"off\"",
                 ("level", _) => "\"debug\"",
@@ -325,7 +354,7 @@ fn a_simple_proxy_becomes_a_plan() {
     let route = plan.router.find(&query, &mut captures).unwrap();
     assert_eq!(captures.get(0), Some(7..8));
     let route = plan.route(route).unwrap();
-    assert!(matches!(route.action, Action::Proxy(UpstreamId(0))));
+    assert!(matches!(route.action, Action::Proxy(proxy) if proxy.upstream == UpstreamId(0)));
     assert_eq!((&*route.name, &*route.path, route.policies.len()), ("users", "/users/{id}", 0));
     assert_eq!((route.body, route.total_timeout), (None, None));
 }

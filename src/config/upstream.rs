@@ -1,19 +1,24 @@
 //! `[upstream.NAME]`.
 
 use super::Config;
-use super::kind::HOST_PORT;
+use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
 use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table, Unknown};
+use super::kind::{HOST_PORT, NAME};
 use super::reader::Otherwise::{Is, Later, Required, Words};
 use super::reader::{Fields, Problem, Section, Spanned, key, section};
 use super::tree::Value;
-use super::values::{HostPort, duration, host_port, integer, one_of};
-use crate::plan::{Balance, Pool, Retry, UpstreamTimeouts};
+use super::values::{HostPort, duration, host_port, integer, name, one_of};
+use crate::plan::{Balance, Failover, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
+use std::sync::Arc;
 
 pub(super) const SECTION: Section = section(
     "[upstream.NAME]",
     &[
         key("endpoints", List("addresses or tables", &Either(&[HOST_PORT, Table(&ENDPOINT)])), Required),
-        key("balance", OneOf(&["round-robin"]), Is("\"round-robin\"")),
+        key("balance", BALANCE, Is("\"round-robin\"")),
+        key("sticky", Table(&STICKY), Words("no cookies")),
+        key("failover", Table(&FAILOVER), Words("as its keys say")),
+        key("slow_start", SLOW_START, Words("whole shares at once")),
         key("retry", Table(&RETRY), Words("as its keys say")),
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
@@ -25,7 +30,15 @@ pub(super) const SECTION: Section = section(
 
 const ENDPOINT: Section = section(
     "[upstream.NAME] endpoints",
-    &[key("address", HOST_PORT, Required), key("weight", Number("number", 1, 1_000), Is("1"))],
+    &[
+        key("address", HOST_PORT, Required),
+        key("weight", Number("number", 1, 1_000), Is("1")),
+        key("priority", Number("number", 0, 15), Is("0")),
+        key("zone", NAME, Words("none")),
+        key("metadata", METADATA, Is("{}")),
+        key("max_requests", Number("number", 1, 1_000_000), Words("any number")),
+        key("max_connections", Number("number", 1, 1_000_000), Words("that of the pool")),
+    ],
 );
 
 pub(super) const RETRY: Section = section(
@@ -69,6 +82,12 @@ pub struct UpstreamSection {
     pub endpoints: Vec<EndpointSection>,
     /// See [`crate::plan::Upstream::balance`].
     pub balance: Balance,
+    /// See [`crate::plan::Upstream::sticky`].
+    pub sticky: Option<Sticky>,
+    /// See [`crate::plan::Upstream::failover`].
+    pub failover: Failover,
+    /// See [`crate::plan::Upstream::slow_start`].
+    pub slow_start: Option<SlowStart>,
     /// See [`crate::plan::Upstream::retry`].
     pub retry: Retry,
     /// See [`crate::plan::Upstream::timeout`].
@@ -82,8 +101,26 @@ pub struct UpstreamSection {
 pub struct EndpointSection {
     /// Where it answers; not resolved yet.
     pub address: Spanned<HostPort>,
-    /// See [`crate::plan::Endpoint::weight`].
-    pub weight: u32,
+    /// What else is said of it.
+    pub says: EndpointSays,
+}
+
+/// What is said of an endpoint beside its address; see [`crate::plan::Endpoint`].
+#[derive(Clone, Debug)]
+pub struct EndpointSays {
+    pub(crate) weight: u32,
+    pub(crate) priority: u32,
+    pub(crate) zone: Option<Arc<str>>,
+    pub(crate) metadata: Box<[(Arc<str>, Arc<str>)]>,
+    pub(crate) max_requests: Option<u32>,
+    pub(crate) max_connections: Option<u32>,
+}
+
+impl Default for EndpointSays {
+    fn default() -> Self {
+        let metadata = Box::default();
+        Self { weight: 1, priority: 0, zone: None, metadata, max_requests: None, max_connections: None }
+    }
 }
 
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
@@ -95,12 +132,14 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
     let mut upstream = UpstreamSection {
         name,
         endpoints: endpoints(fields),
-        balance: Balance::RoundRobin,
+        balance: balance::balance(fields),
+        sticky: balance::sticky(fields),
+        failover: balance::failover(fields),
+        slow_start: balance::slow_start(fields),
         retry: Retry::default(),
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),
     };
-    fields.set("balance", &mut upstream.balance, one_of(&[("round-robin", Balance::RoundRobin)]));
     if let Some(fields) = fields.table("retry", &RETRY) {
         upstream.retry = retry(&fields);
     }
@@ -129,17 +168,21 @@ fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
         Some(table) => {
             let span = value.span();
             let own = Fields::new(table, &fields.path_of("endpoints"), span.clone(), &ENDPOINT, fields.diags);
-            let mut weight = 1;
-            own.set("weight", &mut weight, integer(1..=1_000));
+            let mut says = EndpointSays { metadata: balance::metadata(&own, "metadata"), ..EndpointSays::default() };
+            own.set("weight", &mut says.weight, integer(1..=1_000));
+            own.set("priority", &mut says.priority, integer(0..=15));
+            says.zone = own.get("zone", name).map(|zone| zone.value.into());
+            own.set("max_requests", &mut says.max_requests, |value| integer(1..=1_000_000)(value).map(Some));
+            own.set("max_connections", &mut says.max_connections, |value| integer(1..=1_000_000)(value).map(Some));
             let nowhere = Spanned::new(HostPort { host: String::new(), port: 0 }, span);
             let address = own.required("address", host_port).unwrap_or(nowhere);
-            Ok((address.value, Some((address.span, weight))))
+            Ok((address.value, Some((address.span, says))))
         }
     };
     let all = fields.some("endpoints", read);
     let endpoint = |Spanned { value: (address, more), span, .. }: Spanned<(HostPort, Option<_>)>| {
-        let (span, weight) = more.unwrap_or((span, 1));
-        EndpointSection { address: Spanned::new(address, span), weight }
+        let (span, says) = more.unwrap_or((span, EndpointSays::default()));
+        EndpointSection { address: Spanned::new(address, span), says }
     };
     all.into_iter().map(endpoint).filter(|endpoint| endpoint.address.value.port != 0).collect()
 }

@@ -11,6 +11,7 @@ use ringway_runtime::net;
 use crate::core::{DoorId, Offer, OfferedDoor};
 use crate::observe::{Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
+use crate::upstream::Shared;
 
 /// What makes a listening address the same one in two plans. A port that the kernel picks belongs to its listener; any
 /// other address may go from one listener to another and keep its connections.
@@ -62,6 +63,8 @@ struct Door {
 pub struct Offers {
     cores: usize,
     runs: Option<Arc<Plan>>,
+    /// What its cores share of each upstream.
+    shared: Arc<[Arc<Shared>]>,
     doors: Vec<Door>,
     doors_made: u64,
     names: Names,
@@ -78,13 +81,15 @@ pub struct Draft {
     pub slots: Arc<Slots>,
     /// One for each core.
     pub offers: Vec<Offer>,
+    shared: Arc<[Arc<Shared>]>,
     doors: Vec<Door>,
 }
 
 impl Offers {
     /// For so many cores that run nothing yet.
     pub fn new(cores: usize) -> Self {
-        Self { cores, runs: None, doors: Vec::new(), doors_made: 0, names: Names::default() }
+        let (shared, doors, names) = (Arc::default(), Vec::new(), Names::default());
+        Self { cores, runs: None, shared, doors, doors_made: 0, names }
     }
 
     /// The listening addresses of the running plan.
@@ -125,10 +130,12 @@ impl Offers {
         let (slots, new) = self.names.take_up(&PlanNames::from(&*plan)).map_err(|error| error.to_string())?;
         let slots = Arc::new(slots);
         let kept = self.kept(&plan);
+        let shared = self.shared(&plan, &kept);
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
             epoch,
             plan: plan.clone(),
             kept: kept.clone(),
+            shared: shared.clone(),
             slots: slots.clone(),
             segment: new.as_ref().map(|new| open_segment(core, new)),
             names_in_other: if core == 0 { slots.in_other() } else { [0; 3] },
@@ -142,7 +149,7 @@ impl Offers {
                 .collect(),
         });
         let offers = offers.collect();
-        Ok(Draft { epoch, plan, slots, offers, doors })
+        Ok(Draft { epoch, plan, slots, offers, shared, doors })
     }
 
     /// The plan of this draft runs now. What listens with another backlog than before is told so; the error names one
@@ -158,8 +165,20 @@ impl Offers {
                 }
             }
         }
-        (self.runs, self.doors) = (Some(draft.plan), draft.doors);
+        (self.runs, self.shared, self.doors) = (Some(draft.plan), draft.shared, draft.doors);
         result
+    }
+
+    /// What the cores will share of each upstream. What is known of an endpoint stays known, whatever else changes.
+    fn shared(&self, plan: &Plan, kept: &[Option<UpstreamId>]) -> Arc<[Arc<Shared>]> {
+        let shared = plan.upstreams.iter().zip(kept).map(|(upstream, kept)| {
+            if let Some(shared) = kept.and_then(|kept| self.shared.get(kept.0 as usize)) {
+                return shared.clone();
+            }
+            let before = self.shared.iter().find(|before| before.upstream().name == upstream.name);
+            Shared::new(upstream, before.map(|before| &**before))
+        });
+        shared.collect()
     }
 
     /// For each upstream of `plan` the one of the running plan that is no different.

@@ -10,7 +10,7 @@ use ringway_runtime::engine::ListenSource;
 
 use crate::observe::{Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
-use crate::upstream::{Drained, EndpointSight};
+use crate::upstream::{Drained, EndpointSight, Shared};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,8 @@ pub struct Offer {
     pub plan: Arc<Plan>,
     /// For each upstream of the plan, the one of the plan before that is no different: its pool is kept.
     pub kept: Arc<[Option<UpstreamId>]>,
+    /// What all cores share of each upstream of the plan.
+    pub shared: Arc<[Arc<Shared>]>,
     /// Where the metrics of the plan's names are.
     pub slots: Arc<Slots>,
     /// The metrics of names that are new with this plan.

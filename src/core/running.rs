@@ -56,12 +56,11 @@ impl Running {
         tell: &Tell,
     ) -> Rc<Self> {
         let series = metrics.series(&offer.slots);
-        let upstreams = offer.plan.upstreams.iter().enumerate();
-        let pools = upstreams.map(|(at, upstream)| {
+        let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();
             match before.zip(kept).and_then(|(before, kept)| before.pools.get(kept.0 as usize)) {
                 Some(pool) => pool.clone(),
-                None => Pool::new(engine, upstream, metrics, series.upstream(at)),
+                None => Pool::new(engine, shared, metrics, series.upstream(at)),
             }
         });
         Rc::new(Self {

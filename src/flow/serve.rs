@@ -57,7 +57,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     exchange.ledger.admitted = client.now();
     match &route.action {
-        Action::Proxy(upstream) => service::proxy(client, exchange, *upstream, deadline).await,
+        Action::Proxy(proxy) => service::proxy(client, exchange, *proxy, deadline).await,
         Action::Redirect(redirect) => service::redirect(client, exchange, redirect),
         Action::Respond(respond) => service::respond(client, exchange, respond),
     }

@@ -115,6 +115,18 @@ label! {
 }
 
 label! {
+    /// How an endpoint came to be picked where that was not the ordinary way.
+    UpstreamPick {
+        /// The client's cookie named it.
+        Sticky = "sticky",
+        /// The endpoints that are asked first could not take the request.
+        Spilled = "spilled",
+        /// So few endpoints are available that those that are not well are used.
+        Panic = "panic",
+    }
+}
+
+label! {
     /// How an exchange with an upstream failed.
     UpstreamFailure {
         /// No connection.
@@ -562,7 +574,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 28] = [
+        let steps: [(Step, &[&str]); 30] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -599,6 +611,8 @@ mod tests {
             (|_, b| b.closed(), &["ringway_upstream_connections_open upstream=b"]),
             (|_, b| b.reused(), &["ringway_upstream_reuses_total upstream=b"]),
             (|_, b| b.retried(), &["ringway_upstream_retries_total upstream=b"]),
+            (|_, b| b.picked(UpstreamPick::Spilled), &["ringway_upstream_special_picks_total upstream=b kind=spilled"]),
+            (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),

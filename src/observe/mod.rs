@@ -10,7 +10,9 @@ pub mod records;
 mod run;
 
 pub use activity::Activity;
-pub use metrics::{Cause, Direction, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure};
+pub use metrics::{
+    Cause, Direction, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamFailure, UpstreamPick,
+};
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
     UpstreamSeries,

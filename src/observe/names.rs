@@ -15,7 +15,7 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamFailure};
+use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamFailure, UpstreamPick};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
@@ -185,6 +185,8 @@ struct Ids {
     pool_waits: CounterSet,
     upstream_retries: CounterSet,
     upstream_failures: CounterSet,
+    /// By [`UpstreamPick`].
+    upstream_picks: CounterSet,
     /// By [`PolicyEvent`].
     policies: [CounterSet; 3],
     policy_shadow: CounterSet,
@@ -210,6 +212,13 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
             upstreams.iter().flat_map(|&name| {
                 UpstreamFailure::VALUES.iter().map(move |&kind| [("upstream", name), ("kind", kind)])
             }),
+        ),
+        upstream_picks: build.counters(
+            "ringway_upstream_special_picks_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| UpstreamPick::VALUES.iter().map(move |&kind| [("upstream", name), ("kind", kind)])),
         ),
         policies: [
             build.counters("ringway_policy_evaluations_total", None, each_policy()),
@@ -364,6 +373,14 @@ impl UpstreamSeries {
     pub fn failed(&self, failure: UpstreamFailure) {
         if let Some((segment, index)) = &self.place {
             segment.count(segment.ids.upstream_failures, index * UpstreamFailure::VALUES.len() + failure as usize);
+        }
+    }
+
+    /// An endpoint was picked in other than the ordinary way.
+    #[inline]
+    pub fn picked(&self, pick: UpstreamPick) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.upstream_picks, index * UpstreamPick::VALUES.len() + pick as usize);
         }
     }
 

@@ -4,10 +4,13 @@ use super::router::{Conditions, Conflict};
 use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
-use super::{Action, Endpoint, Listener, Plan, PolicyId, PolicyStep, Redirect, Route, Router, Upstream, UpstreamId};
+use super::{
+    Action, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream,
+    UpstreamId, is_in,
+};
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve, RouteSection,
-    ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+    Config, Diagnostic, Diagnostics, EndpointSays, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
+    RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
 };
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -17,11 +20,13 @@ use std::sync::Arc;
 /// Builds a plan. Nothing where that is not possible; whether the plan may be used is for `diags` to say.
 pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &Diagnostics) -> Option<Plan> {
     refuse_shared_addresses(&config.listeners, diags);
-    let upstreams = config.upstreams.iter().map(|section| upstream(section, resolve, diags).into()).collect();
+    let mut upstreams: Vec<Upstream> =
+        config.upstreams.iter().map(|section| upstream(section, resolve, diags)).collect();
     let mut builder = Builder {
         config,
         diags,
         upstreams: by_name(config.upstreams.iter().map(|upstream| &upstream.name)),
+        subsets: config.upstreams.iter().map(|_| vec![Subset::default()]).collect(),
         policies: by_name(config.policies.iter().map(|policy| &policy.name)),
         services: by_name(config.services.iter().map(|service| &service.name)),
         used: HashSet::new(),
@@ -34,6 +39,9 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
     let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
     builder.warn_of_unused();
+    for (upstream, subsets) in upstreams.iter_mut().zip(std::mem::take(&mut builder.subsets)) {
+        upstream.subsets = subsets.into();
+    }
     // Conflicts are found among the routes that could be read, whatever is wrong with the others.
     let sections: Vec<&RouteSection> =
         config.routes.iter().zip(&routes).filter(|(_, route)| route.is_some()).map(|(section, _)| section).collect();
@@ -51,7 +59,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         log: config.log.clone(),
         access_log: config.access_log.clone(),
         listeners,
-        upstreams,
+        upstreams: upstreams.into_iter().map(Arc::new).collect(),
         policies: builder.policy_names.into(),
         routes: routes.into(),
         router: router.ok()?,
@@ -106,13 +114,19 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
                 diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
             }
             let name = endpoint.address.value.to_string().into();
-            endpoints.push(Endpoint { name, address, weight: endpoint.weight });
+            let EndpointSays { weight, priority, zone, metadata, max_requests, max_connections } =
+                endpoint.says.clone();
+            endpoints.push(Endpoint { name, address, weight, priority, zone, metadata, max_requests, max_connections });
         }
     }
     Upstream {
         name: section.name.value.as_str().into(),
         endpoints: endpoints.into(),
-        balance: section.balance,
+        balance: section.balance.clone(),
+        sticky: section.sticky.clone(),
+        failover: section.failover.clone(),
+        slow_start: section.slow_start,
+        subsets: [Subset::default()].into(),
         retry: section.retry,
         timeout: section.timeout,
         pool: section.pool,
@@ -149,6 +163,8 @@ struct Builder<'c> {
     config: &'c Config,
     diags: &'c Diagnostics,
     upstreams: HashMap<&'c str, usize>,
+    /// What routes ask for of each upstream, by its index.
+    subsets: Vec<Vec<Subset>>,
     policies: HashMap<&'c str, usize>,
     services: HashMap<&'c str, usize>,
     /// Where the names that routes used were written.
@@ -203,7 +219,7 @@ impl<'c> Builder<'c> {
         };
         let place = section.name.as_ref().map_or_else(String::new, |name| format!("route/{}", name.value));
         let policies = section.policies.iter().filter_map(|policy| self.policy(policy, &place, &templates)).collect();
-        let action = section.target.as_ref().and_then(|target| self.action(target, &templates));
+        let action = section.target.as_ref().and_then(|target| self.action(section, target, &templates));
         let conditions = Conditions {
             hosts: section.hosts.iter().map(|host| host.value.clone()).collect(),
             path: pattern?,
@@ -224,12 +240,15 @@ impl<'c> Builder<'c> {
         Some((route, conditions))
     }
 
-    fn action(&mut self, target: &'c Target, templates: &Templates<'_>) -> Option<Action> {
+    fn action(&mut self, section: &'c RouteSection, target: &'c Target, templates: &Templates<'_>) -> Option<Action> {
         match target {
             Target::Upstream(name) => {
                 let index = self.look_up(&self.upstreams, "upstream", name)?;
-                self.used.insert(self.config.upstreams.get(index)?.name.span.start);
-                Some(Action::Proxy(UpstreamId(index as u32)))
+                let upstream: &'c UpstreamSection = self.config.upstreams.get(index)?;
+                self.used.insert(upstream.name.span.start);
+                let capture = self.hashed(upstream, name, templates);
+                let subset = self.subset(index, upstream, &section.subset)?;
+                Some(Action::Proxy(Proxy { upstream: UpstreamId(index as u32), subset, capture }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;
@@ -244,6 +263,63 @@ impl<'c> Builder<'c> {
                 }
             }
         }
+    }
+
+    /// The capture that the upstream wants of the path, where it is there.
+    fn hashed(&self, upstream: &UpstreamSection, name: &Spanned<String>, templates: &Templates<'_>) -> Option<u8> {
+        let HashKey::PathParameter(wanted) = upstream.balance.key()? else { return None };
+        let captures = templates.captures?;
+        let found = captures.iter().position(|capture| **capture == **wanted);
+        if found.is_none() {
+            let message =
+                format!("the upstream \"{}\" hashes `{wanted}` of the path, which has no such capture", name.value);
+            let help = match nearest(wanted, captures.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `path:{near}` in its `balance`?"),
+                None => format!("write `{{{wanted}}}` into the path, or have another upstream"),
+            };
+            let diagnostic = Diagnostic::error(name.span.clone(), message).help(help);
+            let path = templates.path.clone();
+            self.diags.push(match path {
+                Some(path) => diagnostic.also(path, "the path of the route"),
+                None => diagnostic,
+            });
+        }
+        found.map(|at| at as u8)
+    }
+
+    /// Which subset of the upstream this is. Some endpoint must be in it.
+    fn subset(&mut self, index: usize, upstream: &UpstreamSection, wanted: &Spanned<Subset>) -> Option<u16> {
+        let endpoints = || upstream.endpoints.iter().map(|endpoint| &endpoint.says.metadata);
+        // An upstream without endpoints was complained about.
+        if !wanted.value.is_empty() && endpoints().next().is_some() && !endpoints().any(|has| is_in(&wanted.value, has))
+        {
+            let says: Vec<String> = wanted.value.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+            let message = format!("no endpoint of the upstream \"{}\" has {}", upstream.name.value, says.join(" and "));
+            let all = || endpoints().flat_map(|metadata| metadata.iter());
+            let meant = wanted.value.iter().find_map(|(name, value)| {
+                if all().any(|pair| pair.0 == *name && pair.1 == *value) {
+                    return None;
+                }
+                let values = || all().filter(|(known, _)| known == name);
+                if values().next().is_some() {
+                    nearest(value, values().map(|(_, value)| &**value)).map(str::to_owned)
+                } else {
+                    nearest(name, all().map(|(name, _)| &**name)).map(str::to_owned)
+                }
+            });
+            let help = match meant {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "give `metadata` to its endpoints".to_owned(),
+            };
+            self.diags.push(Diagnostic::error(wanted.span.clone(), message).help(help));
+            return None;
+        }
+        let known = self.subsets.get_mut(index)?;
+        let at = known.iter().position(|subset| *subset == wanted.value).unwrap_or_else(|| {
+            known.push(wanted.value.clone());
+            known.len() - 1
+        });
+        u16::try_from(at).ok()
     }
 
     /// A policy in its place. What is missing was complained about already.

@@ -4,6 +4,7 @@
 //! Everything a request needs is found by index: names were resolved and templates compiled when it was built.
 
 mod answer;
+mod balance;
 mod build;
 mod host;
 mod log;
@@ -15,6 +16,7 @@ mod templates;
 mod trie;
 
 pub use answer::{Redirect, Respond};
+pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
@@ -93,7 +95,7 @@ impl Plan {
     pub fn total_timeout(&self, id: Option<RouteId>) -> Duration {
         let route = id.and_then(|id| self.route(id));
         let of_upstream = |route: &Route| match route.action {
-            Action::Proxy(upstream) => self.upstream(upstream).map(|upstream| upstream.timeout.total),
+            Action::Proxy(proxy) => self.upstream(proxy.upstream).map(|upstream| upstream.timeout.total),
             Action::Redirect(_) | Action::Respond(_) => None,
         };
         let own = route.and_then(|route| route.total_timeout.or_else(|| of_upstream(route)));
@@ -429,6 +431,14 @@ pub struct Upstream {
     pub endpoints: Box<[Endpoint]>,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// Whether clients come back to their endpoint.
+    pub sticky: Option<Sticky>,
+    /// Which endpoints are asked first.
+    pub failover: Failover,
+    /// Whether endpoints that come get their share little by little.
+    pub slow_start: Option<SlowStart>,
+    /// What routes may ask for; the first is every endpoint.
+    pub subsets: Box<[Subset]>,
     /// When a request is sent again.
     pub retry: Retry,
     /// How long it may take.
@@ -446,13 +456,16 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Its share of the requests against the other endpoints, 1 to 1,000.
     pub weight: u32,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// Each in turn, by weight.
-    RoundRobin,
+    /// Those with the least number are asked first.
+    pub priority: u32,
+    /// Where it is.
+    pub zone: Option<Arc<str>>,
+    /// What routes may ask for, sorted by name.
+    pub metadata: Box<[(Arc<str>, Arc<str>)]>,
+    /// Requests of all cores that it may have at once.
+    pub max_requests: Option<u32>,
+    /// Connections that one core may have to it.
+    pub max_connections: Option<u32>,
 }
 
 /// `retry`: when a request is sent again. Only what provably was not sent, or is idempotent and replayable.
@@ -595,9 +608,20 @@ pub enum BodyLimit {
 #[derive(Debug)]
 pub enum Action {
     /// An upstream does.
-    Proxy(UpstreamId),
+    Proxy(Proxy),
     /// A redirect does.
     Redirect(Redirect),
     /// A fixed response does.
     Respond(Arc<Respond>),
+}
+
+/// The upstream that answers, and what of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Which one.
+    pub upstream: UpstreamId,
+    /// Which of its subsets.
+    pub subset: u16,
+    /// The capture of the path that is hashed, where one is.
+    pub capture: Option<u8>,
 }

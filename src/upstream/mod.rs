@@ -3,7 +3,9 @@
 mod balance;
 mod drained;
 mod pool;
+mod shared;
 
-pub use balance::RoundRobin;
+pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
 pub use drained::Drained;
 pub use pool::{Connection, EndpointSight, Pool};
+pub use shared::{Cause, Shared, Standing};

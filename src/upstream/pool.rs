@@ -10,13 +10,17 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::{Drained, RoundRobin};
+use super::{Asked, Balancer, Cause, Drained, Outcome, Picked, Shared, Standing, Unpicked};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure, UpstreamSeries};
-use crate::plan::Upstream;
+use crate::plan::{Sticky, Upstream};
+
+/// How often it is looked whether endpoints that were full still are.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
 /// One core's connections to one upstream.
 pub struct Pool {
@@ -24,7 +28,7 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     metrics: Rc<Metrics>,
     series: UpstreamSeries,
-    balance: RoundRobin,
+    balancer: Balancer,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
     idle_count: Cell<u32>,
@@ -32,6 +36,8 @@ pub struct Pool {
     open: Cell<u32>,
     endpoints: Box<[EndpointCounts]>,
     waiting: RefCell<VecDeque<Rc<Place>>>,
+    /// A task looks whether endpoints that had no room have some.
+    looks_for_room: Cell<bool>,
     /// No plan has it any more: it serves the requests of plans before and keeps nothing.
     retired: Cell<bool>,
 }
@@ -54,6 +60,10 @@ pub struct EndpointSight {
     pub idle: u32,
     /// Exchanges that failed, connects included, since the upstream's connections began with the plan that brought it.
     pub failures: u64,
+    /// Requests under way.
+    pub requests: u32,
+    /// Whether it may be used, and why not.
+    pub standing: Standing,
 }
 
 struct Idle {
@@ -72,11 +82,31 @@ struct Place {
 /// A connection one request holds. Dropping it closes it; [`Connection::keep`] gives it back.
 pub struct Connection {
     stream: Stream,
+    /// Goes before the place of the connection: whoever is called next finds both free.
+    turn: Turn,
     slot: Slot,
     opened: Instant,
-    endpoint: usize,
     /// Whether it served another request before this one.
     pub reused: bool,
+}
+
+/// A request that an endpoint was picked for, until it has ended.
+struct Turn {
+    pool: Rc<Pool>,
+    picked: Picked,
+    outcome: Cell<Outcome>,
+}
+
+impl Turn {
+    fn endpoint(&self) -> usize {
+        self.picked.endpoint
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.pool.balancer.end(self.picked, self.outcome.get(), self.pool.engine.now());
+    }
 }
 
 /// One of the `max_connections`.
@@ -98,19 +128,21 @@ impl Drop for Slot {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(engine: &Engine, upstream: &Arc<Upstream>, metrics: &Rc<Metrics>, series: UpstreamSeries) -> Rc<Self> {
+    pub fn new(engine: &Engine, shared: &Arc<Shared>, metrics: &Rc<Metrics>, series: UpstreamSeries) -> Rc<Self> {
+        let upstream = shared.upstream();
         let endpoints = &upstream.endpoints;
         Rc::new(Self {
             engine: engine.clone(),
             upstream: upstream.clone(),
             metrics: metrics.clone(),
             series,
-            balance: RoundRobin::new(endpoints.iter().map(|endpoint| endpoint.weight)),
+            balancer: Balancer::new(shared, engine.random(), engine.now()),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
             endpoints: endpoints.iter().map(|_| EndpointCounts::default()).collect(),
             waiting: RefCell::default(),
+            looks_for_room: Cell::new(false),
             retired: Cell::new(false),
         })
     }
@@ -125,33 +157,48 @@ impl Pool {
         &self.series
     }
 
-    /// A connection to some endpoint: an idle one, else a new one, else one that another request gives up in time.
-    /// Endpoint `avoid` just failed and is passed over where there is another. `fresh` asks for a new one.
-    /// `deadline` bounds all of it beside the pool's own bounds. An error is `(reason, endpoint)`.
+    /// What the cores share of it.
+    pub fn shared(&self) -> &Shared {
+        self.balancer.shared()
+    }
+
+    /// A connection to the endpoint that the balancer picks: an idle one, else a new one, else one that another request
+    /// gives up in time. `fresh` asks for a new one. `deadline` bounds all of it beside the pool's own bounds. An error is
+    /// `(reason, endpoint)`.
     pub async fn acquire(
         self: &Rc<Self>,
         timer: &Timer,
         deadline: Instant,
-        avoid: Option<usize>,
+        asked: &Asked,
         fresh: bool,
     ) -> Result<Connection, (Reason, Option<usize>)> {
-        let mut endpoint = self.balance.pick(avoid).ok_or((Reason::NoEndpoint, None))?;
         let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
         let mut was_called = false;
         loop {
-            if !fresh && let Some(connection) = self.take_idle(endpoint) {
-                return Ok(connection);
-            }
-            // An idle connection to another endpoint makes room.
-            if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
-                return self.connect(endpoint, timer, deadline).await.map_err(|reason| (reason, Some(endpoint)));
+            match self.balancer.pick(asked, self.engine.now()) {
+                Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
+                Err(Unpicked::Full) => self.look_for_room(),
+                Ok(picked) => {
+                    if let Some(special) = picked.special {
+                        self.series.picked(special);
+                    }
+                    let turn = Turn { pool: self.clone(), picked, outcome: Cell::new(Outcome::Unknown) };
+                    let endpoint = turn.endpoint();
+                    let idle = if fresh { None } else { self.take_idle(endpoint) };
+                    if let Some((idle, slot)) = idle {
+                        let Idle { stream, opened, .. } = idle;
+                        return Ok(Connection { stream, turn, slot, opened, reused: true });
+                    }
+                    self.keep_within(endpoint);
+                    // An idle connection to another endpoint makes room.
+                    if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
+                        return self.connect(turn, timer, deadline).await.map_err(|reason| (reason, Some(endpoint)));
+                    }
+                }
             }
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;
-            if self.balance.is_drained(endpoint) {
-                endpoint = self.balance.pick(avoid).ok_or((Reason::NoEndpoint, None))?;
-            }
         }
     }
 
@@ -160,7 +207,52 @@ impl Pool {
         self.open.set(self.open.get().saturating_add_signed(change));
         if let Some(counts) = self.endpoints.get(endpoint) {
             counts.open.set(counts.open.get().saturating_add_signed(change));
+            self.note_room(endpoint, self.idle.borrow().get(endpoint).is_some_and(VecDeque::is_empty));
         }
+    }
+
+    /// Connections that this core may have to one endpoint.
+    fn most_at(&self, endpoint: usize) -> Option<u32> {
+        self.upstream.endpoints.get(endpoint)?.max_connections
+    }
+
+    /// Tells the balancer whether there is room at an endpoint that may have only so many connections.
+    fn note_room(&self, endpoint: usize, none_is_idle: bool) {
+        if let (Some(most), Some(counts)) = (self.most_at(endpoint), self.endpoints.get(endpoint)) {
+            self.balancer.set_full(endpoint, none_is_idle && counts.open.get() >= most);
+        }
+    }
+
+    /// Makes room for a new connection to an endpoint that may have only so many, of which one must be idle then.
+    fn keep_within(self: &Rc<Self>, endpoint: usize) {
+        let Some(most) = self.most_at(endpoint) else { return };
+        while self.endpoints.get(endpoint).is_some_and(|counts| counts.open.get() >= most) {
+            let oldest = self.idle.borrow_mut().get_mut(endpoint).and_then(VecDeque::pop_front);
+            let Some(oldest) = oldest else { return };
+            self.idle_count.set(self.idle_count.get() - 1);
+            self.close(endpoint, oldest);
+        }
+    }
+
+    /// Requests wait because endpoints have as many as they may. Places that come free on other cores are not called out
+    /// to this one, so for as long as somebody waits it looks itself.
+    fn look_for_room(self: &Rc<Self>) {
+        if self.looks_for_room.replace(true) {
+            return;
+        }
+        let pool = Rc::downgrade(self);
+        let engine = self.engine.clone();
+        self.engine.spawn(async move {
+            loop {
+                engine.sleep(LOOK_FOR_ROOM).await;
+                let Some(pool) = pool.upgrade() else { return };
+                if pool.waiting.borrow().is_empty() {
+                    pool.looks_for_room.set(false);
+                    return;
+                }
+                pool.call_next();
+            }
+        });
     }
 
     /// An exchange with this endpoint failed.
@@ -173,22 +265,29 @@ impl Pool {
 
     /// Takes endpoints out, and in again: no request goes to one that is drained, and its idle connections close.
     pub fn set_drained(self: &Rc<Self>, drained: &Drained) {
+        let shared = self.balancer.shared();
         for (at, endpoint) in self.upstream.endpoints.iter().enumerate() {
             let is_drained = drained.has(&self.upstream.name, &endpoint.name);
-            self.balance.set_drained(at, is_drained);
+            shared.set_standing(at, Cause::Drained, is_drained, self.engine.now());
         }
-        self.close_idle(|endpoint, _| self.balance.is_drained(endpoint));
+        self.close_idle(|endpoint, _| self.is_drained(endpoint));
+    }
+
+    fn is_drained(&self, endpoint: usize) -> bool {
+        self.balancer.shared().standing(endpoint).has(Cause::Drained)
     }
 
     /// How its endpoints are, by their index.
     pub fn sight(&self) -> Vec<EndpointSight> {
         let idle = self.idle.borrow();
-        let sight = |(counts, idle): (&EndpointCounts, &VecDeque<Idle>)| EndpointSight {
+        let sight = |(at, (counts, idle)): (usize, (&EndpointCounts, &VecDeque<Idle>))| EndpointSight {
             open: counts.open.get(),
             idle: idle.len() as u32,
             failures: counts.failures.get(),
+            requests: self.balancer.requests(at),
+            standing: self.balancer.shared().standing(at),
         };
-        self.endpoints.iter().zip(idle.iter()).map(sight).collect()
+        self.endpoints.iter().zip(idle.iter()).enumerate().map(sight).collect()
     }
 
     /// Requests that wait for a connection now.
@@ -197,9 +296,14 @@ impl Pool {
     }
 
     /// An idle connection to `endpoint` that is still good.
-    fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<Connection> {
+    fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<(Idle, Slot)> {
         let idle = loop {
-            let idle = self.idle.borrow_mut().get_mut(endpoint)?.pop_back()?;
+            let (idle, none_is_left) = {
+                let mut all = self.idle.borrow_mut();
+                let line = all.get_mut(endpoint)?;
+                (line.pop_back()?, line.is_empty())
+            };
+            self.note_room(endpoint, none_is_left);
             self.idle_count.set(self.idle_count.get() - 1);
             // Closed by the endpoint, or unasked bytes: the next request must not see it.
             if idle.stream.is_quiet() {
@@ -208,13 +312,7 @@ impl Pool {
             self.close(endpoint, idle);
         };
         self.series.reused();
-        Some(Connection {
-            stream: idle.stream,
-            slot: Slot { pool: self.clone(), endpoint, connected: true },
-            opened: idle.opened,
-            endpoint,
-            reused: true,
-        })
+        Some((idle, Slot { pool: self.clone(), endpoint, connected: true }))
     }
 
     /// Ends an idle connection and frees its place.
@@ -245,8 +343,8 @@ impl Pool {
         oldest.is_some()
     }
 
-    async fn connect(self: &Rc<Self>, endpoint: usize, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
-        let upstream = self.upstream();
+    async fn connect(self: &Rc<Self>, turn: Turn, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
+        let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
         self.count_open(endpoint, 1);
         let mut slot = Slot { pool: self.clone(), endpoint, connected: false };
@@ -259,12 +357,15 @@ impl Pool {
             Poll::Pending => timer.poll(cx).map(|()| None),
         })
         .await;
+        if !matches!(outcome, Some(Ok(_))) {
+            turn.outcome.set(Outcome::Failed(self.engine.now().since(start)));
+        }
         match outcome {
             Some(Ok(stream)) => {
                 slot.connected = true;
                 let now = self.engine.now();
                 self.metrics.upstream_connected(&self.series, now.nanos_since(start));
-                Ok(Connection { stream, slot, opened: now, endpoint, reused: false })
+                Ok(Connection { stream, turn, slot, opened: now, reused: false })
             }
             Some(Err(_)) => {
                 self.failed(endpoint, UpstreamFailure::Connect);
@@ -381,22 +482,38 @@ impl Connection {
 
     /// The endpoint's index in the upstream.
     pub fn endpoint(&self) -> usize {
-        self.endpoint
+        self.turn.endpoint()
+    }
+
+    /// How the exchange on it went, for the balancer; nothing is known where this is not told.
+    pub fn went(&self, outcome: Outcome) {
+        self.turn.outcome.set(outcome);
+    }
+
+    /// The cookie that brings a client back to this endpoint, unless it came with that one: `brought` is the endpoint
+    /// that its cookie named.
+    pub fn cookie(&self, brought: Option<usize>) -> Option<(&Sticky, &[u8])> {
+        let sticky = self.upstream().sticky.as_ref()?;
+        let value = self.slot.pool.shared().cookie(self.endpoint())?;
+        (brought != Some(self.endpoint())).then_some((sticky, value))
     }
 
     /// Gives the connection back for the next request. It must be at the end of an exchange.
     pub fn keep(self) {
-        let Self { stream, mut slot, opened, endpoint, .. } = self;
-        let pool = slot.pool.clone();
+        let Self { stream, turn, mut slot, opened, .. } = self;
+        let (pool, endpoint) = (slot.pool.clone(), turn.endpoint());
+        drop(turn);
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
         let is_full = pool.idle_count.get() >= limits.max_idle;
-        let is_unwanted = pool.retired.get() || pool.balance.is_drained(endpoint);
+        let is_unwanted = pool.retired.get() || pool.is_drained(endpoint);
         if is_unwanted || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
-        if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
+        let mut idle = pool.idle.borrow_mut();
+        if let Some(line) = idle.get_mut(endpoint) {
             line.push_back(Idle { stream, since: now, opened });
+            drop(idle);
             pool.idle_count.set(pool.idle_count.get() + 1);
             // The place stays taken, by an idle connection now.
             pool.count_open(endpoint, 1);

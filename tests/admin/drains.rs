@@ -8,6 +8,7 @@ use crate::support::{Engine, Origin, on_both_engines};
 on_both_engines!(
     a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones,
     with_every_endpoint_drained_requests_are_refused,
+    others_help_when_the_first_are_drained,
     a_gateway_that_drains_is_not_ready_and_finishes_its_requests,
 );
 
@@ -116,4 +117,43 @@ fn a_gateway_that_drains_is_not_ready_and_finishes_its_requests(engine: Engine) 
     drop(client);
     assert_eq!(gateway.child.wait().exit.code(), Some(0));
     assert!(!place.socket().exists());
+}
+
+fn others_help_when_the_first_are_drained(engine: Engine) {
+    let place = Place::new();
+    let [first, near, far] = [(); 3].map(|()| Origin::listen());
+    let upstream = format!(
+        "[upstream.origin]\nfailover = {{ zone = \"a\" }}\nendpoints = [{{ address = \"{}\", priority = 1 }},\n\
+         {{ address = \"{}\", zone = \"b\" }}, {{ address = \"{}\", zone = \"a\", metadata = {{ version = \"v2\" }} }}]\n\
+         [[route]]\nname = \"r\"\npath = \"/r\"\nupstream = \"origin\"\n",
+        far.address, near.address, first.address
+    );
+    let gateway = place.config(engine).more(&place.section("")).more(&upstream).start();
+    let mut client = gateway.connect();
+    let mut asks = |origin: &Origin| {
+        let mut connection = None;
+        for _ in 0..3 {
+            client.send("GET /r HTTP/1.1\r\nHost: a\r\n\r\n");
+            let upstream = connection.get_or_insert_with(|| origin.accept());
+            upstream.request();
+            upstream.answer("here");
+            assert_eq!(client.response().text(), "here");
+        }
+    };
+    asks(&first);
+    drain(&place, "drain", &first);
+    asks(&near);
+    drain(&place, "drain", &near);
+    asks(&far);
+    let seen = &place.json("/v1/upstreams")["upstreams"][0];
+    assert_eq!(seen["balance"], "round-robin");
+    let endpoints = &seen["endpoints"];
+    assert_eq!((&endpoints[0]["available"], &endpoints[0]["priority"]), (&json!(true), &json!(1)));
+    assert_eq!((&endpoints[1]["zone"], &endpoints[1]["unavailable_because"]), (&json!("b"), &json!(["drained"])));
+    assert_eq!((&endpoints[2]["available"], &endpoints[2]["requests"]), (&json!(false), &json!(0)));
+    assert_eq!(endpoints[2]["metadata"], json!({ "version": "v2" }));
+    let told = place.command(&["status"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("0 failures, drained"), "{told:?}");
+    drain(&place, "undrain", &first);
+    asks(&first);
 }

@@ -252,7 +252,7 @@ fn agree(plan: &Plan, request: &Request, said: &Explanation<'_>, head: &str, bod
         }
         Answer::Upstream(id, target) => {
             assert_eq!(status, 200, "{}", context());
-            assert_eq!(&*plan.upstream(*id).unwrap().name, "echo");
+            assert_eq!(&*plan.upstream(id.upstream).unwrap().name, "echo");
             is("x-target", Some(target));
             let asked = writes.clone().find_map(|line| line.strip_prefix("request: writes x-asked: "));
             is("x-asked", asked);

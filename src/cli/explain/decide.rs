@@ -9,8 +9,8 @@ use ringway_runtime::buffer::Lease;
 use crate::flow::{self, Edited, Edits, Exchange, Verdict};
 use crate::observe::Reason;
 use crate::plan::{
-    self, Action, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Query, Respond, Route, RouteId,
-    Template, UpstreamId,
+    self, Action, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Proxy, Query, Respond, Route, RouteId,
+    Template,
 };
 use crate::policy::States;
 
@@ -71,7 +71,7 @@ pub enum Answer<'p> {
     /// The last of the policies, with this status and these fields.
     Policy(u16, Vec<(String, String)>),
     /// An upstream, asked for this target.
-    Upstream(UpstreamId, String),
+    Upstream(Proxy, String),
     /// A redirect with this status and location.
     Redirect(u16, String),
     /// A fixed response.
@@ -194,7 +194,7 @@ fn decide<'p>(
         return Err(Reason::BodyTooLarge.into());
     }
     Ok(match &route.action {
-        Action::Proxy(upstream) => Answer::Upstream(*upstream, asked_for(exchange)),
+        Action::Proxy(proxy) => Answer::Upstream(*proxy, asked_for(exchange)),
         Action::Redirect(redirect) => Answer::Redirect(redirect.status, render(&redirect.location, exchange)),
         Action::Respond(respond) => Answer::Respond(respond),
     })

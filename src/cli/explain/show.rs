@@ -1,11 +1,12 @@
 //! An explanation as text and as JSON.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::decide::{Answer, Explanation};
-use crate::plan::{Balance, Plan, RouteId, Upstream, UpstreamId};
+use crate::plan::{Endpoint, Plan, Proxy, RouteId, Upstream, is_in};
 
 pub(super) fn to_text(plan: &Plan, found: &Explanation<'_>) -> String {
     let mut out = String::new();
@@ -53,12 +54,24 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
             let _ = writeln!(out, "answer     {status} by the last policy");
             fields.iter().try_for_each(|(name, value)| writeln!(out, "  {name}: {value}"))
         }
-        Answer::Upstream(id, target) => {
-            let Some(upstream) = plan.upstream(*id) else { return };
-            let balance = balance(upstream);
-            let _ = writeln!(out, "answer     upstream {}, {balance}, target {target}", upstream.name);
-            let mut endpoints = upstream.endpoints.iter();
-            endpoints.try_for_each(|endpoint| writeln!(out, "  {}, weight {}", endpoint.name, endpoint.weight))
+        Answer::Upstream(proxy, target) => {
+            let Some(upstream) = plan.upstream(proxy.upstream) else { return };
+            let by = upstream.balance.key().map_or_else(String::new, |key| format!(" by {key}"));
+            let (name, balance) = (&upstream.name, upstream.balance.name());
+            let _ = writeln!(out, "answer     upstream {name}, {balance}{by}, target {target}");
+            let subset: Vec<String> =
+                subset(upstream, *proxy).iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            if !subset.is_empty() {
+                let _ = writeln!(out, "  of these endpoints: {}", subset.join(", "));
+            }
+            endpoints(upstream, *proxy).try_for_each(|endpoint| {
+                let priority = match endpoint.priority {
+                    0 => String::new(),
+                    priority => format!(", priority {priority}"),
+                };
+                let zone = endpoint.zone.as_ref().map_or_else(String::new, |zone| format!(", zone {zone}"));
+                writeln!(out, "  {}, weight {}{priority}{zone}", endpoint.name, endpoint.weight)
+            })
         }
         Answer::Redirect(status, location) => writeln!(out, "answer     redirect {status} to {location}"),
         Answer::Respond(respond) => {
@@ -68,10 +81,15 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
     };
 }
 
-fn balance(upstream: &Upstream) -> &'static str {
-    match upstream.balance {
-        Balance::RoundRobin => "round-robin",
-    }
+/// What the route wants of endpoints.
+fn subset(upstream: &Upstream, proxy: Proxy) -> &[(Arc<str>, Arc<str>)] {
+    upstream.subsets.get(usize::from(proxy.subset)).map_or(&[], |subset| subset)
+}
+
+/// The endpoints that may answer.
+fn endpoints(upstream: &Upstream, proxy: Proxy) -> impl Iterator<Item = &Endpoint> {
+    let wanted = subset(upstream, proxy);
+    upstream.endpoints.iter().filter(move |endpoint| is_in(wanted, &endpoint.metadata))
 }
 
 fn name_of(plan: &Plan, route: RouteId) -> &str {
@@ -112,7 +130,7 @@ fn answer_json(plan: &Plan, answer: &Answer<'_>) -> Json {
             let fields: Map<String, Json> = fields.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
             json!({ "policy": { "status": status, "fields": fields } })
         }
-        Answer::Upstream(id, target) => upstream_json(plan, *id, target),
+        Answer::Upstream(proxy, target) => upstream_json(plan, *proxy, target),
         Answer::Redirect(status, location) => json!({ "redirect": { "status": status, "location": location } }),
         Answer::Respond(respond) => json!({ "respond": {
             "status": respond.status,
@@ -122,14 +140,24 @@ fn answer_json(plan: &Plan, answer: &Answer<'_>) -> Json {
     }
 }
 
-fn upstream_json(plan: &Plan, id: UpstreamId, target: &str) -> Json {
-    let Some(upstream) = plan.upstream(id) else { return Json::Null };
-    let endpoints: Vec<Json> = (upstream.endpoints.iter())
-        .map(|endpoint| json!({ "address": *endpoint.name, "weight": endpoint.weight }))
+fn upstream_json(plan: &Plan, proxy: Proxy, target: &str) -> Json {
+    let Some(upstream) = plan.upstream(proxy.upstream) else { return Json::Null };
+    let endpoints: Vec<Json> = endpoints(upstream, proxy)
+        .map(|endpoint| {
+            json!({
+                "address": *endpoint.name,
+                "weight": endpoint.weight,
+                "priority": endpoint.priority,
+                "zone": endpoint.zone.as_deref(),
+            })
+        })
         .collect();
+    let subset = subset(upstream, proxy).iter().map(|(name, value)| (name.to_string(), json!(**value)));
     json!({ "upstream": {
         "name": *upstream.name,
-        "balance": balance(upstream),
+        "balance": upstream.balance.name(),
+        "key": upstream.balance.key().map(ToString::to_string),
+        "subset": subset.collect::<Map<_, _>>(),
         "target": target,
         "endpoints": endpoints,
     } })

@@ -8,6 +8,7 @@ use crate::control::sights::{Sight, Status};
 use crate::core::CoreSight;
 use crate::observe::figures::Figures;
 use crate::plan::{Action, Upstream};
+use crate::upstream::Cause;
 
 /// A plan that runs or ran.
 pub(super) fn note(note: &PlanNote) -> Value {
@@ -46,7 +47,7 @@ pub(super) fn routes(status: &Status, figures: Option<&Figures>) -> Value {
     let figures = figures.map_or(Value::Null, Figures::to_json);
     let routes = status.plan.routes.iter().map(|route| {
         let (answers, upstream) = match &route.action {
-            Action::Proxy(id) => ("proxy", status.plan.upstream(*id).map(|upstream| &*upstream.name)),
+            Action::Proxy(proxy) => ("proxy", status.plan.upstream(proxy.upstream).map(|upstream| &*upstream.name)),
             Action::Redirect(_) => ("redirect", None),
             Action::Respond(_) => ("respond", None),
         };
@@ -87,11 +88,21 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
         .collect();
     let endpoints = (0..).zip(&upstream.endpoints).map(|(at, endpoint): (usize, _)| {
         let of_cores = || seen.iter().filter_map(|upstream| upstream.endpoints.get(at));
+        let metadata: Map<String, Value> =
+            endpoint.metadata.iter().map(|(name, value)| (name.to_string(), json!(**value))).collect();
+        let causes = Cause::ALL.into_iter().filter(|cause| of_cores().any(|core| core.standing.has(*cause)));
+        let causes: Vec<_> = causes.map(Cause::name).collect();
         json!({
             "name": &*endpoint.name,
             "address": endpoint.address,
             "weight": endpoint.weight,
+            "priority": endpoint.priority,
+            "zone": endpoint.zone.as_deref(),
+            "metadata": metadata,
             "drained": sight.status.drained.has(&upstream.name, &endpoint.name),
+            "available": causes.is_empty(),
+            "unavailable_because": causes,
+            "requests": of_cores().map(|endpoint| u64::from(endpoint.requests)).sum::<u64>(),
             "connections": of_cores().map(|endpoint| u64::from(endpoint.open)).sum::<u64>(),
             "idle": of_cores().map(|endpoint| u64::from(endpoint.idle)).sum::<u64>(),
             "failures": of_cores().map(|endpoint| endpoint.failures).sum::<u64>(),
@@ -99,6 +110,7 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
     });
     json!({
         "name": &*upstream.name,
+        "balance": upstream.balance.name(),
         "waiting": seen.iter().map(|upstream| upstream.waiting).sum::<usize>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
     })

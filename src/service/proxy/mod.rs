@@ -1,5 +1,6 @@
 //! `upstream = "NAME"`: the request goes to an endpoint and its response comes back, both streamed.
 
+mod asked;
 mod relay;
 mod tunnel;
 
@@ -8,26 +9,33 @@ use ringway_runtime::clock::Instant;
 
 use self::relay::{Relay, Sent};
 use crate::flow::{After, Client, Exchange, refuse, tell};
-use crate::plan::UpstreamId;
+use crate::plan::Proxy;
+use crate::upstream::Outcome;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
-pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: UpstreamId, deadline: Instant) -> After {
-    let pool = client.running.pools[id.0 as usize].clone();
+pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Proxy, deadline: Instant) -> After {
+    let pool = client.running.pools[to.upstream.0 as usize].clone();
     let upstream = pool.upstream();
-    let (mut avoid, mut fresh) = (None, false);
+    let mut asked = asked::asked(exchange, &pool, to);
+    let mut fresh = false;
     let mut attempt = 1;
     loop {
         let may_retry = attempt < upstream.retry.attempts;
-        let connection = match pool.acquire(&client.timer, deadline, avoid, fresh).await {
+        let connection = match pool.acquire(&client.timer, deadline, &asked, fresh).await {
             Ok(connection) => connection,
             Err((reason, endpoint)) => {
                 if let Some(endpoint) = endpoint {
-                    (exchange.asked, exchange.attempts) = (Some((id, endpoint)), exchange.attempts + 1);
+                    (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
                     tell::upstream_failed(client, exchange, reason, "");
                 }
                 // Nothing was sent, so trying elsewhere is always safe.
-                if endpoint.is_some() && may_retry && upstream.retry.on_connect && client.now() < deadline {
-                    (avoid, attempt) = (endpoint, attempt + 1);
+                if let Some(endpoint) = endpoint
+                    && may_retry
+                    && upstream.retry.on_connect
+                    && client.now() < deadline
+                {
+                    asked.avoid.add(endpoint);
+                    attempt += 1;
                     pool.series().retried();
                     continue;
                 }
@@ -36,21 +44,27 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
         };
         let endpoint = connection.endpoint();
         let was_reused = connection.reused;
-        (exchange.asked, exchange.attempts) = (Some((id, endpoint)), exchange.attempts + 1);
-        let mut relay = Relay::new(client, exchange, &connection, deadline);
+        (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
+        let mut relay = Relay::new(client, exchange, &connection, asked.sticky, deadline);
         let outcome = relay.run().await;
         relay.account();
         match outcome {
             Ok(Sent::Done { after, reusable }) => {
+                connection.went(answered(exchange));
                 if reusable {
                     connection.keep();
                 }
                 return after;
             }
             Ok(Sent::Upgraded(rest)) => {
+                connection.went(answered(exchange));
                 return tunnel::run(client, connection, rest, &mut exchange.traffic).await;
             }
             Err(failure) => {
+                let is_stale = failure.is_reset && was_reused;
+                if failure.kind.is_some() && !is_stale {
+                    connection.went(Outcome::Failed(client.now().since(exchange.ledger.sent)));
+                }
                 drop(connection);
                 if let Some(kind) = failure.kind {
                     pool.failed(endpoint, kind);
@@ -69,7 +83,8 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
                 }
                 if again && (was_reused || (may_retry && upstream.retry.on_reset)) {
                     if !was_reused {
-                        (avoid, attempt) = (Some(endpoint), attempt + 1);
+                        asked.avoid.add(endpoint);
+                        attempt += 1;
                     }
                     fresh = true;
                     pool.series().retried();
@@ -79,6 +94,12 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, id: Upst
             }
         }
     }
+}
+
+/// What the balancer is told of an exchange that has its answer. What the client takes of it is not the endpoint's time.
+fn answered(exchange: &Exchange) -> Outcome {
+    let ledger = &exchange.ledger;
+    Outcome::Answered(exchange.response.status, ledger.first_byte.since(ledger.sent))
 }
 
 /// Whether nothing of the request was consumed that a second try would need.

@@ -15,7 +15,7 @@ use ringway_runtime::engine::Stream;
 use crate::flow::encode::{self, Coding};
 use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
-use crate::plan::UpstreamTimeouts;
+use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
 
 /// How an attempt ended well.
@@ -93,6 +93,8 @@ pub(super) struct Relay<'a> {
     client: &'a mut Client,
     exchange: &'a mut Exchange,
     connection: &'a Connection,
+    /// The endpoint that the client's cookie named.
+    brought: Option<usize>,
     timeouts: &'a UpstreamTimeouts,
     deadline: Instant,
     /// What the endpoint sent and was not dealt with.
@@ -119,6 +121,7 @@ impl<'a> Relay<'a> {
         client: &'a mut Client,
         exchange: &'a mut Exchange,
         connection: &'a Connection,
+        brought: Option<usize>,
         deadline: Instant,
     ) -> Self {
         let now = client.now();
@@ -127,6 +130,7 @@ impl<'a> Relay<'a> {
             client,
             exchange,
             connection,
+            brought,
             timeouts,
             deadline,
             answer_input: Input::default(),
@@ -327,6 +331,11 @@ impl<'a> Relay<'a> {
     }
 
     fn write_head(&mut self, coding: Coding, close: bool) {
+        if let Some((sticky, value)) = self.connection.cookie(self.brought) {
+            let secure = self.exchange.secure;
+            self.exchange
+                .edit_answer(|edits, _| edits.add(b"set-cookie", |out| set_cookie(out, sticky, value, secure)));
+        }
         way_out(self.client, self.exchange);
         let (client, exchange) = (&*self.client, &*self.exchange);
         let bytes = self.answer_input.bytes();
@@ -579,6 +588,20 @@ impl<'a> Relay<'a> {
             Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
             Due::Total | Due::FirstByte | Due::UpstreamIdle => failure,
         }
+    }
+}
+
+/// A cookie for the whole site that scripts of a page do not see.
+fn set_cookie(out: &mut Vec<u8>, sticky: &Sticky, value: &[u8], secure: bool) {
+    for part in [sticky.cookie.as_bytes(), b"=", value, b"; Path=/; HttpOnly; SameSite=Lax"] {
+        out.extend_from_slice(part);
+    }
+    if let Some(age) = sticky.max_age {
+        // Writing to a Vec cannot fail.
+        let _ = io::Write::write_fmt(out, format_args!("; Max-Age={}", age.as_secs().max(1)));
+    }
+    if secure {
+        out.extend_from_slice(b"; Secure");
     }
 }
 

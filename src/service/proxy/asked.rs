@@ -1,0 +1,65 @@
+//! What a balancer has to know of a request: the hash of its key, and the endpoint that its cookie names.
+
+use std::net::IpAddr;
+
+use crate::flow::Exchange;
+use crate::plan::{HashKey, Headers, Proxy};
+use crate::upstream::{Asked, Pool, hash};
+
+/// Asks for an endpoint for this request.
+pub(super) fn asked(exchange: &Exchange, pool: &Pool, proxy: Proxy) -> Asked {
+    let upstream = pool.upstream();
+    let hash = upstream.balance.key().and_then(|key| match key {
+        HashKey::ClientIp => Some(match exchange.client_ip.to_canonical() {
+            IpAddr::V4(ip) => hash(&ip.octets()),
+            IpAddr::V6(ip) => hash(&ip.octets()),
+        }),
+        HashKey::Header(name) => first(exchange, name, |value| Some(hash(value))),
+        HashKey::Cookie(name) => first(exchange, "cookie", |line| cookie(line, name).map(hash)),
+        HashKey::PathParameter(_) => {
+            let range = exchange.captures.get(usize::from(proxy.capture?))?;
+            exchange.path().get(range).map(hash)
+        }
+    });
+    let sticky = upstream
+        .sticky
+        .as_ref()
+        .and_then(|sticky| first(exchange, "cookie", |line| pool.shared().by_cookie(cookie(line, &sticky.cookie)?)));
+    Asked { subset: proxy.subset, hash, sticky, ..Asked::default() }
+}
+
+/// What the first field of this name gives for which `read` gives something.
+fn first<T>(exchange: &Exchange, name: &str, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    let mut found = None;
+    exchange.fields().any(name, &mut |value| {
+        found = read(value);
+        found.is_some()
+    });
+    found
+}
+
+/// The value of a cookie in a field of them (RFC 6265 section 5.4).
+fn cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut pairs = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        for (line, value) in [
+            ("a=1", Some("1")),
+            ("b=2; a=1", Some("1")),
+            ("aa=2;a=\"1\" ;b=", Some("1")),
+            ("a=", Some("")),
+            ("A=1; ba=1; a", None),
+            ("", None),
+        ] {
+            assert_eq!(cookie(line.as_bytes(), "a"), value.map(str::as_bytes), "{line}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Peak-EWMA: of two endpoints drawn by weight, the one whose recent response time, times what it has under way, is
+//! less. The mean rises with every peak at once and falls slowly, so that an endpoint which turns slow is left early.
+
+use std::cell::Cell;
+
+use ringway_runtime::clock::Instant;
+
+use super::random::Draw;
+use super::{View, two_choices};
+
+/// The mean of one endpoint's response times, in nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct PeakEwma {
+    mean: Cell<f64>,
+    /// When it was last told of an answer.
+    at: Cell<Instant>,
+}
+
+/// What is left of a mean after so long.
+fn fade(nanos: u64, decay: f64) -> f64 {
+    (-(nanos as f64) / decay).exp()
+}
+
+impl PeakEwma {
+    /// Takes an answer that took so many nanoseconds.
+    pub(super) fn add(&self, took: f64, now: Instant, decay: f64) {
+        let mean = self.mean.get();
+        let left = fade(now.nanos_since(self.at.get()), decay);
+        self.mean.set(if took > mean { took } else { mean * left + took * (1.0 - left) });
+        self.at.set(now);
+    }
+
+    /// The mean now: what was not heard of for long is forgotten, and so tried again.
+    pub(super) fn now(&self, now: Instant, decay: f64) -> f64 {
+        self.mean.get() * fade(now.nanos_since(self.at.get()), decay)
+    }
+
+    /// When it was last told of an answer; the start of time where it never was.
+    pub(super) fn at(&self) -> Instant {
+        self.at.get()
+    }
+
+    /// What one more request would meet.
+    pub(super) fn cost(&self, requests: u32, view: &View<'_>, decay: f64) -> f64 {
+        let mean = self.now(view.now(), decay);
+        // Of one that has not answered yet it is known only that it has something to do.
+        let mean = if self.at.get() == Instant::default() { view.mean() } else { mean };
+        mean * (f64::from(requests) + 1.0)
+    }
+}
+
+pub(super) fn pick(draw: &Draw, decay: f64, view: &View<'_>) -> Option<u32> {
+    let (first, second) = two_choices::pair(draw, view)?;
+    let cost = |at: u32| {
+        let requests = view.requests(at);
+        // One that was never asked is asked once.
+        let Some(model) = view.model(at) else { return f64::INFINITY };
+        if model.peak.at() == Instant::default() && requests == 0 {
+            return 0.0;
+        }
+        model.peak.cost(requests, view, decay)
+    };
+    Some(if cost(second) < cost(first) { second } else { first })
+}

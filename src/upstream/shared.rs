@@ -1,0 +1,231 @@
+//! What the cores share of one upstream: which endpoints may be used, how many requests each has under way, and the
+//! tables that hashes are looked up in.
+//!
+//! Control makes it with the plan. Everything that changes is a number by itself, so a relaxed access is enough; only
+//! [`Shared::changes`] tells cores that there is something to look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ringway_runtime::clock::Instant;
+
+use super::balance::{Groups, Table, Tokens};
+use crate::plan::Upstream;
+
+/// Why an endpoint gets no new requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An operator took it out.
+    Drained,
+    /// Its health checks fail.
+    Unhealthy,
+    /// Its answers were much worse than those of the others.
+    Ejected,
+    /// Its breaker is open.
+    Broken,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Drained, Self::Unhealthy, Self::Ejected, Self::Broken];
+    /// Those that count for nothing when too few endpoints are left: what they say of an endpoint may be wrong.
+    const GUESSES: u32 = Self::Unhealthy.bit() | Self::Ejected.bit();
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Whether an endpoint may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing(u32);
+
+impl Standing {
+    /// Nothing speaks against it.
+    pub fn is_available(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this speaks against it.
+    pub fn has(self, cause: Cause) -> bool {
+        self.0 & cause.bit() != 0
+    }
+
+    /// Whether it may be used where too few are left.
+    pub(super) fn is_usable_in_panic(self) -> bool {
+        self.0 & !Cause::GUESSES == 0
+    }
+
+    /// What speaks against it.
+    pub fn causes(self) -> impl Iterator<Item = Cause> {
+        Cause::ALL.into_iter().filter(move |cause| self.has(*cause))
+    }
+}
+
+/// An endpoint whose time has not begun: the first core that runs its plan begins it.
+const COMES: u64 = u64::MAX;
+
+/// One endpoint, on cache lines of its own. It stays the same for as long as plans have it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Endpoint {
+    /// Requests of all cores under way, where the balancer counts them.
+    requests: AtomicU32,
+    standing: AtomicU32,
+    /// Since when it may be used, in nanoseconds; 0 where it could from the start.
+    since: AtomicU64,
+}
+
+/// A count on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicU32);
+
+/// What the cores share of one upstream.
+#[derive(Debug)]
+pub struct Shared {
+    upstream: Arc<Upstream>,
+    /// Goes up with every change of a standing. One for all plans that have an upstream of this name.
+    changes: Arc<AtomicU64>,
+    endpoints: Box<[Arc<Endpoint>]>,
+    pub(super) groups: Groups,
+    /// One a group.
+    pub(super) tables: Box<[Table]>,
+    /// Requests under way in each group.
+    counts: Box<[Count]>,
+    tokens: Option<Tokens>,
+    /// Cores that have taken it up.
+    seats: AtomicU32,
+}
+
+impl Shared {
+    /// For an upstream of a new plan, with what is known of its endpoints from the plan `before`.
+    pub fn new(upstream: &Arc<Upstream>, before: Option<&Self>) -> Arc<Self> {
+        let known = |at: usize| {
+            let (before, wanted) = (before?, upstream.endpoints.get(at)?);
+            let mut known = before.upstream.endpoints.iter().zip(&before.endpoints);
+            let found = known.find(|(known, _)| known.name == wanted.name && known.address == wanted.address);
+            found.map(|(_, endpoint)| endpoint.clone())
+        };
+        let since = if before.is_some() { COMES } else { 0 };
+        let fresh = || Arc::new(Endpoint { since: AtomicU64::new(since), ..Endpoint::default() });
+        let groups = Groups::of(upstream);
+        let tables: Box<[Table]> = groups.all().map(|group| Table::build(upstream, &group.members)).collect();
+        Arc::new(Self {
+            upstream: upstream.clone(),
+            changes: before.map_or_else(Arc::default, |before| before.changes.clone()),
+            endpoints: (0..upstream.endpoints.len()).map(|at| known(at).unwrap_or_else(fresh)).collect(),
+            counts: tables.iter().map(|_| Count::default()).collect(),
+            groups,
+            tables,
+            tokens: upstream.sticky.as_ref().map(|sticky| Tokens::new(sticky, upstream)),
+            seats: AtomicU32::new(0),
+        })
+    }
+
+    /// What the plan says.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The endpoint that the value of a cookie names, if it is one of ours.
+    pub fn by_cookie(&self, value: &[u8]) -> Option<usize> {
+        self.tokens.as_ref()?.endpoint(value)
+    }
+
+    /// The value of the cookie that names an endpoint.
+    pub fn cookie(&self, endpoint: usize) -> Option<&[u8]> {
+        self.tokens.as_ref()?.value(endpoint)
+    }
+
+    /// Another core takes it up: how many have before.
+    pub(super) fn take_seat(&self) -> u32 {
+        self.seats.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Differs from what it was when a standing has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether an endpoint may be used.
+    pub fn standing(&self, endpoint: usize) -> Standing {
+        Standing(self.endpoints.get(endpoint).map_or(u32::MAX, |at| at.standing.load(Ordering::Relaxed)))
+    }
+
+    /// Says whether `cause` speaks against an endpoint. Every core sees it at its next pick. True when that is new.
+    pub fn set_standing(&self, endpoint: usize, cause: Cause, holds: bool, now: Instant) -> bool {
+        let Some(endpoint) = self.endpoints.get(endpoint) else { return false };
+        let before = if holds {
+            endpoint.standing.fetch_or(cause.bit(), Ordering::Relaxed)
+        } else {
+            endpoint.standing.fetch_and(!cause.bit(), Ordering::Relaxed)
+        };
+        let is_new = (before & cause.bit() != 0) != holds;
+        if is_new {
+            if before == cause.bit() {
+                endpoint.since.store(now.as_nanos(), Ordering::Relaxed);
+            }
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        is_new
+    }
+
+    /// Since when an endpoint may be used; the start of time where it always could.
+    pub(super) fn since(&self, endpoint: usize, now: Instant) -> Instant {
+        let Some(endpoint) = self.endpoints.get(endpoint) else { return Instant::default() };
+        let (since, order) = (&endpoint.since, Ordering::Relaxed);
+        match since.compare_exchange(COMES, now.as_nanos(), order, order) {
+            Ok(_) => now,
+            Err(since) => Instant::from_nanos(since),
+        }
+    }
+
+    /// Requests of all cores that an endpoint has under way.
+    pub(super) fn requests(&self, endpoint: usize) -> u32 {
+        self.endpoints.get(endpoint).map_or(0, |endpoint| endpoint.requests.load(Ordering::Relaxed))
+    }
+
+    /// Counts one more, unless that is more than `most`.
+    pub(super) fn begin(&self, endpoint: usize, most: Option<u32>) -> bool {
+        let Some(endpoint) = self.endpoints.get(endpoint) else { return false };
+        let before = endpoint.requests.fetch_add(1, Ordering::Relaxed);
+        let fits = most.is_none_or(|most| before < most);
+        if !fits {
+            endpoint.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Counts one less.
+    pub(super) fn end(&self, endpoint: usize) {
+        if let Some(endpoint) = self.endpoints.get(endpoint) {
+            endpoint.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests under way in a group.
+    pub(super) fn in_group(&self, group: usize) -> u32 {
+        self.counts.get(group).map_or(0, |count| count.0.load(Ordering::Relaxed))
+    }
+
+    /// Counts one more, or one less, in a group.
+    pub(super) fn count_in_group(&self, group: usize, begins: bool) {
+        let Some(count) = self.counts.get(group) else { return };
+        if begins {
+            count.0.fetch_add(1, Ordering::Relaxed);
+        } else {
+            count.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

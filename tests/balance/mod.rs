@@ -1,0 +1,3 @@
+//! Which endpoint gets which request.
+
+mod picks;
