@@ -16,6 +16,8 @@ fn drain(place: &Place, what: &str, origin: &Origin) {
     let body = json!({ "upstream": "origin", "endpoint": origin.address.to_string() }).to_string();
     let reply = place.post(&format!("/v1/endpoints/{what}"), &body);
     assert_eq!(reply.status, 200, "{}", reply.text);
+    // Cores hear of things in order: once they have said how they are, they have heard of the drain.
+    place.json("/v1/upstreams");
 }
 
 fn a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones(engine: Engine) {

@@ -178,14 +178,15 @@ fn the_endpoint_with_the_fewest_requests_is_next(engine: Engine) {
     let mut held = gateway.connect();
     held.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
     let busy = next(&came);
-    // On whatever core they are: while one has a request, the other is asked.
+    // On whatever core they are: while one has a request, the other is asked. On one connection a request has ended before
+    // the next begins.
+    let mut client = gateway.connect();
     for _ in 0..8 {
-        assert_ne!(name(&gateway.connect().get("/quick")), busy);
+        assert_ne!(name(&client.get("/quick")), busy);
         assert_ne!(next(&came), busy);
     }
     go.wait();
     assert_eq!(name(&held.response()), busy);
-    let mut client = gateway.connect();
     assert!((0..64).any(|_| name(&client.get("/quick")) == busy), "it is asked again");
 }
 
@@ -209,7 +210,6 @@ fn a_key_that_everybody_has_fills_no_endpoint(engine: Engine) {
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);
     }
-    assert_eq!(name(&ask(&mut clients[2], "/", "X-User: same\r\n")), asked[0], "it is home again");
 }
 
 fn an_endpoint_has_no_more_requests_at_once_than_it_may(engine: Engine) {

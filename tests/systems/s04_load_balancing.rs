@@ -59,6 +59,13 @@ impl Balancing {
         Client::connect(self.address)
     }
 
+    /// Drains an instance of an upstream, or has it back. Cores hear of things in order: once they have said how they are,
+    /// they have heard of it.
+    fn drain(&self, word: &str, upstream: &str, instance: u16) {
+        self.admin(&[word, upstream, &self.instances[&instance].to_string()]);
+        self.admin(&["status"]);
+    }
+
     /// `ringway admin` with these words.
     fn admin(&self, words: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
@@ -124,15 +131,14 @@ fn each_service_is_balanced_as_it_says(engine: Engine) {
 
 fn users_and_carts_stay_where_they_are(engine: Engine) {
     let balancing = Balancing::start(engine);
-    let mut homes = BTreeMap::new();
+    let (mut homes, mut client) = (BTreeMap::new(), balancing.connect());
     for user in 0..12 {
         let path = format!("/profiles/user-{user}/x");
-        let all = shares(&mut balancing.connect(), &path, "", 4);
+        let all = shares(&mut client, &path, "", 4);
         assert_eq!(all.len(), 1, "{all:?}");
         homes.extend(all);
     }
     assert!(homes.len() > 1);
-    let mut client = balancing.connect();
     let first = ask(&mut client, "/cart/", "");
     let cookie = first.head.get("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
     let fields = format!("Cookie: {cookie}\r\n");
@@ -141,7 +147,7 @@ fn users_and_carts_stay_where_they_are(engine: Engine) {
         assert_eq!(shares(&mut balancing.connect(), "/cart/items", &fields, 4), BTreeMap::from([(home, 4)]));
     }
     // Its instance is taken out: the client goes on at the other one, and comes to stay there.
-    balancing.admin(&["drain", "cart", &balancing.instances[&home].to_string()]);
+    balancing.drain("drain", "cart", home);
     let moved = ask(&mut client, "/cart/items", &fields);
     assert_ne!(instance(&moved), home);
     assert!(moved.head.has("set-cookie"));
@@ -153,11 +159,11 @@ fn near_instances_of_a_version_go_first_and_a_drain_loses_nothing(engine: Engine
     assert_eq!(shares(&mut client, "/orders/7", "", 4), BTreeMap::from([(51, 4)]));
     assert_eq!(shares(&mut client, "/orders/7", "X-Version: v2\r\n", 4), BTreeMap::from([(52, 4)]));
     for (drained, next) in [(51, 53), (53, 55)] {
-        balancing.admin(&["drain", "orders", &balancing.instances[&drained].to_string()]);
+        balancing.drain("drain", "orders", drained);
         assert_eq!(shares(&mut client, "/orders/7", "", 4), BTreeMap::from([(next, 4)]));
     }
     let told = balancing.admin(&["status"]);
     assert_eq!(told.matches(", drained").count(), 2, "{told}");
-    balancing.admin(&["undrain", "orders", &balancing.instances[&51].to_string()]);
+    balancing.drain("undrain", "orders", 51);
     assert_eq!(shares(&mut client, "/orders/7", "", 4), BTreeMap::from([(51, 4)]));
 }

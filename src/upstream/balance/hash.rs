@@ -77,6 +77,9 @@ impl Table {
     }
 }
 
+/// No bound is less: with next to nothing under way, two requests of one key at once are no hot key.
+const LEAST_BOUND: f64 = 2.0;
+
 /// The most that an endpoint of each weight may have under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
@@ -99,7 +102,7 @@ impl Bound {
 
     fn allows(self, view: &View<'_>, endpoint: u32) -> bool {
         self.each.is_none_or(|each| {
-            let most = (each * f64::from(view.plan_weight(endpoint))).ceil();
+            let most = (each * f64::from(view.plan_weight(endpoint))).ceil().max(LEAST_BOUND);
             f64::from(view.requests(endpoint)) < most
         })
     }
