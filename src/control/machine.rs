@@ -116,7 +116,6 @@ impl Control {
     pub fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failed> {
         let log = &mut Log::new(err, &self.plan.log);
         let ended = self.start(out, log);
-        log.finish();
         if let Err(failed) = &ended {
             log.error(format_args!("{failed}"));
         }
@@ -194,11 +193,10 @@ impl Control {
             draining: false,
         };
         let ended = gateway.run(&events, out, log);
-        for event in events.try_iter() {
-            if let Event::Told(told) = event {
-                log.tell(&told);
-            }
-        }
+        let last = log.finish();
+        let before =
+            events.try_iter().filter_map(|event| if let Event::Told(told) = event { Some(told) } else { None });
+        before.chain(last).for_each(|told| log.tell(&told));
         ended
     }
 }

@@ -181,12 +181,10 @@ impl<'w> Log<'w> {
         }
     }
 
-    /// The cores have ended: writes what they still told, within a bound, and says what came of it.
-    pub(super) fn finish(&mut self) {
-        let last = self.scribe.take().map(Scribe::finish);
-        for told in last.into_iter().flatten() {
-            self.tell(&told);
-        }
+    /// The cores have ended: has what they still told be written, within a bound, and returns the last that the log thread
+    /// has to say. What it said before is on its way already.
+    pub(super) fn finish(&mut self) -> Vec<Told> {
+        self.scribe.take().map(Scribe::finish).unwrap_or_default()
     }
 }
 
