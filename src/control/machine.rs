@@ -111,7 +111,7 @@ impl Control {
     pub fn run(self, out: &mut dyn Write, log: &mut dyn Write) -> Result<(), Failed> {
         let Self { plan, source, send, events } = self;
         let cpus = data_cpus(&plan)?;
-        cpus::raise_open_files()?;
+        let descriptors = cpus::raise_open_files()? / cpus.len().max(1) as u64;
         let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
         let admin = plan.admin.as_ref().map(Server::bind).transpose().map_err(Failed)?;
         // Before the first core, so that no signal is missed.
@@ -139,7 +139,7 @@ impl Control {
             // The core owns it; the watchdog ends with the last.
             pulses.push(Arc::downgrade(&pulse));
             let life = Life { beat_interval: notifier.beat_interval(), pulse };
-            let outfit = Outfit { first: offer, inbox: inbox.clone(), place };
+            let outfit = Outfit { first: offer, inbox: inbox.clone(), place, descriptors };
             start_core(core, cpu, metrics.clone(), outfit, life, &send)?;
         }
         if let Some(cpu) = plan.cores.control {
@@ -231,6 +231,9 @@ impl Loop {
                 }
             }
             Event::Core(core, FromCore::Seen(sight)) => self.looks.heard(core, sight),
+            Event::Core(core, FromCore::ShortOfFiles) => {
+                let _ = writeln!(log, "ringway: warning: {}", short_of_files(core));
+            }
             Event::Core(core, message) => self.plans.heard(core, message, log),
             Event::Beat(core) => self.notifier.beat(core),
             Event::Built(built) => self.plans.built(built, log),
@@ -369,6 +372,13 @@ impl Loop {
     }
 }
 
+fn short_of_files(core: usize) -> String {
+    format!(
+        "core {core} is short of file descriptors: clients took all but the reserved ones of its share, and some are \
+         turned away; raise the limit on open files (LimitNOFILE, ulimit -Hn)"
+    )
+}
+
 /// Builds plans on a thread of their own: resolving names and waiting for ports can take long.
 fn builder(file: Option<PathBuf>, send: Sender<Event>) -> impl Fn(Origin, u64, Base) {
     move |origin, epoch, base| {
@@ -437,6 +447,8 @@ struct Outfit {
     first: Offer,
     inbox: Arc<Inbox>,
     place: Option<Place>,
+    /// Its share of what the process may have open.
+    descriptors: u64,
 }
 
 /// How a core shows that it is alive.
@@ -479,7 +491,7 @@ fn run_core(
     life: Life,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
-    let Outfit { first, inbox, place } = outfit;
+    let Outfit { first, inbox, place, descriptors } = outfit;
     cpus::pin(cpu).map_err(|error| error.to_string())?;
     let metrics = open_metrics(core, metrics)?;
     let cores = &first.plan.cores;
@@ -496,6 +508,7 @@ fn run_core(
             BusyPoll::For(time) => engine::BusyPoll::For(time),
             BusyPoll::Always => engine::BusyPoll::Always,
         },
+        descriptors,
         pulse: life.pulse,
         ..engine::Config::default()
     };
