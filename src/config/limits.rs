@@ -3,13 +3,13 @@
 use super::Config;
 use super::kind::Kind::{Either, Number, OneOf, Size};
 use super::kind::{Kind, SIZE_OR_UNLIMITED};
-use super::reader::Otherwise::Is;
+use super::reader::Otherwise::{Is, Words};
 use super::reader::{Fields, Key, Read, Section, key, section};
 use super::tree::Value;
 use super::values::{integer, size, size_or_unlimited};
 use crate::plan::Limits;
 
-const KEYS: [Key; 15] = [
+const KEYS: [Key; 16] = [
     key("request_line", Size(64, 1 << 20), Is("\"8KiB\"")),
     key("head", Size(256, 1 << 20), Is("\"32KiB\"")),
     key("headers", Number("number", 1, 10_000), Is("100")),
@@ -25,6 +25,7 @@ const KEYS: [Key; 15] = [
     key("connections", Number("number", 1, 10_000_000), Is("65536")),
     key("requests", Number("number", 1, 10_000_000), Is("65536")),
     key("memory", MEMORY, Is("\"unlimited\"")),
+    key("reserved_files", Number("number", 0, 10_000_000), Words("a quarter of the core's share")),
 ];
 
 pub(super) const SECTION: Section = section("[limits]", &KEYS);
@@ -33,7 +34,7 @@ pub(super) const SECTION: Section = section("[limits]", &KEYS);
 const MEMORY: Kind = Either(&[Size(1 << 20, i64::MAX as u64), OneOf(&["unlimited"])]);
 
 /// How many of the keys, the last ones, belong to a core.
-const OF_CORE: usize = 3;
+const OF_CORE: usize = 4;
 
 /// All but those that belong to a core.
 pub(super) const OF_LISTENER: Section =
@@ -45,6 +46,8 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
         fields.set("connections", &mut config.cores.connections, integer(1..=10_000_000));
         fields.set("requests", &mut config.cores.requests, integer(1..=10_000_000));
         fields.set("memory", &mut config.cores.memory, memory);
+        fields
+            .set("reserved_files", &mut config.cores.reserved_files, |value| integer(0..=10_000_000)(value).map(Some));
     }
 }
 

@@ -125,7 +125,7 @@ impl Control {
     fn start(self, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
         let Self { plan, source, send, events } = self;
         let cpus = data_cpus(&plan)?;
-        cpus::raise_open_files()?;
+        let descriptors = cpus::raise_open_files()? / cpus.len().max(1) as u64;
         let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
         let admin = plan.admin.as_ref().map(Server::bind).transpose().map_err(Failed)?;
         let access = plan.access_log.as_ref().map(log::open).transpose().map_err(Failed)?;
@@ -162,7 +162,7 @@ impl Control {
             pulses.push(Arc::downgrade(&pulse));
             let life = Life { beat_interval: notifier.beat_interval(), pulse };
             let records = recorders.next().unwrap_or_else(Recorder::to_nobody);
-            let outfit = Outfit { first: offer, inbox: inbox.clone(), place, records };
+            let outfit = Outfit { first: offer, inbox: inbox.clone(), place, records, descriptors };
             start_core(core, cpu, metrics.clone(), outfit, life, &send)?;
         }
         if let Some(cpu) = plan.cores.control {
@@ -260,6 +260,9 @@ impl Loop {
                 }
             }
             Event::Core(core, FromCore::Seen(sight)) => self.looks.heard(core, sight),
+            Event::Core(core, FromCore::ShortOfFiles) => {
+                log.warn(format_args!("{}", short_of_files(core)));
+            }
             Event::Core(core, message) => self.plans.heard(core, message, log),
             Event::Beat(core) => self.notifier.beat(core),
             Event::Built(built) => self.plans.built(built, log),
@@ -405,6 +408,13 @@ impl Loop {
     }
 }
 
+fn short_of_files(core: usize) -> String {
+    format!(
+        "core {core} is short of file descriptors: clients took all but the reserved ones of its share, and some are \
+         turned away; raise the limit on open files (LimitNOFILE, ulimit -Hn)"
+    )
+}
+
 /// Builds plans on a thread of their own: resolving names and waiting for ports can take long.
 fn builder(file: Option<PathBuf>, send: Sender<Event>) -> impl Fn(Origin, u64, Base) {
     move |origin, epoch, base| {
@@ -474,6 +484,8 @@ struct Outfit {
     inbox: Arc<Inbox>,
     place: Option<Place>,
     records: Recorder,
+    /// Its share of what the process may have open.
+    descriptors: u64,
 }
 
 /// How a core shows that it is alive.
@@ -516,7 +528,7 @@ fn run_core(
     life: Life,
     events: Sender<Event>,
 ) -> Result<Ended, String> {
-    let Outfit { first, inbox, place, records } = outfit;
+    let Outfit { first, inbox, place, records, descriptors } = outfit;
     cpus::pin(cpu).map_err(|error| error.to_string())?;
     let metrics = open_metrics(core, metrics, &events)?;
     let cores = &first.plan.cores;
@@ -533,6 +545,7 @@ fn run_core(
             BusyPoll::For(time) => engine::BusyPoll::For(time),
             BusyPoll::Always => engine::BusyPoll::Always,
         },
+        descriptors,
         pulse: life.pulse,
         ..engine::Config::default()
     };

@@ -2,6 +2,7 @@
 
 mod date;
 mod door;
+mod files;
 mod inbox;
 mod offer;
 mod placement;

@@ -76,6 +76,8 @@ pub enum FromCore {
     Released(u64),
     /// How its connections are.
     Seen(CoreSight),
+    /// Clients took all file descriptors that they may: some are turned away. It is said once.
+    ShortOfFiles,
 }
 
 /// How the connections of one core are.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,8 +11,10 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::core::memory;
 use ringway_runtime::engine::{Engine, Listener, Stats};
+use rustix::io::Errno;
 use slab::Slab;
 
+use super::files::Files;
 use super::{CoreSight, DateCache, Door, DoorId, FromCore, Offer, Place, Placement, Running, Tell, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
@@ -26,8 +29,9 @@ const SHOW_REST: Duration = Duration::from_millis(1);
 /// How often a draining core looks whether connections are still on their way to it.
 const ON_THE_WAY_REST: Duration = Duration::from_millis(5);
 
-/// Connections looked at for one that can go.
+/// Idle connections looked at for one that can go, and places looked at for them: many may be empty or busy.
 const LOOKED_AT: usize = 64;
+const PLACES_LOOKED_AT: usize = 1024;
 
 /// Everything one core owns.
 pub struct CoreState {
@@ -54,6 +58,7 @@ pub struct CoreState {
     pub records: Recorder,
     /// Who is served when there is too much to do.
     pub admission: Admission,
+    files: Files,
     /// Client connections alone; `present` also has the accept loops.
     connections: Cell<usize>,
     /// Which of `present` is asked next whether it goes to another core.
@@ -126,6 +131,7 @@ impl CoreState {
             present: RefCell::default(),
             records,
             admission: Admission::default(),
+            files: Files::default(),
             connections: Cell::new(0),
             asked_next: Cell::new(0),
             draining: Cell::new(false),
@@ -172,6 +178,7 @@ impl CoreState {
         let prepared = self.prepared.borrow_mut().take_if(|prepared| prepared.running.epoch == epoch);
         let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
         self.admission.limit(&running.plan.cores);
+        self.files.limit(&self.engine, &running.plan.cores);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
             pool.set_drained(&drained);
@@ -271,7 +278,29 @@ impl CoreState {
     /// Whether there is room for one more connection. Where there is none an idle one goes: who is idle loses least, and
     /// connects again when it has something to ask.
     pub fn has_room(&self) -> bool {
+        if self.is_short_of_files() {
+            self.metrics.files_short();
+            if self.files.is_news() {
+                (self.tell)(FromCore::ShortOfFiles);
+            }
+            return self.evict_idle();
+        }
         self.connections() < self.running().plan.cores.connections as usize || self.evict_idle()
+    }
+
+    /// Whether no more than the reserved file descriptors are left to the core.
+    pub fn is_short_of_files(&self) -> bool {
+        !self.files.has_room(&self.engine)
+    }
+
+    /// Accepting failed: the process has no descriptor left, say. Somebody idle makes room.
+    pub fn accept_failed(&self, error: &io::Error) {
+        self.metrics.accept_failed();
+        let errno = Errno::from_io_error(error);
+        if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) && self.files.is_news() {
+            (self.tell)(FromCore::ShortOfFiles);
+        }
+        self.evict_idle();
     }
 
     /// Has the client connection end that has been idle for longest, of some looked at. False when there is none.
@@ -279,9 +308,9 @@ impl CoreState {
         let mut present = self.present.borrow_mut();
         let size = present.capacity();
         let start = if size == 0 { 0 } else { self.engine.random() as usize % size };
-        let keys = (0..size.min(LOOKED_AT)).map(|step| (start + step) % size);
+        let keys = (0..size.min(PLACES_LOOKED_AT)).map(|step| (start + step) % size);
         let idle = keys.filter_map(|key| Some((present.get(key)?.idle_since?, key)));
-        let Some((_, key)) = idle.min() else { return false };
+        let Some((_, key)) = idle.take(LOOKED_AT).min() else { return false };
         let Some(found) = present.get_mut(key) else { return false };
         (found.idle_since, found.is_evicted) = (None, true);
         let waker = found.waker.clone();

@@ -15,11 +15,16 @@ use crate::observe::{Activity, Reason};
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
 const REST: Duration = Duration::from_millis(20);
+/// Connections taken at once while only the reserved descriptors are left, and the rest after them: those that go for
+/// their sake give their descriptors back meanwhile.
+const AT_ONCE_WHEN_SHORT: u32 = 16;
+const REST_WHEN_SHORT: Duration = Duration::from_millis(1);
 
 /// Accepts until the core drains or its plan has no such door any more.
 pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
     let presence = state.enter(false);
     state.engine.label(Activity::Accept.label());
+    let mut at_once = 0;
     loop {
         let accepted = poll_fn(|cx| {
             if state.is_draining() || door.is_closed() {
@@ -31,8 +36,18 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
         .await;
         match accepted {
             None => break,
-            Some(Err(_)) => state.engine.sleep(REST).await,
-            Some(Ok((socket, peer))) => passing::place(&state, &door, socket, peer),
+            Some(Err(error)) => {
+                state.accept_failed(&error);
+                state.engine.sleep(REST).await;
+            }
+            Some(Ok((socket, peer))) => {
+                passing::place(&state, &door, socket, peer);
+                at_once = if state.is_short_of_files() { at_once + 1 } else { 0 };
+                if at_once >= AT_ONCE_WHEN_SHORT {
+                    state.engine.sleep(REST_WHEN_SHORT).await;
+                    at_once = 0;
+                }
+            }
         }
     }
     if door.is_closed() {

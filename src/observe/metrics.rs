@@ -166,6 +166,8 @@ struct Ids {
     connections_closed: CounterId,
     connections_refused: CounterId,
     connections_evicted: CounterId,
+    files_short: CounterId,
+    accept_failures: CounterId,
     requests_in_flight: GaugeId,
     shed: CounterSet,
     connections_open: GaugeId,
@@ -289,6 +291,16 @@ impl Metrics {
     /// An idle client connection is closed to make room.
     pub fn connection_evicted(&self) {
         self.add(self.ids.connections_evicted, 1);
+    }
+
+    /// A client connected when only the reserved file descriptors were left.
+    pub fn files_short(&self) {
+        self.add(self.ids.files_short, 1);
+    }
+
+    /// A listener could not accept, as without a file descriptor.
+    pub fn accept_failed(&self) {
+        self.add(self.ids.accept_failures, 1);
     }
 
     /// So many requests are in flight.
@@ -439,6 +451,8 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         connections_closed: build.counter("ringway_connections_closed_total", None, &[]),
         connections_refused: build.counter("ringway_connections_refused_total", None, &[]),
         connections_evicted: build.counter("ringway_connections_evicted_total", None, &[]),
+        files_short: build.counter("ringway_files_short_total", None, &[]),
+        accept_failures: build.counter("ringway_accept_failures_total", None, &[]),
         requests_in_flight: build.gauge("ringway_requests_in_flight", None, &[]),
         shed: build.counters(
             "ringway_shed_total",
@@ -574,13 +588,15 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 30] = [
+        let steps: [(Step, &[&str]); 32] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
             (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
             (|m, _| m.connection_evicted(), &["ringway_connections_evicted_total"]),
+            (|m, _| m.files_short(), &["ringway_files_short_total"]),
+            (|m, _| m.accept_failed(), &["ringway_accept_failures_total"]),
             (|m, _| m.set_requests_in_flight(3), &["ringway_requests_in_flight"]),
             (|m, _| m.shed(Priority::High, Cause::Requests), &["ringway_shed_total priority=high cause=requests"]),
             (|m, _| m.shed(Priority::Low, Cause::Memory), &["ringway_shed_total priority=low cause=memory"]),

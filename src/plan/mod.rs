@@ -141,6 +141,8 @@ pub struct Cores {
     pub requests: u32,
     /// Bytes of memory of the process at which the same happens; not looked at when absent.
     pub memory: Option<u64>,
+    /// File descriptors of one core's share that client connections may not take; a quarter of it when absent.
+    pub reserved_files: Option<u64>,
     /// How long requests in flight may take once the gateway is told to stop.
     pub drain_timeout: Duration,
     /// How long a core may be away from its loop before control says so; never when absent.
@@ -162,6 +164,7 @@ impl Default for Cores {
             connections: 65_536,
             requests: 65_536,
             memory: None,
+            reserved_files: None,
             drain_timeout: Duration::from_secs(30),
             stall_warning: Some(Duration::from_millis(100)),
         }

@@ -3,6 +3,7 @@
 mod churn;
 mod confusion;
 mod desync;
+mod files;
 mod floods;
 mod hostile_upstreams;
 mod overload;

@@ -83,6 +83,9 @@ pub struct Config {
     pub submission_entries: u32,
     /// Slots of the ring's table of direct descriptors; streams past it use plain ones.
     pub direct_descriptors: u32,
+    /// Descriptors that the core's streams may have, which the whole process shares in the end. Near to that many the
+    /// ring accepts one connection at a time.
+    pub descriptors: u64,
     /// What other threads may see of the core.
     pub pulse: Arc<Pulse>,
 }
@@ -99,6 +102,7 @@ impl Default for Config {
             busy_poll: BusyPoll::Off,
             submission_entries: 1024,
             direct_descriptors: 1 << 15,
+            descriptors: u64::MAX,
             pulse: Arc::default(),
         }
     }
@@ -306,6 +310,11 @@ impl Engine {
     /// What the engine counted so far.
     pub fn stats(&self) -> Stats {
         each!(Kind, &self.0, engine => engine.stats())
+    }
+
+    /// The descriptors that the core's streams may have, and how many of those are left. It asks nobody.
+    pub fn descriptors(&self) -> (u64, u64) {
+        each!(Kind, &self.0, engine => engine.descriptors())
     }
 
     /// Looks for messages in `inbox` from now on, and returns how others wake this core.

@@ -115,12 +115,14 @@ impl Machine {
 
     fn open_files(&self) -> Option<Finding> {
         const CHECK: &str = "open_files";
-        let limit = self.limit("Max open files")?;
+        // The gateway raises its soft limit itself.
+        let limit = self.hard_limit("Max open files")?;
         let what = format!("at most {}", amount(limit));
         Some(if limit < FILES_LEAST {
             Finding::fail(CHECK, what, "the gateway's own files and listeners do not fit", FIX_FILES)
         } else if limit < FILES_WANTED {
-            let why = "a client and its upstream take a file each; past the limit new connections are refused";
+            let why = "a client and its upstream take one each, and a quarter is kept from clients (limits.reserved_files): \
+                       beyond that, idle clients are closed for new ones and new ones refused";
             Finding::warn(CHECK, what, why, FIX_FILES)
         } else {
             Finding::ok(CHECK, what)
@@ -312,9 +314,18 @@ impl Machine {
 
     /// The soft limit of a line in `/proc/self/limits`, as proc(5) describes it.
     fn limit(&self, name: &str) -> Option<u64> {
+        self.limit_at(name, 0)
+    }
+
+    /// The hard one.
+    fn hard_limit(&self, name: &str) -> Option<u64> {
+        self.limit_at(name, 1)
+    }
+
+    fn limit_at(&self, name: &str, column: usize) -> Option<u64> {
         let limits = self.read("proc/self/limits")?;
-        let soft = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
-        if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+        let limit = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(column)?;
+        if limit == "unlimited" { Some(u64::MAX) } else { limit.parse().ok() }
     }
 }
 
@@ -410,7 +421,7 @@ pub(super) mod tests {
     fn each_fault_is_found_alone_and_has_a_reason_and_a_fix() {
         use Level::{Fail, Warn};
         let limits = |files: &str, memory: &str| {
-            format!("Max open files   {files} 9 files\nMax locked memory {memory} 9 bytes\n")
+            format!("Max open files   9 {files} files\nMax locked memory {memory} 9 bytes\n")
         };
         let (few, none, small) = (limits("20000", "unlimited"), limits("256", "unlimited"), limits("1048576", "65536"));
         let cases = [

@@ -45,6 +45,8 @@ pub(crate) struct Glommio {
     pool: Pool,
     outboxes: RefCell<Outboxes>,
     random: Random,
+    /// What the streams may have at most.
+    descriptors: u64,
     stats: Cell<Stats>,
     pulse: Arc<Pulse>,
     /// When the wheel was advanced last.
@@ -79,6 +81,7 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
         pool: Pool::new(config.buffers, config.buffer_size)?,
         outboxes: RefCell::default(),
         random: Random::from_kernel(),
+        descriptors: config.descriptors,
         stats: Cell::default(),
         pulse: config.pulse.clone(),
         ticked: Cell::new(Instant::now()),
@@ -150,6 +153,10 @@ impl Glommio {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats { cpu_ns: thread_cpu_nanos(), ..self.stats.get() }
+    }
+
+    pub(crate) fn descriptors(&self) -> (u64, u64) {
+        (self.descriptors, self.descriptors.saturating_sub(self.stats.get().streams))
     }
 
     pub(crate) fn label(&self, label: u64) {

@@ -1,9 +1,10 @@
-//! Accepting: one multishot operation a listener.
+//! Accepting: one multishot operation a listener, or one connection at a time where descriptors are few.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -15,11 +16,17 @@ use super::{Io, Op, Ring, user_data};
 use crate::core::tasks::Waiter;
 use crate::net;
 
+/// A multishot accept takes all that is queued before anybody can look: as many as the completion queue holds. With fewer
+/// descriptors left than that, it could take the last.
+const BURST: u64 = 4096;
+
 /// A listening socket in the ring.
 pub(super) struct Acceptor {
     socket: OwnedFd,
     generation: u32,
     armed: bool,
+    /// What is armed accepts until it is cancelled.
+    multishot: bool,
     /// It takes what is queued and nothing new.
     stopping: bool,
     /// Its handle is gone; the slot goes with the last completion.
@@ -43,6 +50,7 @@ impl Listener {
             socket,
             generation,
             armed: false,
+            multishot: false,
             stopping: false,
             closed: false,
             accepted: VecDeque::new(),
@@ -133,19 +141,29 @@ impl Drop for Listener {
 
 impl Io {
     fn arm_accept(&mut self, slot: u32) {
+        let multishot = self.descriptors_left() >= BURST;
         let acceptor = &mut self.acceptors[slot as usize];
-        acceptor.armed = true;
-        let entry = opcode::AcceptMulti::new(types::Fd(acceptor.socket.as_raw_fd()))
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(user_data(Op::Accept, slot, acceptor.generation));
-        // SAFETY: a multishot accept names no memory, and the slot keeps the socket open until the last completion.
+        (acceptor.armed, acceptor.multishot) = (true, multishot);
+        let socket = types::Fd(acceptor.socket.as_raw_fd());
+        let entry = if multishot {
+            opcode::AcceptMulti::new(socket).flags(libc::SOCK_CLOEXEC).build()
+        } else {
+            opcode::Accept::new(socket, ptr::null_mut(), ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
+        };
+        let entry = entry.user_data(user_data(Op::Accept, slot, acceptor.generation));
+        // SAFETY: the accept names no memory, and the slot keeps the socket open until the last completion.
         unsafe { self.driver.push(entry) };
+    }
+
+    /// Descriptors that the streams may still have.
+    pub(super) fn descriptors_left(&self) -> u64 {
+        self.descriptors.saturating_sub(self.stats.streams)
     }
 
     pub(super) fn accepted(&mut self, slot: u32, generation: u32, result: i32, more: bool) -> Waiter {
         // SAFETY: a non-negative result of an accept is a new descriptor that nobody else owns.
         let socket = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
+        let is_near = self.descriptors_left() < BURST;
         let Some(acceptor) = self.acceptors.get_mut(slot as usize) else { return Waiter::Nobody };
         if acceptor.generation != generation {
             return Waiter::Nobody;
@@ -163,8 +181,16 @@ impl Io {
             Some(socket) => acceptor.accepted.push_back(socket),
             // The peer went away in the queue; the others are still there.
             None if result == -libc::ECONNABORTED || result == -libc::EAGAIN => {}
+            // From now on one at a time.
+            None if result == -libc::ECANCELED => {}
             None => acceptor.error = Some(-result),
         }
-        acceptor.waiter.take()
+        let waiter = acceptor.waiter.take();
+        if more && acceptor.multishot && is_near {
+            // Once is enough, though more may come until the cancellation is through.
+            acceptor.multishot = false;
+            self.cancel(user_data(Op::Accept, slot, generation));
+        }
+        waiter
     }
 }

@@ -102,6 +102,8 @@ struct Io {
     rung: Vec<Arc<Doorbell>>,
     /// Whether the kernel carries messages between rings like this one.
     message_ring: bool,
+    /// What the streams may have at most.
+    descriptors: u64,
     stats: Stats,
 }
 
@@ -133,6 +135,7 @@ impl Ring {
                 starved: Vec::new(),
                 generation: 0,
                 files,
+                descriptors: config.descriptors,
                 read_ahead: config.read_ahead.max(1),
                 receive_cap: probe::receive_cap(),
                 doorbell,
@@ -190,6 +193,11 @@ impl Ring {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats { cpu_ns: thread_cpu_nanos(), ..self.stats.get() }
+    }
+
+    pub(crate) fn descriptors(&self) -> (u64, u64) {
+        let io = self.io.borrow();
+        (io.descriptors, io.descriptors_left())
     }
 
     pub(crate) fn label(&self, label: u64) {

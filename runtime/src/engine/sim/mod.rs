@@ -122,6 +122,12 @@ impl Core {
         Wall::from_nanos(clock.wall.get().as_nanos().saturating_add(clock.now.get().as_nanos()))
     }
 
+    /// A world has no descriptors.
+    #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
+    pub(crate) fn descriptors(&self) -> (u64, u64) {
+        (u64::MAX, u64::MAX)
+    }
+
     pub(crate) fn random(&self) -> u64 {
         self.random.next()
     }
