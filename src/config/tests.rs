@@ -523,7 +523,9 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
                 .filter(|(_, key)| ["buffers", "buffer_size", "drain_timeout"].contains(&key.name)),
         );
     for (prefix, key) in all {
-        let Otherwise::Is(default) = key.otherwise else { panic!("{} has no default", key.name) };
+        let (Otherwise::Is(default) | Otherwise::Words(default)) = key.otherwise else {
+            panic!("{} has no default", key.name)
+        };
         let cells = format!("| {} | `{prefix}.{}`", default.trim_matches('"'), key.name);
         assert!(LIMITS.contains(&cells), "docs/limits.md has no row with {cells}");
     }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Detached, Engine};
-use ringway_runtime::mesh::{Capacity, Load, Loads, Mesh, Peer, Port, Seat};
+use ringway_runtime::mesh::{Capacity, Load, Loads, Mesh, Peer, Port, PortStats, Seat};
 
 use super::{CoreState, DoorId};
 use crate::flow;
+use crate::observe::Metrics;
 use crate::plan;
 
 /// Connections on their way from one core to another; with more, they stay where they are.
@@ -99,6 +100,8 @@ pub struct Placement {
     leaving: Cell<u32>,
     /// Where the search for the least loaded begins: those with the same load take turns.
     turn: Cell<usize>,
+    /// What the metrics have of the port's counts.
+    reported: Cell<PortStats>,
 }
 
 /// A place for one connection at another core, given up when it is dropped.
@@ -122,7 +125,7 @@ impl Placement {
     pub(super) fn start(engine: &Engine, place: Place) -> io::Result<Rc<Self>> {
         let Place { own, seat, loads } = place;
         let port = seat.attach(engine)?;
-        Ok(Rc::new(Self { own, port, loads, leaving: Cell::new(0), turn: Cell::new(own + 1) }))
+        Ok(Rc::new(Self { own, port, loads, leaving: Cell::new(0), turn: Cell::new(own + 1), reported: Cell::default() }))
     }
 
     /// A place at the least loaded core for a connection that is accepted now; `None` where it may as well stay.
@@ -207,6 +210,12 @@ impl Placement {
     pub(super) fn close(&self) {
         self.loads.close(self.own);
         self.leaving.set(0);
+    }
+
+    /// Copies what the port counted into the metrics.
+    pub(super) fn report(&self, metrics: &Metrics) {
+        let now = self.port.stats();
+        metrics.mesh(&now, &self.reported.replace(now));
     }
 
     /// Its load, in connections.

@@ -410,6 +410,9 @@ impl CoreState {
         self.metrics.looped(stats.turns - before.turns, self.engine.now().as_nanos());
         self.metrics.worked(stats.cpu_ns - before.cpu_ns);
         self.metrics.receive_buffers_exhausted(stats.starved - before.starved);
+        if let Some(placement) = &self.placement {
+            placement.report(&self.metrics);
+        }
         self.metrics.set_requests_in_flight(self.admission.in_flight());
         self.metrics.access_lost(Lost::Write, self.records.take_unwritten());
         self.metrics.events_untold(self.records.tell_untold(|| self.engine.wall().as_nanos()));

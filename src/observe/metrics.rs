@@ -10,6 +10,7 @@ use ringway_runtime::histogram::{
     CounterId, CounterSet, CreateError, GaugeId, GaugeSet, HistogramId, Problem, Schema, SchemaBuilder, SchemaError,
     Shape, Snapshot, Start, Unit, Writer,
 };
+use ringway_runtime::mesh::PortStats;
 
 use super::Reason;
 use super::names::{Segment, Segments, Series, Slots, UpstreamSeries};
@@ -174,6 +175,8 @@ struct Ids {
     handed_over: CounterSet,
     moved: CounterSet,
     load: GaugeId,
+    mesh: CounterSet,
+    mesh_doorbells: CounterId,
     requests: CounterSet,
     client_received: CounterId,
     client_sent: CounterId,
@@ -332,6 +335,18 @@ impl Metrics {
         self.writer.gauge(self.ids.load).set(connections as i64);
     }
 
+    /// What the core's port of the mesh counted since the last time.
+    pub fn mesh(&self, now: &PortStats, before: &PortStats) {
+        for (at, count) in
+            [now.sent - before.sent, now.full - before.full, now.dropped - before.dropped].into_iter().enumerate()
+        {
+            if let Some(id) = self.ids.mesh.get(at) {
+                self.add(id, count);
+            }
+        }
+        self.add(self.ids.mesh_doorbells, now.doorbells - before.doorbells);
+    }
+
     /// A request is answered, whoever the answer is from. The duration is from the first byte of the head to the
     /// last of the answer.
     #[inline]
@@ -473,6 +488,12 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             Direction::VALUES.iter().map(|&direction| [("direction", direction)]),
         ),
         load: build.gauge("ringway_load_connections", None, &[]),
+        mesh: build.counters(
+            "ringway_mesh_messages_total",
+            None,
+            ["sent", "refused", "dropped"].map(|outcome| [("outcome", outcome)]),
+        ),
+        mesh_doorbells: build.counter("ringway_mesh_doorbells_total", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
         timeouts: build.counters("ringway_timeouts_total", None, Timeout::VALUES.iter().map(|&kind| [("kind", kind)])),
         refusals: build.counters(
@@ -588,7 +609,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 32] = [
+        let steps: [(Step, &[&str]); 33] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -610,6 +631,18 @@ mod tests {
                 &["ringway_connections_moved_total direction=out", "ringway_connections_open"],
             ),
             (|m, _| m.set_load(3), &["ringway_load_connections"]),
+            (
+                |m, _| {
+                    let now = PortStats { sent: 9, received: 8, full: 7, dropped: 6, doorbells: 5 };
+                    m.mesh(&now, &PortStats { sent: 2, ..PortStats::default() });
+                },
+                &[
+                    "ringway_mesh_messages_total outcome=sent",
+                    "ringway_mesh_messages_total outcome=refused",
+                    "ringway_mesh_messages_total outcome=dropped",
+                    "ringway_mesh_doorbells_total",
+                ],
+            ),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),

@@ -88,13 +88,16 @@ fn a_flood_of_connections_leaves_files_for_everybody_else(engine: Engine) {
     gateway.child.says("is short of file descriptors");
     assert!(counter(&dir, "ringway_files_short_total") > 0);
     assert_eq!(counter(&dir, "ringway_accept_failures_total"), 0);
-    // Who comes now is served, over new connections to the upstream, and the first ones still wait for their answers.
+    // Who comes now is served, over new connections to the upstream: the one that is there is in use.
+    client.send("GET /proxied HTTP/1.1\r\nHost: a\r\n\r\n");
+    upstream.request();
     let mut new: Vec<_> = (0..10).map(|_| begin(&gateway, &origin)).collect();
-    new.iter_mut().for_each(end);
+    upstream.answer("waited");
+    assert_eq!(client.response().text(), "waited");
     assert!(control(&dir).starts_with("HTTP/1.1 200"), "{}", control(&dir));
     gateway.run(&config.more("[listener.second]\naddress = \"127.0.0.1:0\"\n"));
     proxied(&mut client, &mut upstream, FLOOD + 1);
-    busy.iter_mut().for_each(end);
+    busy.iter_mut().chain(&mut new).for_each(end);
     drop(held);
     assert_eq!(gateway.connect().get("/hello").text(), "hello");
     drop((busy, new, client));

@@ -50,6 +50,12 @@ fn clients(gateway: &Gateway, count: usize) -> Vec<Client> {
     (0..count).map(client).collect()
 }
 
+/// Messages of the mesh that ended so, over all cores.
+fn outcome(dir: &Path, outcome: &str) -> u64 {
+    let files = read_dir(dir).expect("metrics files").into_iter().map(Result::unwrap);
+    files.filter_map(|file| file.counter("ringway_mesh_messages_total", &[("outcome", outcome)])).sum()
+}
+
 fn connections_spread_over_the_cores(engine: Engine) {
     for count in [17, 64, 300] {
         let metrics = tempfile::tempdir().expect("a directory");
@@ -63,6 +69,12 @@ fn connections_spread_over_the_cores(engine: Engine) {
         let name = "ringway_connections_handed_over_total";
         assert_eq!(counted(metrics.path(), name, "in"), counted(metrics.path(), name, "out"));
         drop(clients);
+        // A core copies its counts once a second, and when it ends.
+        assert!(gateway.stop().exit.success());
+        let moved = counted(metrics.path(), "ringway_connections_moved_total", "out");
+        let sent = outcome(metrics.path(), "sent");
+        assert_eq!(sent, counted(metrics.path(), name, "out") + moved, "each goes in one message");
+        assert_eq!(outcome(metrics.path(), "refused") + outcome(metrics.path(), "dropped"), 0);
     }
 }
 
