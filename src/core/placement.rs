@@ -125,7 +125,14 @@ impl Placement {
     pub(super) fn start(engine: &Engine, place: Place) -> io::Result<Rc<Self>> {
         let Place { own, seat, loads } = place;
         let port = seat.attach(engine)?;
-        Ok(Rc::new(Self { own, port, loads, leaving: Cell::new(0), turn: Cell::new(own + 1), reported: Cell::default() }))
+        Ok(Rc::new(Self {
+            own,
+            port,
+            loads,
+            leaving: Cell::new(0),
+            turn: Cell::new(own + 1),
+            reported: Cell::default(),
+        }))
     }
 
     /// A place at the least loaded core for a connection that is accepted now; `None` where it may as well stay.
