@@ -336,7 +336,7 @@ impl Plans {
                 }
             }
             // That is not about plans.
-            FromCore::Seen(_) | FromCore::ShortOfFiles => {}
+            FromCore::Seen(_) | FromCore::ShortOfFiles | FromCore::LetGo => {}
             FromCore::Runs(epoch) => {
                 let Step::Committing { note, waits_for, .. } = &mut self.step else { return };
                 if note.epoch == epoch {
