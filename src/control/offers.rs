@@ -128,7 +128,9 @@ impl Offers {
             let is_inherited = matches!(new.sources.first(), Some(ListenSource::Shared(_)));
             let inherited = is_inherited.then_some(new.sources.len());
             for (at, source) in new.sources.into_iter().enumerate() {
-                sources[at % self.cores].entry(id).or_default().push(source);
+                if let Some(core) = sources.get_mut(at % self.cores.max(1)) {
+                    core.entry(id).or_default().push(source);
+                }
             }
             let handles = new.handles.into_iter().map(Arc::new).collect();
             doors.push(Door { id, wanted, bound: new.address, handles, inherited });
@@ -196,6 +198,12 @@ impl Offers {
     /// Doors whose sockets the gateway before may still need.
     pub fn inherited(&self) -> Vec<DoorId> {
         self.doors.iter().filter(|door| door.inherited.is_some()).map(|door| door.id).collect()
+    }
+
+    /// The keys of these doors.
+    pub fn inherited_keys(&self) -> Vec<DoorKey> {
+        let inherited = self.doors.iter().filter(|door| door.inherited.is_some());
+        inherited.map(|door| door.wanted.key.clone()).collect()
     }
 
     /// Another process goes on with the sockets: nothing of them stays open here but what the cores have.

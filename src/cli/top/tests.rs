@@ -11,7 +11,7 @@ use super::*;
 use crate::observe::{Metrics, Names, PlanNames, Reason, Series, UpstreamFailure};
 
 fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
-    let start = Start { core, segment: 0, wall_ns: 1_000, mono_ns: 1_000_000_000 };
+    let start = Start { core, wall_ns: 1_000, mono_ns: 1_000_000_000, ..Start::default() };
     let (metrics, warning) = Metrics::open(dir, &start).expect("a schema");
     assert!(warning.is_none());
     metrics.set_epoch(3);
