@@ -206,7 +206,7 @@ impl Control {
             // Without control there is nobody to tell.
             watchdog::start(pulses, warning, move |stall| drop(events.send(Event::Stalled(stall))))?;
         }
-        let giving = giving.map(|server| server.start(send.clone(), plan.control.upgrade_timeout)).transpose()?;
+        let giving = giving.map(|server| server.start(send.clone())).transpose()?;
         let upgrade = Upgrade::new(send, launch, giving, stage);
         plans.freeze(upgrade.is_taking());
         drop(plan);
@@ -303,7 +303,8 @@ impl Loop {
     fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
         while self.running > 0 || self.upgrade.is_needed() {
             self.watcher.watch(self.plans.watched(), log);
-            let deadline = self.plans.deadline().into_iter().chain(self.looks.deadline()).chain(self.upgrade.deadline()).min();
+            let deadline =
+                self.plans.deadline().into_iter().chain(self.looks.deadline()).chain(self.upgrade.deadline()).min();
             let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),

@@ -19,7 +19,13 @@ pub struct Door {
 
 impl Door {
     pub(super) fn new(id: DoorId, listener: ListenerId) -> Rc<Self> {
-        Rc::new(Self { id, listener: Cell::new(listener), closed: Cell::new(false), handed_over: Cell::new(false), last: RefCell::new(None) })
+        Rc::new(Self {
+            id,
+            listener: Cell::new(listener),
+            closed: Cell::new(false),
+            handed_over: Cell::new(false),
+            last: RefCell::new(None),
+        })
     }
 
     /// Which one it is, on every core.

@@ -50,9 +50,10 @@ fn counts(found: &Snapshot) -> HashMap<String, u64> {
         Value::Histogram(values) => Some(values.count()),
         Value::Gauge(_) => None,
     };
-    let named = found.metrics.iter().filter_map(|metric| {
-        Some((format!("{} {:?}", metric.name, metric.labels), count(&metric.value)?))
-    });
+    let named = found
+        .metrics
+        .iter()
+        .filter_map(|metric| Some((format!("{} {:?}", metric.name, metric.labels), count(&metric.value)?)));
     named.collect()
 }
 

@@ -34,7 +34,9 @@ pub fn read_all(dir: &Path) -> Result<Found, ReadError> {
         let before = read_before(dir);
         let mut files = read_dir(dir)?;
         let is_gone = |file: &Result<Snapshot, ReadError>| {
-            file.as_ref().is_err_and(|error| matches!(&error.problem, Problem::Io(error) if error.kind() == io::ErrorKind::NotFound))
+            file.as_ref().is_err_and(
+                |error| matches!(&error.problem, Problem::Io(error) if error.kind() == io::ErrorKind::NotFound),
+            )
         };
         let has_changed = covers(&before) != covers(&read_before(dir)) || files.iter().any(is_gone);
         if has_changed && reads < READS {
@@ -42,7 +44,8 @@ pub fn read_all(dir: &Path) -> Result<Found, ReadError> {
             continue;
         }
         if let Some(covered) = covers(&before) {
-            let is_covered = |process: &Process| process.is_same_run(&covered) && process.generation <= covered.generation;
+            let is_covered =
+                |process: &Process| process.is_same_run(&covered) && process.generation <= covered.generation;
             files.retain(|file| !file.as_ref().is_ok_and(|file| file.cores.iter().any(is_covered)));
         }
         let before = before.unwrap_or_else(|error| {
@@ -94,8 +97,7 @@ pub fn fold(dir: &Path, newest: &Start) -> Result<bool, FoldError> {
     let Found { files, before } = read_all(dir).map_err(FoldError::Read)?;
     let is_of_run = |process: &Process| (process.wall_ns, process.mono_ns) == (newest.wall_ns, newest.mono_ns);
     let is_earlier = |process: &Process| is_of_run(process) && process.generation < newest.generation;
-    let earlier: Vec<Snapshot> =
-        files.into_iter().flatten().filter(|file| file.cores.iter().any(is_earlier)).collect();
+    let earlier: Vec<Snapshot> = files.into_iter().flatten().filter(|file| file.cores.iter().any(is_earlier)).collect();
     let processes = || earlier.iter().flat_map(|file| &file.cores);
     let lives = |process: &&Process| process.state == State::Running;
     let first_alive = processes().filter(lives).map(|process| process.generation).min();
@@ -103,10 +105,9 @@ pub fn fold(dir: &Path, newest: &Start) -> Result<bool, FoldError> {
     let Some(last) = processes().filter(|process| has_ended(process)).map(|process| process.generation).max() else {
         return Ok(first_alive.is_some());
     };
-    let mut sum = before.filter(|before| before.cores.iter().any(is_of_run)).unwrap_or(Snapshot {
-        cores: Vec::new(),
-        metrics: Vec::new(),
-    });
+    let mut sum = before
+        .filter(|before| before.cores.iter().any(is_of_run))
+        .unwrap_or(Snapshot { cores: Vec::new(), metrics: Vec::new() });
     for file in earlier.into_iter().filter(|file| file.cores.iter().any(has_ended)) {
         sum.add_earlier(file);
     }

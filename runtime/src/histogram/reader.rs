@@ -124,9 +124,8 @@ pub fn read_dir(dir: &Path) -> Result<Vec<Result<Snapshot, ReadError>>, ReadErro
     let mut cores: Vec<Result<Snapshot, ReadError>> = Vec::new();
     for (Place { generation, core, segment }, path) in files {
         let found = Reader::open_unchecked(&path).and_then(|reader| reader.snapshot());
-        let is_of = |base: &Snapshot| {
-            base.cores.iter().any(|process| (process.generation, process.core) == (generation, core))
-        };
+        let is_of =
+            |base: &Snapshot| base.cores.iter().any(|process| (process.generation, process.core) == (generation, core));
         let base = cores.last_mut().and_then(|last| last.as_mut().ok());
         match (found, base.filter(|base| segment > 0 && is_of(base))) {
             (Ok(found), Some(base)) => base.add_segment(found),

@@ -88,8 +88,7 @@ impl Writer {
         let prefix = prefix(start, schema);
         let values_word = prefix.len() / 8;
         let name = file_name(start.core, start.segment, start.generation);
-        let mapping =
-            file::create(dir, &name, start.hidden, schema.file_bytes(), |words| fill(words, &prefix))?;
+        let mapping = file::create(dir, &name, start.hidden, schema.file_bytes(), |words| fill(words, &prefix))?;
         Ok(Writer { memory: Memory::Mapped(mapping), values_word, one_thread: PhantomData })
     }
 

@@ -73,7 +73,8 @@ pub fn receive(stream: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
         }
         // Past the limit on open files the kernel leaves some out.
         if received.flags.contains(ReturnFlags::CTRUNC) || carrier != [CARRIER] || all.len() - before != expected {
-            let message = format!("{} of {expected} descriptors came; is the limit on open files too low?", all.len() - before);
+            let message =
+                format!("{} of {expected} descriptors came; is the limit on open files too low?", all.len() - before);
             return Err(io::Error::other(message));
         }
     }

@@ -207,9 +207,8 @@ fn steer_by_cpu(socket: &impl AsFd, cpus: &[usize]) -> io::Result<()> {
     }
     program.push(statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, cpus.len() as u32));
     program.push(statement(libc::BPF_RET | libc::BPF_A, 0));
-    steer(socket, &mut program).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}"))
-    })
+    steer(socket, &mut program)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}")))
 }
 
 /// Attaches a program to the group that returns one of its first members, each as often.

@@ -99,7 +99,8 @@ impl Server {
     pub(super) fn start(self, handle: Handle, plan: &Plan) -> Result<Serving, Failed> {
         let Self { unix, tcp, mut file } = self;
         file.own();
-        let further = [Some(unix.try_clone()?.into()), tcp.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from)];
+        let further =
+            [Some(unix.try_clone()?.into()), tcp.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from)];
         let sockets = further.into_iter().flatten().map(Arc::new).collect();
         let shared = Arc::new(Shared {
             handle,

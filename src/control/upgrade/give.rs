@@ -27,6 +27,8 @@ const REST: Duration = Duration::from_millis(100);
 pub(in crate::control) struct Outgoing {
     pub(super) offer: Offer,
     pub(super) descriptors: Vec<Arc<OwnedFd>>,
+    /// How long it has until it must accept.
+    pub(super) patience: Duration,
 }
 
 /// The upgrade socket, bound.
@@ -55,13 +57,11 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Serves on a thread of its own. Whoever takes over has `patience` until it must accept.
-    pub(in crate::control) fn start(self, events: Sender<machine::Event>, patience: Duration) -> io::Result<Giving> {
+    /// Serves on a thread of its own.
+    pub(in crate::control) fn start(self, events: Sender<machine::Event>) -> io::Result<Giving> {
         let Self { listener, file } = self;
         let handle = Arc::new(listener.try_clone()?.into());
-        thread::Builder::new()
-            .name("ringway-upgrade".to_owned())
-            .spawn(move || while serve(&listener, &events, patience) {})?;
+        thread::Builder::new().name("ringway-upgrade".to_owned()).spawn(move || while serve(&listener, &events) {})?;
         Ok(Giving { listener: handle, file })
     }
 }
@@ -84,13 +84,13 @@ impl Giving {
 }
 
 /// Deals with the next who connects. False once it has taken over, or where there is no control any more.
-fn serve(listener: &UnixListener, events: &Sender<machine::Event>, patience: Duration) -> bool {
+fn serve(listener: &UnixListener, events: &Sender<machine::Event>) -> bool {
     let Ok((stream, _)) = listener.accept() else {
         thread::sleep(REST);
         return true;
     };
     let tell = |event| events.send(machine::Event::Upgrade(event)).is_ok();
-    match deal_with(&stream, &tell, patience) {
+    match deal_with(&stream, &tell) {
         Ok(End::HandedOver | End::NoControl) => false,
         Ok(End::Refused) => true,
         Err(why) => tell(Event::Failed(why)),
@@ -104,7 +104,7 @@ enum End {
 }
 
 /// The error says why a process that was to take over did not.
-fn deal_with(stream: &UnixStream, tell: &impl Fn(Event) -> bool, patience: Duration) -> Result<End, String> {
+fn deal_with(stream: &UnixStream, tell: &impl Fn(Event) -> bool) -> Result<End, String> {
     // Who is nobody to us gets no answer.
     let Ok(peer) = handover::peer(stream) else { return Ok(End::Refused) };
     if peer.uid != 0 && peer.uid != handover::user() {
@@ -134,11 +134,14 @@ fn deal_with(stream: &UnixStream, tell: &impl Fn(Event) -> bool, patience: Durat
         .and_then(|()| handover::send(stream, &descriptors))
         .map_err(|error| format!("process {} did not take what it asked for: {error}", peer.pid))?;
     drop(descriptors);
+    let patience = outgoing.patience;
     // What is open here would keep sockets alive that nobody accepts from.
     drop(outgoing);
     let said = stream.set_read_timeout(Some(patience)).and_then(|()| wire::receive(stream));
     let said = said.map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => format!("process {} ended before it accepted", peer.pid),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+            format!("process {} ended before it accepted", peer.pid)
+        }
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             format!("process {} did not accept within {patience:?}", peer.pid)
         }

@@ -68,11 +68,7 @@ pub(super) enum Stage {
     /// A process has what it takes to take over, and has not done so yet.
     Offered,
     /// A process has taken over and waits until these cores accept no more.
-    LettingGo {
-        reply: Sender<()>,
-        waits_for: Vec<usize>,
-        by: Instant,
-    },
+    LettingGo { reply: Sender<()>, waits_for: Vec<usize>, by: Instant },
     /// A process has taken over and is told that no core here accepts any more.
     Telling,
     /// A process has taken over.
@@ -110,7 +106,12 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    pub(super) fn new(events: Sender<machine::Event>, launch: Option<Launch>, giving: Option<Giving>, stage: Stage) -> Self {
+    pub(super) fn new(
+        events: Sender<machine::Event>,
+        launch: Option<Launch>,
+        giving: Option<Giving>,
+        stage: Stage,
+    ) -> Self {
         Self { stage, launch, giving, events, wanted: None, asked: None, started: None, admin: None, fold_at: None }
     }
 

@@ -147,7 +147,7 @@ impl Loop {
                     admin,
                 };
                 if descriptors.len() == offer.descriptors() && descriptors.len() <= DESCRIPTORS_MAX {
-                    Ok(Outgoing { offer, descriptors })
+                    Ok(Outgoing { offer, descriptors, patience: plan.control.upgrade_timeout })
                 } else {
                     Err(format!("it has {} sockets, of which not all can be handed over", descriptors.len()))
                 }

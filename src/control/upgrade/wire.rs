@@ -90,7 +90,8 @@ impl Offer {
         let metrics = |value: &Value| {
             let number = |name: &str| value[name].as_u64();
             let generation = u32::try_from(number("generation")?).ok()?;
-            let start = Start { generation, wall_ns: number("wall_ns")?, mono_ns: number("mono_ns")?, ..Start::default() };
+            let start =
+                Start { generation, wall_ns: number("wall_ns")?, mono_ns: number("mono_ns")?, ..Start::default() };
             Some((PathBuf::from(value["dir"].as_str()?), start))
         };
         let admin = |value: &Value| {
@@ -141,7 +142,11 @@ mod tests {
             drained: vec![("users".into(), "ü:1".into())],
             metrics: Some(("/run/ringway/metrics".into(), start)),
             doors: vec![
-                Door { key: DoorKey::Address("1.2.3.4:80".parse().unwrap()), bound: "1.2.3.4:80".parse().unwrap(), sockets: 3 },
+                Door {
+                    key: DoorKey::Address("1.2.3.4:80".parse().unwrap()),
+                    bound: "1.2.3.4:80".parse().unwrap(),
+                    sockets: 3,
+                },
                 Door { key: DoorKey::AnyPort("web".into(), any, 2), bound: "[::]:4711".parse().unwrap(), sockets: 3 },
             ],
             admin: Some(("/run/a.sock".into(), Some("127.0.0.1:9901".parse().unwrap()))),
@@ -157,7 +162,14 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_no_offer() {
-        let sound = Offer { doors: vec![Door { key: DoorKey::Address("1.2.3.4:80".parse().unwrap()), bound: "1.2.3.4:80".parse().unwrap(), sockets: 1 }], ..Offer::default() };
+        let sound = Offer {
+            doors: vec![Door {
+                key: DoorKey::Address("1.2.3.4:80".parse().unwrap()),
+                bound: "1.2.3.4:80".parse().unwrap(),
+                sockets: 1,
+            }],
+            ..Offer::default()
+        };
         for (pointer, wrong) in [
             ("/epoch", json!(-1)),
             ("/drained", json!([["one"]])),

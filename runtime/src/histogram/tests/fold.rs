@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::super::{Shape, Snapshot, Start, State, Value, Writer, file_name, fold, publish, read_all};
+use super::super::{Distribution, Shape, Snapshot, Start, State, Value, Writer, file_name, fold, publish, read_all};
 use super::{START, small};
 
 const LABELS: [(&str, &str); 1] = [("status", "2xx")];
@@ -100,7 +100,10 @@ fn gauges_end_with_their_process_and_other_shapes_are_left_out() {
     let mut now = duration(Shape::FINE);
     let mut earlier = duration(Shape::COARSE);
     now.add_earlier(earlier.clone());
-    assert_eq!((now.gauge("open", &[]), now.histogram("duration_seconds", &[]).map(|all| all.count())), (Some(4), Some(1)));
+    assert_eq!(
+        (now.gauge("open", &[]), now.histogram("duration_seconds", &[]).map(Distribution::count)),
+        (Some(4), Some(1))
+    );
     earlier.cores[0].state = State::Closed;
     now.add_earlier(earlier);
     assert!(now.metrics.iter().any(|metric| metric.value == Value::Gauge(4)));
