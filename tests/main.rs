@@ -16,3 +16,4 @@ mod reload;
 mod simulated;
 mod support;
 mod systems;
+mod upgrade;

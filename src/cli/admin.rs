@@ -48,6 +48,8 @@ enum Action {
         #[arg(value_parser = ["error", "warn", "info", "debug"])]
         level: Option<String>,
     },
+    /// Start the program anew, for it to take over without a request refused; exit 1 where it did not
+    Upgrade,
     /// Send no new requests to an endpoint; without one, finish the requests under way and end the gateway
     #[command(override_usage = "ringway admin drain [UPSTREAM ENDPOINT]")]
     Drain {
@@ -95,6 +97,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Drain { upstream: Some(upstream), endpoint: Some(endpoint) } => {
             ("/v1/endpoints/drain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
+        Action::Upgrade => ("/v1/upgrade", Some(json!({}))),
         Action::Drain { .. } => ("/v1/drain", Some(json!({}))),
         Action::Undrain { upstream, endpoint } => {
             ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
@@ -129,6 +132,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             writeln!(out, "endpoint {endpoint} of upstream {upstream} is in use")?;
         }
         Action::Drain { .. } => writeln!(out, "the gateway drains")?,
+        Action::Upgrade => writeln!(out, "process {} has taken over", answer["pid"])?,
         Action::Confirm => writeln!(out, "confirmed")?,
         Action::Log { .. } => writeln!(out, "{}", text(&answer["level"]))?,
         Action::Status => {}

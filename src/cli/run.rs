@@ -12,6 +12,9 @@ use crate::control::{self, Control, Source};
 pub(super) struct Args {
     /// The config
     file: PathBuf,
+    /// Take over from the gateway that runs: its sockets and connections to come, and its metrics
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// Runs until SIGTERM or SIGINT; the gateway then drains. SIGHUP reads the config again.
@@ -32,7 +35,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     };
     let Loaded { plan, report, effective } = loaded;
     let source = Source::File { file: args.file.clone(), says: effective, read: report.files() };
-    match Control::new(plan, source).run(out, err) {
+    if args.take_over && plan.control.upgrade_socket.is_none() {
+        let file = args.file.display();
+        writeln!(err, "{file}: error: --take-over needs control.upgrade_socket, the same as in the gateway that runs")?;
+        return Ok(Exit::Input);
+    }
+    let control = Control::new(plan, source);
+    let control = if args.take_over { control.taking_over() } else { control };
+    match control.run(out, err) {
         Ok(()) => Ok(Exit::Done),
         // It was told already.
         Err(_) => Ok(Exit::Machine),

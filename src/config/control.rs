@@ -2,9 +2,10 @@
 
 use super::Config;
 use super::kind::Kind::{Duration, Either, Flag, Number};
-use super::reader::Otherwise::Is;
+use super::kind::PATH;
+use super::reader::Otherwise::{Is, Words};
 use super::reader::{Fields, Section, key, section};
-use super::values::{boolean, duration, integer};
+use super::values::{boolean, duration, integer, path};
 
 pub(super) const SECTION: Section = section(
     "[control]",
@@ -12,6 +13,8 @@ pub(super) const SECTION: Section = section(
         key("watch", Either(&[Flag(true), Flag(false)]), Is("false")),
         key("history", Number("number", 0, 1000), Is("10")),
         key("acknowledge", Duration, Is("\"5s\"")),
+        key("upgrade_socket", PATH, Words("none")),
+        key("upgrade_timeout", Duration, Is("\"1m\"")),
     ],
 );
 
@@ -21,4 +24,6 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     fields.set("watch", &mut control.watch, boolean);
     fields.set("history", &mut control.history, integer(0..=1000));
     fields.set("acknowledge", &mut control.acknowledge, duration);
+    fields.set("upgrade_socket", &mut control.upgrade_socket, |value| path(value).map(|path| Some(path.into())));
+    fields.set("upgrade_timeout", &mut control.upgrade_timeout, duration);
 }

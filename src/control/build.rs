@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,9 +74,9 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
     })?;
     let fixed = need_restart(&base.plan, &plan);
     if !fixed.is_empty() {
-        return Err(format!("a change of {} takes a restart", fixed.join(", ")).into());
+        return Err(format!("a change of {} takes an upgrade or a restart", fixed.join(", ")).into());
     }
-    let bound = bind(&plan, &base.cpus, &base.open)?;
+    let bound = bind(&plan, &base.cpus, &base.open, HashMap::new())?;
     let access = plan.access_log.as_ref().map(log::open).transpose()?;
     let version = Version { plan: Arc::new(plan), says: Arc::new(effective) };
     Ok(Built { version, files: report.files(), bound, warnings: report.to_string(), access })
@@ -83,35 +84,54 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
 
 /// Binds for a plan of before what has been closed meanwhile.
 pub(super) fn again(version: Version, base: &Base) -> Result<Built, NotBuilt> {
-    let bound = bind(&version.plan, &base.cpus, &base.open)?;
+    let bound = bind(&version.plan, &base.cpus, &base.open, HashMap::new())?;
     let access = version.plan.access_log.as_ref().map(log::open).transpose()?;
     Ok(Built { version, files: Vec::new(), bound, warnings: String::new(), access })
 }
 
-/// Binds the addresses of a plan that are not open yet, one socket for each core.
-pub(super) fn bind(plan: &Plan, cpus: &[usize], open: &[DoorKey]) -> Result<HashMap<DoorKey, Bound>, String> {
-    let placement = match plan.cores.placement {
+/// Which core a connection goes to, as the kernel is told.
+pub(super) fn placement(plan: &Plan) -> net::Placement {
+    match plan.cores.placement {
         // The kernel picks the core that accepts, which then picks the one that serves.
         plan::Placement::Kernel | plan::Placement::LeastLoaded => net::Placement::Kernel,
         plan::Placement::Cpu => net::Placement::Cpu,
-    };
+    }
+}
+
+/// Binds the addresses of a plan that are not open yet, one socket for each core. Those that the gateway before listens
+/// on are `inherited`; where it has fewer cores the others are bound, but do not listen yet.
+pub(super) fn bind(
+    plan: &Plan,
+    cpus: &[usize],
+    open: &[DoorKey],
+    mut inherited: HashMap<DoorKey, (SocketAddr, Vec<OwnedFd>)>,
+) -> Result<HashMap<DoorKey, Bound>, String> {
+    let placement = placement(plan);
     let mut all = HashMap::new();
     for wanted in wanted(plan).into_iter().filter(|wanted| !open.contains(&wanted.key)) {
         let failed = |error: std::io::Error| format!("listener `{}`: {error}", wanted.name);
+        if let Some((address, mut handles)) = inherited.remove(&wanted.key).filter(|(_, sockets)| !sockets.is_empty()) {
+            let sources = handles.iter().map(|socket| socket.try_clone().map(ListenSource::Shared));
+            let sources = sources.collect::<Result<_, _>>().map_err(failed)?;
+            handles.extend(net::bind_more(address, cpus.len().saturating_sub(handles.len())).map_err(failed)?);
+            all.insert(wanted.key, Bound { address, sources, handles });
+            continue;
+        }
         let spec = ListenSpec { address: wanted.address, backlog: wanted.backlog as i32, placement };
         let (address, sockets) = net::bind_for_cores(&spec, cpus).map_err(failed)?;
-        let handles = sockets.iter().map(std::os::fd::OwnedFd::try_clone).collect::<Result<_, _>>().map_err(failed)?;
+        let handles = sockets.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>().map_err(failed)?;
         let sources = sockets.into_iter().map(ListenSource::from).collect();
         all.insert(wanted.key, Bound { address, sources, handles });
     }
     Ok(all)
 }
 
-/// The keys that only a restart changes and that differ.
+/// The keys that only another process changes, and that differ.
 fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
     let has_come_or_gone = old.admin.is_some() != new.admin.is_some();
     let (old_admin, new_admin) = (old.admin.clone().unwrap_or_default(), new.admin.clone().unwrap_or_default());
     let has_other_queue = old.log.queue != new.log.queue;
+    let (old_socket, new_socket) = (&old.control.upgrade_socket, &new.control.upgrade_socket);
     let (old, new) = (&old.cores, &new.cores);
     let keys = [
         ("cores.data", old.data != new.data),
@@ -125,6 +145,7 @@ fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
         ("cores.read_ahead", old.read_ahead != new.read_ahead),
         ("cores.stall_warning", old.stall_warning != new.stall_warning),
         ("log.queue", has_other_queue),
+        ("control.upgrade_socket", old_socket != new_socket),
         ("admin", has_come_or_gone),
         ("admin.socket", !has_come_or_gone && old_admin.socket != new_admin.socket),
         ("admin.tcp", !has_come_or_gone && old_admin.tcp != new_admin.tcp),

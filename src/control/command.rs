@@ -34,6 +34,8 @@ pub enum Command {
     LogLevel(Option<Level>),
     /// Take no more connections and end with the last request.
     Drain,
+    /// Start the program anew, for it to take over from this process.
+    Upgrade,
 }
 
 /// What came of a command.
@@ -48,6 +50,11 @@ pub enum Answer {
     },
     /// Done, with nothing to tell.
     Done,
+    /// Another process has taken over.
+    Upgraded {
+        /// Which one.
+        pid: u32,
+    },
     /// The plans, oldest first.
     Plans(Vec<PlanNote>),
     /// What matters at least so much is written.

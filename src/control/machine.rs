@@ -1,7 +1,11 @@
 //! A whole gateway on this machine: sockets first, then one pinned thread a core, then signals and commands until the
 //! end.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,7 +18,7 @@ use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::{Pulse, cpus};
 use ringway_runtime::engine::{self, EngineKind};
 use ringway_runtime::histogram::{self, Start};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::admin::{Server, Serving};
@@ -22,9 +26,10 @@ use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
 use super::log::{self, Log, Spawned, Told};
 use super::notify::{self, Notifier};
-use super::offers::Offers;
+use super::offers::{DoorKey, Offers};
 use super::plans::{MetricsPlace, Origin, Plans};
 use super::sights::{Looks, Sight, Status};
+use super::upgrade::{self, Launch, Stage, Upgrade};
 use super::watch::Watcher;
 use super::watchdog::{self, Stall};
 use crate::config::Effective;
@@ -43,6 +48,12 @@ const DRAINED_MAX: usize = 1024;
 /// Why the gateway could not run, or ended badly.
 #[derive(Debug)]
 pub struct Failed(String);
+
+impl Failed {
+    pub(super) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -88,12 +99,14 @@ pub(super) enum Event {
     Stalled(Stall),
     /// A line for the log.
     Told(Told),
+    Upgrade(upgrade::Event),
 }
 
 /// A gateway that is about to run.
 pub struct Control {
-    plan: Arc<Plan>,
+    plan: Plan,
     source: Source,
+    takes_over: bool,
     send: Sender<Event>,
     events: Receiver<Event>,
 }
@@ -102,7 +115,13 @@ impl Control {
     /// For a gateway that starts with `plan`.
     pub fn new(plan: Plan, source: Source) -> Self {
         let (send, events) = mpsc::channel();
-        Self { plan: Arc::new(plan), source, send, events }
+        Self { plan, source, takes_over: false, send, events }
+    }
+
+    /// It takes over from the gateway that listens on `control.upgrade_socket`.
+    #[must_use]
+    pub fn taking_over(self) -> Self {
+        Self { takes_over: true, ..self }
     }
 
     /// Asks this gateway, as long as it runs.
@@ -111,7 +130,7 @@ impl Control {
     }
 
     /// Runs until SIGTERM or SIGINT and until every core has drained; a second signal ends it at once. SIGHUP reloads,
-    /// SIGUSR1 opens the access log anew. One line goes to `out` when every core accepts; all else, a failure included, is
+    /// SIGUSR1 opens the access log anew, SIGUSR2 starts the program anew, for it to take over. One line goes to `out` when every core accepts; all else, a failure included, is
     /// told on `err`.
     pub fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failed> {
         let log = &mut Log::new(err, &self.plan.log);
@@ -123,15 +142,24 @@ impl Control {
     }
 
     fn start(self, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
-        let Self { plan, source, send, events } = self;
+        let Self { mut plan, source, takes_over, send, events } = self;
+        let launch = launch(&source)?;
         let cpus = data_cpus(&plan)?;
         let descriptors = cpus::raise_open_files()? / cpus.len().max(1) as u64;
-        let bound = build::bind(&plan, &cpus, &[]).map_err(Failed)?;
-        let admin = plan.admin.as_ref().map(Server::bind).transpose().map_err(Failed)?;
+        let upgrade_socket = plan.control.upgrade_socket.clone();
+        let before = match &upgrade_socket {
+            Some(socket) if takes_over => upgrade::take(socket).map(Some).map_err(Failed)?,
+            None if takes_over => return Err(Failed("control.upgrade_socket is not set".to_owned())),
+            _ => None,
+        };
+        let Before { doors, upgrade, admin, drained, start, stage } = Before::new(before, &mut plan);
+        let plan = Arc::new(plan);
+        let bound = build::bind(&plan, &cpus, &[], doors).map_err(Failed)?;
+        let giving = upgrade_socket.map(|path| upgrade::Server::bind(&path, upgrade)).transpose().map_err(Failed)?;
+        let admin = plan.admin.as_ref().map(|wanted| Server::bind(wanted, admin)).transpose().map_err(Failed)?;
         let access = plan.access_log.as_ref().map(log::open).transpose().map_err(Failed)?;
         // Before the first core, so that no signal is missed.
         watch_signals(&send)?;
-        let start = Start { core: 0, segment: 0, wall_ns: Wall::now().as_nanos(), mono_ns: Instant::now().as_nanos() };
         let metrics = MetricsPlace { dir: plan.cores.metrics_dir.clone(), start };
         remove_stale_metrics(&metrics, cpus.len(), log);
         let notifier = Notifier::from_env(cpus.len(), log);
@@ -139,12 +167,16 @@ impl Control {
         let first =
             offers.draft(plan.epoch, plan.clone(), bound, |core, new| metrics.open(core, new, log)).map_err(Failed)?;
         let inboxes: Vec<_> = cpus.iter().map(|_| Inbox::new()).collect();
+        for inbox in inboxes.iter().filter(|_| drained.count() > 0) {
+            // It is empty.
+            let _ = inbox.send(ToCore::Endpoints(drained.clone()));
+        }
         let (file, config) = match source {
             Source::File { file, says, read } => (Some(file), (says, read)),
             Source::Nothing => (None, (Effective::default(), Vec::new())),
         };
         let builder = Box::new(builder(file, send.clone()));
-        let (plans, first) =
+        let (mut plans, first) =
             Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
         let watcher = Watcher::new(send.clone());
         let places = core::places(cpus.len(), plan.cores.placement);
@@ -174,24 +206,29 @@ impl Control {
             // Without control there is nobody to tell.
             watchdog::start(pulses, warning, move |stall| drop(events.send(Event::Stalled(stall))))?;
         }
-        if let Some(admin) = &admin {
-            log.info(format_args!("admin API at {}", admin.place()));
-        }
-        let admin = admin.map(|admin| admin.start(Handle { events: send.clone() }, &plan)).transpose()?;
-        drop((plan, send));
-        let gateway = Loop {
+        let giving = giving.map(|server| server.start(send.clone())).transpose()?;
+        let upgrade = Upgrade::new(send, launch, giving, stage);
+        plans.freeze(upgrade.is_taking());
+        drop(plan);
+        let mut gateway = Loop {
             plans,
             inboxes,
             watcher,
             notifier,
             looks: Looks::default(),
-            drained: Arc::default(),
-            admin,
+            drained,
+            unserved_admin: admin,
+            admin: None,
+            upgrade,
             ready: 0,
             running: cpus.len(),
             cut: 0,
             draining: false,
+            is_told_to_end: false,
         };
+        if !gateway.upgrade.is_taking() {
+            gateway.start_admin(log);
+        }
         let ended = gateway.run(&events, out, log);
         let last = log.finish();
         let before =
@@ -201,28 +238,73 @@ impl Control {
     }
 }
 
-/// The loop that waits for events.
-struct Loop {
-    plans: Plans,
-    inboxes: Vec<Arc<Inbox>>,
-    watcher: Watcher,
-    notifier: Notifier,
-    looks: Looks,
+/// How this program can be started again.
+fn launch(source: &Source) -> io::Result<Option<Launch>> {
+    let Source::File { file, .. } = source else { return Ok(None) };
+    // Found now: once another file lies there, the kernel says that this one is deleted.
+    let program = std::env::current_exe()?;
+    Ok(Some(Launch { program, file: file.clone(), cpus: cpus::allowed()? }))
+}
+
+/// What a gateway starts with: what the one before it had, or nothing.
+#[derive(Default)]
+struct Before {
+    doors: HashMap<DoorKey, (SocketAddr, Vec<OwnedFd>)>,
+    upgrade: Option<UnixListener>,
+    admin: Option<upgrade::AdminSockets>,
     drained: Arc<Drained>,
-    admin: Option<Serving>,
+    start: Start,
+    stage: Stage,
+}
+
+impl Before {
+    fn new(before: Option<upgrade::Inherited>, plan: &mut Plan) -> Self {
+        let (wall_ns, mono_ns) = (Wall::now().as_nanos(), Instant::now().as_nanos());
+        let mut start = Start { wall_ns, mono_ns, ..Start::default() };
+        let Some(before) = before else { return Self { start, ..Self::default() } };
+        plan.epoch = before.epoch + 1;
+        if let Some((_, of_before)) = before.metrics.filter(|(dir, _)| Some(dir) == plan.cores.metrics_dir.as_ref()) {
+            start = Start { generation: of_before.generation.saturating_add(1), hidden: true, ..of_before };
+        }
+        Self {
+            doors: before.doors,
+            upgrade: Some(before.upgrade),
+            admin: before.admin,
+            drained: Arc::new(before.drained),
+            start,
+            stage: Stage::Taking(before.link),
+        }
+    }
+}
+
+/// The loop that waits for events.
+pub(super) struct Loop {
+    pub(super) plans: Plans,
+    pub(super) inboxes: Vec<Arc<Inbox>>,
+    watcher: Watcher,
+    pub(super) notifier: Notifier,
+    looks: Looks,
+    pub(super) drained: Arc<Drained>,
+    pub(super) admin: Option<Serving>,
+    /// The admin API of a process that has not taken over yet.
+    pub(super) unserved_admin: Option<Server>,
+    pub(super) upgrade: Upgrade,
     /// Cores that accept.
-    ready: usize,
+    pub(super) ready: usize,
     /// Cores that have not ended.
     running: usize,
     cut: usize,
-    draining: bool,
+    pub(super) draining: bool,
+    /// A signal came, whatever it drains for.
+    is_told_to_end: bool,
 }
 
 impl Loop {
     fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
-        while self.running > 0 {
+        while self.running > 0 || self.upgrade.is_needed() {
             self.watcher.watch(self.plans.watched(), log);
-            let deadline = self.plans.deadline().into_iter().chain(self.looks.deadline()).min();
+            let deadline =
+                self.plans.deadline().into_iter().chain(self.looks.deadline()).chain(self.upgrade.deadline()).min();
             let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),
@@ -235,6 +317,7 @@ impl Loop {
                 }
             }
             self.plans.time_passed(log);
+            self.upgrade_time_passed(log);
             self.tell_of_reloads();
             self.tell_and_show();
         }
@@ -242,7 +325,7 @@ impl Loop {
             let (cut, timeout) = (self.cut, self.plans.plan().cores.drain_timeout);
             log.warn(format_args!("{cut} connections were cut after the drain timeout of {timeout:?}"));
         }
-        Ok(())
+        self.gave_up()
     }
 
     fn deal_with(&mut self, event: Event, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
@@ -253,16 +336,19 @@ impl Loop {
             Event::Core(_, FromCore::Runs(_)) if self.ready < self.inboxes.len() => {
                 self.ready += 1;
                 if self.ready == self.inboxes.len() {
-                    // A closed standard output is no reason to stop serving.
-                    let line = self.ready_line();
-                    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-                    self.notifier.ready(&line);
+                    if self.upgrade.is_taking() {
+                        self.accept_in_its_place(log);
+                    } else {
+                        self.is_ready(out);
+                    }
                 }
             }
             Event::Core(core, FromCore::Seen(sight)) => self.looks.heard(core, sight),
             Event::Core(core, FromCore::ShortOfFiles) => {
                 log.warn(format_args!("{}", short_of_files(core)));
             }
+            Event::Core(core, FromCore::LetGo) => self.core_let_go(core),
+            Event::Upgrade(event) => self.upgrade_event(event, out, log),
             Event::Core(core, message) => self.plans.heard(core, message, log),
             Event::Beat(core) => self.notifier.beat(core),
             Event::Built(built) => self.plans.built(built, log),
@@ -288,6 +374,7 @@ impl Loop {
                 let _ = reply.send(Answer::LogLevel(log.level()));
             }
             Event::Told(told) => log.tell(&told),
+            Event::Command(Command::Upgrade, reply) => self.start_upgrade(Some(reply), log),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -295,10 +382,18 @@ impl Loop {
             Event::Command(command, reply) => self.plans.command(&command, Some(reply), log),
             Event::Signal(SIGHUP) => self.plans.command(&Command::Reload, None, log),
             Event::Signal(SIGUSR1) => log.reopen(),
-            Event::Signal(signal) if self.draining => {
+            Event::Signal(SIGUSR2) => self.start_upgrade(None, log),
+            Event::Signal(signal) if self.is_told_to_end => {
                 return Err(Failed(format!("signal {signal} during the drain: ended at once")));
             }
-            Event::Signal(_) => self.drain(log),
+            Event::Signal(signal) => {
+                self.is_told_to_end = true;
+                if self.upgrade.is_taking() {
+                    self.give_up(format!("signal {signal}"), log);
+                } else {
+                    self.drain(log);
+                }
+            }
             Event::Ended(core, Ok(ended)) => {
                 self.running -= 1;
                 self.notifier.ended(core);
@@ -330,7 +425,8 @@ impl Loop {
             addresses: self.plans.offers().addresses().map(|(name, address)| (name.into(), address)).collect(),
             cores: self.inboxes.len(),
             accepting: self.ready,
-            is_draining: self.draining,
+            // For who asks, the gateway goes on where another process has taken over.
+            is_draining: self.draining && !self.upgrade.is_handed_over(),
             drained: self.drained.clone(),
         }
     }
@@ -374,13 +470,35 @@ impl Loop {
         Answer::Done
     }
 
+    /// Prints the ready line and tells the service manager.
+    pub(super) fn is_ready(&mut self, out: &mut dyn Write) {
+        // A closed standard output is no reason to stop serving.
+        let line = self.ready_line();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        self.notifier.ready(&line);
+    }
+
+    /// Serves the admin API, where there is to be one.
+    pub(super) fn start_admin(&mut self, log: &mut Log<'_>) {
+        let Some(admin) = self.unserved_admin.take() else { return };
+        log.info(format_args!("admin API at {}", admin.place()));
+        match admin.start(Handle { events: self.upgrade.events.clone() }, self.plans.plan()) {
+            Ok(serving) => self.admin = Some(serving),
+            Err(why) => {
+                log.warn(format_args!("there is no admin API: {why}"));
+            }
+        }
+    }
+
     fn drain(&mut self, log: &mut Log<'_>) {
-        if self.draining {
+        if self.draining && !self.upgrade.is_handed_over() {
             return;
         }
+        if !self.draining {
+            self.notifier.stopping();
+            self.plans.drain(log);
+        }
         self.draining = true;
-        self.notifier.stopping();
-        self.plans.drain(log);
         for inbox in &self.inboxes {
             // A core whose inbox is full is stuck: the second signal is for that.
             let _ = inbox.send(ToCore::Drain);
@@ -435,7 +553,7 @@ fn builder(file: Option<PathBuf>, send: Sender<Event>) -> impl Fn(Origin, u64, B
 }
 
 fn watch_signals(send: &Sender<Event>) -> Result<(), Failed> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     let send = send.clone();
     thread::Builder::new()
         .name("ringway-signals".to_owned())
@@ -565,7 +683,12 @@ fn run_core(
 fn remove_stale_metrics(metrics: &MetricsPlace, cores: usize, log: &mut Log<'_>) {
     let Some(dir) = metrics.dir.as_ref().filter(|dir| dir.exists()) else { return };
     let cores: Vec<u32> = (0..cores as u32).collect();
-    if let Err(error) = histogram::remove_stale(dir, &cores) {
+    let removed = match metrics.start.generation {
+        0 => histogram::remove_stale(dir, &cores),
+        // The gateway before still writes its files.
+        _ => histogram::remove_half_made(dir),
+    };
+    if let Err(error) = removed {
         log.warn(format_args!("cannot tidy {}: {error}", dir.display()));
     }
 }

@@ -11,6 +11,8 @@ pub mod offers;
 mod page;
 mod plans;
 mod sights;
+mod socket;
+mod upgrade;
 mod watch;
 mod watchdog;
 

@@ -98,6 +98,14 @@ impl Notifier {
         self.send("STOPPING=1\nSTATUS=draining");
     }
 
+    /// Another process has taken over: from now on the service manager hears that one. It is told of it by this one, as
+    /// long as it listens to it.
+    pub(super) fn handed_over(&mut self, pid: u32) {
+        self.told = Told::Stopping;
+        self.watchdog = None;
+        self.send(&format!("MAINPID={pid}"));
+    }
+
     /// How often each core has to beat; nothing when there is no watchdog.
     pub(super) fn beat_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / BEATS)

@@ -43,7 +43,8 @@ pub struct Wanted {
 pub struct Bound {
     /// Where they are bound.
     pub address: SocketAddr,
-    /// One for each core.
+    /// One for each core, in their order. Where the gateway before had more cores there are more; where it had fewer,
+    /// the last cores get theirs later, by [`Offers::took_over`].
     pub sources: Vec<ListenSource>,
     /// Further handles on the same sockets, for control.
     pub handles: Vec<OwnedFd>,
@@ -55,7 +56,9 @@ struct Door {
     id: DoorId,
     wanted: Wanted,
     bound: SocketAddr,
-    handles: Arc<[OwnedFd]>,
+    handles: Vec<Arc<OwnedFd>>,
+    /// How many sockets the gateway before had for it, until it has let go of them.
+    inherited: Option<usize>,
 }
 
 /// Knows what the running plan has, and so what another plan needs.
@@ -111,21 +114,26 @@ impl Offers {
         mut bound: HashMap<DoorKey, Bound>,
         mut open_segment: impl FnMut(usize, &NewNames) -> Segment,
     ) -> Result<Draft, String> {
-        let mut sources: Vec<HashMap<DoorId, ListenSource>> = (0..self.cores).map(|_| HashMap::new()).collect();
+        let mut sources: Vec<HashMap<DoorId, Vec<ListenSource>>> = (0..self.cores).map(|_| HashMap::new()).collect();
         let mut doors = Vec::new();
         for wanted in wanted(&plan) {
             let open = self.doors.iter().find(|door| door.wanted.key == wanted.key);
-            if let Some(Door { id, bound, handles, .. }) = open {
-                doors.push(Door { id: *id, bound: *bound, handles: handles.clone(), wanted });
+            if let Some(Door { id, bound, handles, inherited, .. }) = open {
+                doors.push(Door { id: *id, bound: *bound, handles: handles.clone(), inherited: *inherited, wanted });
                 continue;
             }
             let new = bound.remove(&wanted.key).ok_or_else(|| format!("nothing is bound for {}", wanted.address))?;
             self.doors_made += 1;
             let id = DoorId(self.doors_made);
-            for (core, source) in sources.iter_mut().zip(new.sources) {
-                core.insert(id, source);
+            let is_inherited = matches!(new.sources.first(), Some(ListenSource::Shared(_)));
+            let inherited = is_inherited.then_some(new.sources.len());
+            for (at, source) in new.sources.into_iter().enumerate() {
+                if let Some(core) = sources.get_mut(at % self.cores.max(1)) {
+                    core.entry(id).or_default().push(source);
+                }
             }
-            doors.push(Door { id, wanted, bound: new.address, handles: new.handles.into() });
+            let handles = new.handles.into_iter().map(Arc::new).collect();
+            doors.push(Door { id, wanted, bound: new.address, handles, inherited });
         }
         let (slots, new) = self.names.take_up(&PlanNames::from(&*plan)).map_err(|error| error.to_string())?;
         let slots = Arc::new(slots);
@@ -144,7 +152,7 @@ impl Offers {
                 .map(|door| OfferedDoor {
                     id: door.id,
                     listener: door.wanted.listener,
-                    source: sources.remove(&door.id),
+                    sources: sources.remove(&door.id).unwrap_or_default(),
                 })
                 .collect(),
         });
@@ -179,6 +187,61 @@ impl Offers {
             Shared::new(upstream, before.map(|before| &**before))
         });
         shared.collect()
+    }
+
+    /// What the running plan listens on, for a gateway that goes on with it: the key, the bound address and the sockets,
+    /// in the order of the cores.
+    pub fn sockets(&self) -> impl Iterator<Item = (DoorId, &DoorKey, SocketAddr, &[Arc<OwnedFd>])> {
+        self.doors.iter().map(|door| (door.id, &door.wanted.key, door.bound, &*door.handles))
+    }
+
+    /// Doors whose sockets the gateway before may still need.
+    pub fn inherited(&self) -> Vec<DoorId> {
+        self.doors.iter().filter(|door| door.inherited.is_some()).map(|door| door.id).collect()
+    }
+
+    /// The keys of these doors.
+    pub fn inherited_keys(&self) -> Vec<DoorKey> {
+        let inherited = self.doors.iter().filter(|door| door.inherited.is_some());
+        inherited.map(|door| door.wanted.key.clone()).collect()
+    }
+
+    /// Another process goes on with the sockets: nothing of them stays open here but what the cores have.
+    pub fn let_go(&mut self) {
+        self.doors.iter_mut().for_each(|door| door.handles.clear());
+    }
+
+    /// The gateway before has let go of its sockets: now each address has one for each core, and the kernel places
+    /// connections on these. Returns what each core is to accept from as well. What goes wrong is told by `warn`: the
+    /// sockets that are there go on.
+    pub fn took_over(
+        &mut self,
+        cpus: &[usize],
+        placement: net::Placement,
+        mut warn: impl FnMut(String),
+    ) -> Vec<Vec<(DoorId, ListenSource)>> {
+        let mut further: Vec<Vec<(DoorId, ListenSource)>> = (0..self.cores).map(|_| Vec::new()).collect();
+        for door in &mut self.doors {
+            let Some(inherited) = door.inherited.take() else { continue };
+            let mut told = Ok(());
+            for (core, socket) in door.handles.iter().enumerate() {
+                told = told.and_then(|()| net::set_backlog(socket, door.wanted.backlog));
+                if core >= inherited
+                    && let (Some(further), Ok(socket)) = (further.get_mut(core), socket.try_clone())
+                {
+                    further.push((door.id, socket.into()));
+                }
+            }
+            let group = door.handles.len();
+            if let Some(first) = door.handles.first() {
+                told = told.and_then(|()| net::place_among(first, placement, cpus, group));
+            }
+            if let Err(error) = told {
+                warn(format!("listener `{}`: {error}", door.wanted.name));
+            }
+            door.handles.truncate(self.cores);
+        }
+        further
     }
 
     /// For each upstream of `plan` the one of the running plan that is no different.

@@ -8,7 +8,9 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use ringway_runtime::clock::{Instant, Wall};
+use ringway_runtime::engine::ListenSource;
 use ringway_runtime::histogram::Start;
+use ringway_runtime::net;
 
 use super::build::{Base, Built, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
@@ -16,7 +18,7 @@ use super::history::{Held, History};
 use super::log::Log;
 use super::offers::{Draft, Offers};
 use crate::config::{Effective, diff};
-use crate::core::{FromCore, Inbox, Offer, ToCore};
+use crate::core::{DoorId, FromCore, Inbox, Offer, ToCore};
 use crate::observe::{NewNames, Segment};
 use crate::plan::{Level, Plan};
 
@@ -108,6 +110,8 @@ pub(super) struct Plans {
     /// The files of the config, as they were read last.
     files: Vec<PathBuf>,
     draining: bool,
+    /// A process may be about to take over: what it was told of this one stays so.
+    frozen: bool,
 }
 
 impl Plans {
@@ -129,7 +133,8 @@ impl Plans {
         let mut held = Held::default();
         held.hold(epoch, inboxes.len(), plan.clone(), draft.slots.clone());
         let mut history = History::default();
-        let note = PlanNote { epoch, since_unix_ns: metrics.start.wall_ns, changes: "the first".into(), runs: true };
+        let changes = if epoch > 1 { "the first of a process that took over" } else { "the first" };
+        let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: changes.into(), runs: true };
         history.add(note, version.clone(), plan.control.history as usize);
         // Nothing was open before, so no backlog can differ.
         let _ = offers.settle(draft);
@@ -151,6 +156,7 @@ impl Plans {
             unconfirmed: None,
             files,
             draining: false,
+            frozen: false,
         };
         (this, start)
     }
@@ -185,6 +191,35 @@ impl Plans {
         &self.offers
     }
 
+    /// Where metrics are.
+    pub(super) fn metrics(&self) -> &MetricsPlace {
+        &self.metrics
+    }
+
+    /// Refuses changes from now on, or no more.
+    pub(super) fn freeze(&mut self, is_frozen: bool) {
+        self.frozen = is_frozen;
+    }
+
+    /// Another process goes on with the listening sockets.
+    pub(super) fn let_go(&mut self) {
+        self.offers.let_go();
+    }
+
+    /// The gateway before has let go of the listening sockets. Returns what each core is to accept from as well.
+    pub(super) fn took_over(
+        &mut self,
+        placement: net::Placement,
+        log: &mut Log<'_>,
+    ) -> Vec<Vec<(DoorId, ListenSource)>> {
+        self.offers.took_over(&self.cpus, placement, |warning| log.warn(format_args!("{warning}")))
+    }
+
+    /// Metrics files that come from now on are seen at once.
+    pub(super) fn publish(&mut self) {
+        self.metrics.start.hidden = false;
+    }
+
     /// Whether a change is under way.
     pub(super) fn is_changing(&self) -> bool {
         !matches!(self.step, Step::Idle)
@@ -208,7 +243,7 @@ impl Plans {
                 let nothing = || Answer::refused("nothing waits to be confirmed");
                 return answer(reply, if was_open { Answer::Done } else { nothing() });
             }
-            Command::Drain | Command::DrainEndpoint { .. } | Command::LogLevel(_) => {
+            Command::Drain | Command::DrainEndpoint { .. } | Command::LogLevel(_) | Command::Upgrade => {
                 return answer(reply, Answer::Done);
             }
         };
@@ -218,6 +253,9 @@ impl Plans {
     fn add(&mut self, job: Job, log: &mut Log<'_>) {
         if self.draining {
             return self.refuse(job, NotBuilt::from("the gateway drains".to_owned()), log);
+        }
+        if self.frozen {
+            return self.refuse(job, NotBuilt::from("an upgrade is under way".to_owned()), log);
         }
         // Whoever asks for what will be done in any case needs no second time, unless an answer is due.
         if job.reply.is_none() && self.waiting.iter().any(|waiting| waiting.what == job.what) {
@@ -336,7 +374,7 @@ impl Plans {
                 }
             }
             // That is not about plans.
-            FromCore::Seen(_) | FromCore::ShortOfFiles => {}
+            FromCore::Seen(_) | FromCore::ShortOfFiles | FromCore::LetGo => {}
             FromCore::Runs(epoch) => {
                 let Step::Committing { note, waits_for, .. } = &mut self.step else { return };
                 if note.epoch == epoch {

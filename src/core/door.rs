@@ -12,13 +12,20 @@ pub struct Door {
     id: DoorId,
     listener: Cell<ListenerId>,
     closed: Cell<bool>,
+    handed_over: Cell<bool>,
     /// The last plan with this door in it, for the connections that still come out of its queue.
     last: RefCell<Option<Rc<Running>>>,
 }
 
 impl Door {
     pub(super) fn new(id: DoorId, listener: ListenerId) -> Rc<Self> {
-        Rc::new(Self { id, listener: Cell::new(listener), closed: Cell::new(false), last: RefCell::new(None) })
+        Rc::new(Self {
+            id,
+            listener: Cell::new(listener),
+            closed: Cell::new(false),
+            handed_over: Cell::new(false),
+            last: RefCell::new(None),
+        })
     }
 
     /// Which one it is, on every core.
@@ -34,6 +41,16 @@ impl Door {
     /// Whether the plan that the core runs has no such door. Connections end after the request they are at.
     pub fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Whether another process goes on with its sockets.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.get()
+    }
+
+    /// Another process goes on with its sockets.
+    pub(super) fn hand_over(&self) {
+        self.handed_over.set(true);
     }
 
     /// The plan for a connection that comes in now.

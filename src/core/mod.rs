@@ -21,7 +21,7 @@ pub use inbox::Inbox;
 pub use offer::{CoreSight, DoorId, FromCore, Offer, OfferedDoor, Tell, ToCore, UpstreamSight};
 pub use placement::{History, LATE, Passed, Place, Placement, SETTLES, places};
 pub use running::Running;
-pub use state::{CoreState, Presence};
+pub use state::{Accepting, CoreState, Presence, Use};
 
 use crate::observe::records::Recorder;
 use crate::observe::{Activity, Metrics};
@@ -66,13 +66,32 @@ pub async fn run(
             ToCore::Withdraw(epoch) => state.withdraw(epoch),
             ToCore::Endpoints(drained) => state.drain_endpoints(drained),
             ToCore::Look => tell(FromCore::Seen(state.sight())),
-            ToCore::Drain => break,
+            ToCore::TookOver(sources) => state.took_over(sources),
+            ToCore::HandOver(doors) => {
+                state.hand_over(&doors);
+                break;
+            }
+            ToCore::Drain => {
+                state.begin_drain();
+                break;
+            }
         }
     }
-    state.begin_drain();
+    engine.spawn(ending(state.clone(), inbox));
     let cut = state.drained(engine.now() + state.running().plan.cores.drain_timeout).await;
     state.report_engine();
     Ok(Ended { cut })
+}
+
+/// What a core still hears once it is to end: that it has no more time for connections between two requests.
+async fn ending(state: Rc<CoreState>, inbox: Arc<Inbox>) {
+    loop {
+        match inbox.next().await {
+            ToCore::Drain => state.begin_drain(),
+            ToCore::Look => (state.tell)(FromCore::Seen(state.sight())),
+            _ => {}
+        }
+    }
 }
 
 async fn housekeeping(state: Rc<CoreState>) {

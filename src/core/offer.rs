@@ -23,8 +23,9 @@ pub struct OfferedDoor {
     pub id: DoorId,
     /// The listener of the plan that it belongs to.
     pub listener: ListenerId,
-    /// What to accept from, where the core does not have it yet.
-    pub source: Option<ListenSource>,
+    /// What to accept from, where the core does not have it yet: a socket of its own, and those that the gateway before
+    /// had for more cores. A core that has none of its own gets one with [`ToCore::TookOver`].
+    pub sources: Vec<ListenSource>,
 }
 
 /// A plan for one core, with all that the core cannot make by itself.
@@ -61,8 +62,14 @@ pub enum ToCore {
     Endpoints(Arc<Drained>),
     /// Tell how connections are, as [`FromCore::Seen`].
     Look,
-    /// Take no more connections and end with the last request.
+    /// Take no more connections and end with the last request. What waits at a listening socket is served first.
     Drain,
+    /// The same, but another process goes on with the sockets of these doors and with what waits there. Connections
+    /// between two requests may make one more.
+    HandOver(Arc<[DoorId]>),
+    /// The gateway before this one has let go of the listening sockets. Accept from these as well, and no more from
+    /// those that are one too many.
+    TookOver(Vec<(DoorId, ListenSource)>),
 }
 
 /// What a core tells control.
@@ -78,6 +85,8 @@ pub enum FromCore {
     Seen(CoreSight),
     /// Clients took all file descriptors that they may: some are turned away. It is said once.
     ShortOfFiles,
+    /// After [`ToCore::HandOver`]: the core accepts no more.
+    LetGo,
 }
 
 /// How the connections of one core are.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::core::memory;
-use ringway_runtime::engine::{Engine, Listener, Stats};
+use ringway_runtime::engine::{Engine, ListenSource, Listener, Stats};
 use rustix::io::Errno;
 use slab::Slab;
 
@@ -33,6 +33,22 @@ const ON_THE_WAY_REST: Duration = Duration::from_millis(5);
 const LOOKED_AT: usize = 64;
 const PLACES_LOOKED_AT: usize = 1024;
 
+/// How long a connection that the drain met before its first request may take for it.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Whether the core is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// It goes on.
+    Not,
+    /// Another process goes on in its place: there is time for one more request on each connection.
+    HandedOver,
+    /// As soon as it can.
+    Drains,
+    /// The same, and connections that have made no request have had their time.
+    DrainsAll,
+}
+
 /// Everything one core owns.
 pub struct CoreState {
     /// The core's engine.
@@ -48,7 +64,7 @@ pub struct CoreState {
     closing: RefCell<Vec<Rc<Door>>>,
     /// What it takes to share connections with other cores.
     pub placement: Option<Rc<Placement>>,
-    tell: Tell,
+    pub(super) tell: Tell,
     date: RefCell<DateCache>,
     #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
     spare: RefCell<Vec<Box<Exchange>>>,
@@ -63,7 +79,11 @@ pub struct CoreState {
     connections: Cell<usize>,
     /// Which of `present` is asked next whether it goes to another core.
     asked_next: Cell<usize>,
-    draining: Cell<bool>,
+    end: Cell<End>,
+    /// Loops that accept.
+    accepting: Cell<usize>,
+    /// Sockets that the gateway before had for more cores are of no more use.
+    spares_are_over: Cell<bool>,
     /// What is so in whatever plan.
     drained: RefCell<Arc<Drained>>,
     last_gone: RefCell<Option<Waker>>,
@@ -77,7 +97,7 @@ struct Prepared {
     /// Every door of the plan, those that stay with their new listener.
     doors: Vec<(Rc<Door>, crate::plan::ListenerId)>,
     /// What the new ones accept from.
-    listeners: Vec<(Rc<Door>, Listener)>,
+    listeners: Vec<(Rc<Door>, Listener, Use)>,
     /// Pools that the plan does not keep.
     retired: Vec<Rc<Pool>>,
 }
@@ -90,6 +110,26 @@ struct Present {
     idle_since: Option<Instant>,
     /// It is to end, for another one's sake.
     is_evicted: bool,
+}
+
+/// What a core has a listening socket for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is its own.
+    Own,
+    /// The gateway before had it for a core that this one has not.
+    Spare,
+}
+
+/// Marks a loop that accepts, as long as it does.
+pub struct Accepting(Rc<CoreState>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        let state = &self.0;
+        state.accepting.set(state.accepting.get() - 1);
+        state.has_let_go();
+    }
 }
 
 /// Marks a task that a drain and a new plan must wake, as long as it lives.
@@ -134,7 +174,9 @@ impl CoreState {
             files: Files::default(),
             connections: Cell::new(0),
             asked_next: Cell::new(0),
-            draining: Cell::new(false),
+            end: Cell::new(End::Not),
+            accepting: Cell::new(0),
+            spares_are_over: Cell::new(false),
             drained: RefCell::default(),
             last_gone: RefCell::default(),
             next_id,
@@ -195,8 +237,8 @@ impl CoreState {
             }
         }
         *self.doors.borrow_mut() = doors.into_iter().map(|(door, _)| door).collect();
-        for (door, listener) in listeners {
-            self.engine.spawn(flow::accept(self.clone(), door, listener));
+        for (door, listener, what_for) in listeners {
+            self.engine.spawn(flow::accept(self.clone(), door, listener, what_for));
         }
         for pool in &retired {
             pool.retire();
@@ -246,9 +288,69 @@ impl CoreState {
         mixed ^ (mixed >> 31)
     }
 
-    /// Whether the core has been told to end.
-    pub fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// Whether the core has been told to end: it accepts no more, and no request follows another.
+    pub fn is_ending(&self) -> bool {
+        self.end.get() > End::Not
+    }
+
+    /// Whether a connection that has made so many `requests` and waits for its next one is to end.
+    pub fn ends_idle(&self, requests: u64) -> bool {
+        // Whoever connected before the drain and has not asked yet was promised an answer.
+        let limit = if requests > 0 { End::Drains } else { End::DrainsAll };
+        self.end.get() >= limit
+    }
+
+    /// Whether sockets of more cores than there are now are of no more use.
+    pub fn spares_are_over(&self) -> bool {
+        self.spares_are_over.get()
+    }
+
+    /// Enters a loop that accepts.
+    pub fn accepts(self: &Rc<Self>) -> Accepting {
+        self.accepting.set(self.accepting.get() + 1);
+        Accepting(self.clone())
+    }
+
+    /// Tells those who wait for it where no loop accepts any more.
+    fn has_let_go(&self) {
+        if self.accepting.get() > 0 {
+            return;
+        }
+        if self.end.get() == End::HandedOver {
+            (self.tell)(FromCore::LetGo);
+        }
+        if let Some(waker) = self.last_gone.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// The gateway before has let go of the listening sockets.
+    pub(super) fn took_over(self: &Rc<Self>, sources: Vec<(DoorId, ListenSource)>) {
+        for (id, source) in sources {
+            // A socket that cannot be listened on is closed: the kernel places on the others.
+            if let (Some(door), Ok(listener)) = (self.door(id), self.engine.listen(source)) {
+                self.engine.spawn(flow::accept(self.clone(), door, listener, Use::Own));
+            }
+        }
+        self.spares_are_over.set(true);
+        self.wake_all();
+    }
+
+    /// Another process goes on with these doors: what it has of them it serves, and then it ends.
+    pub(super) fn hand_over(self: &Rc<Self>, doors: &[DoorId]) {
+        for door in self.doors.borrow().iter().filter(|door| doors.contains(&door.id())) {
+            door.hand_over();
+        }
+        self.metrics.set_names_in_other([0; 3]);
+        self.end.set(End::HandedOver);
+        self.end_soon();
+        self.has_let_go();
+        let state = self.clone();
+        let patience = self.running().plan.cores.drain_timeout / 2;
+        self.engine.spawn(async move {
+            state.engine.sleep(patience).await;
+            state.begin_drain();
+        });
     }
 
     /// Takes these endpoints out, and all others in again, in this plan and in those to come.
@@ -363,11 +465,28 @@ impl CoreState {
     }
 
     /// Tells every task that the core is to end.
-    pub fn begin_drain(&self) {
-        self.draining.set(true);
+    pub fn begin_drain(self: &Rc<Self>) {
+        if self.end.get() >= End::Drains {
+            return;
+        }
+        self.end.set(End::Drains);
+        self.end_soon();
+        let state = self.clone();
+        self.engine.spawn(async move {
+            state.engine.sleep(FIRST_REQUEST).await;
+            state.end.set(End::DrainsAll);
+            state.wake_all();
+        });
+    }
+
+    fn end_soon(&self) {
         if let Some(placement) = &self.placement {
             placement.close();
         }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         let present: Vec<usize> = self.present.borrow().iter().map(|(key, _)| key).collect();
         self.wake(&present);
     }
@@ -387,7 +506,8 @@ impl CoreState {
         loop {
             timer.set(deadline);
             poll_fn(|cx| {
-                if self.connections() == 0 || timer.poll(cx).is_ready() {
+                let is_done = self.connections() == 0 && self.accepting.get() == 0;
+                if is_done || timer.poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
                 *self.last_gone.borrow_mut() = Some(cx.waker().clone());
@@ -457,15 +577,15 @@ impl Prepared {
         }
         let (mut doors, mut listeners) = (Vec::new(), Vec::new());
         for offered in offer.doors.drain(..) {
-            let door = if let Some(source) = offered.source {
+            let known = open.iter().find(|door| door.id() == offered.id).cloned();
+            if known.is_none() && offered.sources.is_empty() && before.is_some() {
+                return Err("a listener that should be there is not".to_owned());
+            }
+            let door = known.unwrap_or_else(|| Door::new(offered.id, offered.listener));
+            for (nth, source) in offered.sources.into_iter().enumerate() {
                 let listener = engine.listen(source).map_err(|error| format!("cannot accept: {error}"))?;
-                let door = Door::new(offered.id, offered.listener);
-                listeners.push((door.clone(), listener));
-                door
-            } else {
-                let known = open.iter().find(|door| door.id() == offered.id);
-                known.cloned().ok_or("a listener that should be there is not")?
-            };
+                listeners.push((door.clone(), listener, if nth == 0 { Use::Own } else { Use::Spare }));
+            }
             doors.push((door, offered.listener));
         }
         let running = Running::new(engine, metrics, offer, before, tell);

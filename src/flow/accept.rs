@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_runtime::engine::{Listener, Stream};
 
 use super::client::Client;
 use super::{connection, passing};
-use crate::core::{CoreState, Door, LATE};
+use crate::core::{CoreState, Door, LATE, Use};
 use crate::observe::{Activity, Reason};
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
@@ -20,14 +20,16 @@ const REST: Duration = Duration::from_millis(20);
 const AT_ONCE_WHEN_SHORT: u32 = 16;
 const REST_WHEN_SHORT: Duration = Duration::from_millis(1);
 
-/// Accepts until the core drains or its plan has no such door any more.
-pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
+/// Accepts until the core is to end or its plan has no such door any more.
+pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener, what_for: Use) {
+    let accepting = state.accepts();
     let presence = state.enter(false);
     state.engine.label(Activity::Accept.label());
     let mut at_once = 0;
     loop {
         let accepted = poll_fn(|cx| {
-            if state.is_draining() || door.is_closed() {
+            let is_over = what_for == Use::Spare && state.spares_are_over();
+            if is_over || state.is_ending() || door.is_closed() {
                 return Poll::Ready(None);
             }
             presence.register(cx);
@@ -50,12 +52,16 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener) {
             }
         }
     }
+    // Whoever is in the queue is connected, as far as it knows: closing at once would reset it. Where another process goes
+    // on with the socket, that one serves it.
+    let last = |cx: &mut Context<'_>| {
+        if door.is_handed_over() { listener.poll_let_go(cx) } else { listener.poll_queued(cx) }
+    };
+    while let Some((stream, peer)) = poll_fn(last).await {
+        admit(&state, &door, stream, peer);
+    }
+    drop((listener, accepting));
     if door.is_closed() {
-        // Whoever is in the queue is connected, as far as it knows: closing at once would reset it.
-        while let Some((stream, peer)) = poll_fn(|cx| listener.poll_queued(cx)).await {
-            admit(&state, &door, stream, peer);
-        }
-        drop(listener);
         if state.placement.is_some() {
             // Cores that have not changed plans yet may still send some.
             state.engine.sleep(LATE).await;

@@ -108,13 +108,13 @@ impl Client {
 
     /// Whether no request may follow the one it is at.
     pub(super) fn is_last(&self) -> bool {
-        self.state.is_draining() || self.door.is_closed()
+        self.state.is_ending() || self.door.is_closed()
     }
 
     /// For a connection between two requests: ready when it is to end, or to take up another plan.
     pub(super) fn poll_notice(&self, cx: &Context<'_>) -> Poll<Notice> {
         // Out of the queue of a closed door comes a client that was promised an answer.
-        if self.state.is_draining() || (self.door.is_closed() && self.requests > 0) {
+        if self.state.ends_idle(self.requests) || (self.door.is_closed() && self.requests > 0) {
             return Poll::Ready(Notice::End);
         }
         if self.is_behind() {

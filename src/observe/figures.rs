@@ -14,6 +14,8 @@ use super::Run;
 pub struct Figures {
     /// The process.
     pub pid: u32,
+    /// When its run began: nanoseconds since the Unix epoch. It may have taken the run over.
+    pub started_ns: u64,
     /// Whether it lives.
     pub state: State,
     /// How long the run is or was.
@@ -204,16 +206,14 @@ impl Figures {
 
     /// Whether they are of this run.
     pub fn is_of(&self, run: &Run) -> bool {
-        run.cores.iter().flat_map(|core| &core.cores).any(|process| process.pid == self.pid)
+        run.newest().is_some_and(|newest| newest.wall_ns == self.started_ns)
     }
 
     /// What happened since `before`, which was read at its time; since the start of the run where there was no such
     /// look, or one at another run. `now` is when `run` was read.
     pub fn between(before: Option<&(Instant, Run)>, now: Instant, run: &Run) -> Option<Figures> {
-        let newest = run.cores.iter().flat_map(|core| &core.cores).next()?;
-        let before = before.filter(|(_, before)| {
-            before.cores.iter().flat_map(|core| &core.cores).next().is_some_and(|process| process.is_same_run(newest))
-        });
+        let newest = run.newest()?;
+        let before = before.filter(|(_, before)| before.is_of(newest));
         let start = Instant::from_nanos(newest.mono_ns);
         // A run that is over lasted to its last sign of life.
         let last = run.cores.iter().flat_map(|core| &core.cores).map(|process| process.heartbeat_mono_ns).max();
@@ -221,15 +221,16 @@ impl Figures {
         let since = before.map_or(start, |(at, _)| *at);
         let interval = if before.is_some() { now.since(since) } else { end.since(start) };
         let moved: Vec<Snapshot> = run.cores.iter().map(|core| moved(before.map(|(_, before)| before), core)).collect();
-        let mut all = Snapshot { cores: Vec::new(), metrics: Vec::new() };
-        let mut totals = all.clone();
-        for (moved, core) in moved.iter().zip(&run.cores) {
-            // Files of one run fit together; one that was forged is left out.
-            let _ = all.merge(moved.clone()).and_then(|()| totals.merge(core.clone()));
-        }
+        // Files of one run fit together; of one that was forged there are no figures.
+        let totals = run.merged().ok()?;
+        let all = match before {
+            Some((_, before)) => totals.since(&before.merged().ok()?),
+            None => totals.clone(),
+        };
         let rates = Rates(interval.as_secs_f64());
         Some(Figures {
             pid: newest.pid,
+            started_ns: newest.wall_ns,
             state: run.state(),
             uptime: end.since(start),
             interval,
@@ -273,8 +274,12 @@ impl Rates {
 }
 
 fn moved(before: Option<&Run>, core: &Snapshot) -> Snapshot {
-    let number = |snapshot: &Snapshot| snapshot.cores.first().map(|process| process.core);
-    let earlier = before.and_then(|run| run.cores.iter().find(|earlier| number(earlier) == number(core)));
+    // Of a process that has taken the run over meanwhile all is new.
+    let is_same = |earlier: &&Snapshot| match (earlier.cores.first(), core.cores.first()) {
+        (Some(earlier), Some(core)) => earlier.core == core.core && earlier.is_same_process(core),
+        _ => false,
+    };
+    let earlier = before.and_then(|run| run.cores.iter().find(is_same));
     earlier.map_or_else(|| core.clone(), |earlier| core.since(earlier))
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ringway_runtime::histogram::{MergeError, ReadError, Snapshot, State, read_dir};
+use ringway_runtime::histogram::{Found, MergeError, Process, ReadError, Snapshot, State, read_all};
 
 /// What a directory holds of the run that started last. Files of another run would add up what never ran together.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// One snapshot a file, in the order of the cores; at least one.
+    /// One snapshot a core, in their order; at least one.
     pub cores: Vec<Snapshot>,
+    /// What processes counted that handed the run over to this one, as far as they have not been folded.
+    pub earlier: Vec<Snapshot>,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
     /// Cores whose file is of an earlier run, with that run's pid.
@@ -46,13 +48,15 @@ impl fmt::Display for NoRun {
 /// Reads the metrics files of a directory.
 pub fn read_run(dir: &Path) -> Result<Run, NoRun> {
     let mut run = Run::default();
-    for file in read_dir(dir).map_err(NoRun::Directory)? {
+    let Found { files, before } = read_all(dir).map_err(NoRun::Directory)?;
+    for file in files {
         match file {
             Ok(snapshot) => run.cores.push(snapshot),
             Err(error) => run.unread.push(error),
         }
     }
     run.keep_newest();
+    run.earlier.extend(before.filter(|before| before.cores.iter().any(|process| run.is_of(process))));
     match (run.cores.is_empty(), run.unread.is_empty()) {
         (false, _) => Ok(run),
         (true, true) => Err(NoRun::Empty(dir.to_owned())),
@@ -63,23 +67,44 @@ pub fn read_run(dir: &Path) -> Result<Run, NoRun> {
 impl Run {
     fn keep_newest(&mut self) {
         let processes = self.cores.iter().flat_map(|core| &core.cores);
-        let Some(newest) = processes.max_by_key(|process| process.wall_ns).copied() else { return };
-        let left_out = &mut self.left_out;
-        self.cores.retain(|core| {
-            let mut is_newest = true;
-            for process in core.cores.iter().filter(|process| !process.is_same_run(&newest)) {
-                left_out.push((process.core, process.pid));
-                is_newest = false;
+        let newest = processes.max_by_key(|process| (process.wall_ns, process.generation)).copied();
+        let Some(newest) = newest else { return };
+        for core in std::mem::take(&mut self.cores) {
+            let Some(process) = core.cores.first() else { continue };
+            if process.is_same_process(&newest) {
+                self.cores.push(core);
+            } else if process.is_same_run(&newest) && process.generation < newest.generation {
+                self.earlier.push(core);
+            } else {
+                self.left_out.push((process.core, process.pid));
             }
-            is_newest
-        });
+        }
     }
 
-    /// All cores as one. An error only where a file was forged: one process writes one schema.
+    /// The process that has the run now.
+    pub fn newest(&self) -> Option<&Process> {
+        self.cores.iter().flat_map(|core| &core.cores).next()
+    }
+
+    /// Every process that has, or had, the run, once for each core.
+    pub fn all(&self) -> impl Iterator<Item = &Process> {
+        self.cores.iter().chain(&self.earlier).flat_map(|core| &core.cores)
+    }
+
+    /// Whether a process is of this run.
+    pub fn is_of(&self, process: &Process) -> bool {
+        self.newest().is_some_and(|newest| newest.is_same_run(process))
+    }
+
+    /// All cores as one, with what was counted before the run was handed over. An error only where a file was forged: one
+    /// process writes one schema.
     pub fn merged(&self) -> Result<Snapshot, MergeError> {
         let mut merged = Snapshot { cores: Vec::new(), metrics: Vec::new() };
         for core in &self.cores {
             merged.merge(core.clone())?;
+        }
+        for earlier in &self.earlier {
+            merged.add_earlier(earlier.clone());
         }
         Ok(merged)
     }
@@ -128,6 +153,22 @@ mod tests {
         assert_eq!(merged.cores.iter().map(|process| process.core).collect::<Vec<_>>(), [8, 9]);
         assert_eq!(merged.counter("requests_total", &[]), Some(2));
         assert_eq!(run.left_out, [(7, std::process::id())]);
+    }
+
+    #[test]
+    fn what_was_counted_before_a_run_was_handed_over_counts_on() {
+        let handed_over = |core_number, start_ticks, generation| {
+            let mut snapshot = core(core_number, start_ticks, 10);
+            snapshot.cores[0].generation = generation;
+            snapshot
+        };
+        let cores = vec![handed_over(0, 1, 0), handed_over(1, 1, 0), handed_over(0, 2, 1)];
+        let mut run = Run { cores, ..Run::default() };
+        run.keep_newest();
+        assert!(run.left_out.is_empty());
+        let merged = run.merged().expect("one schema");
+        assert_eq!(merged.cores.iter().map(|process| process.generation).collect::<Vec<_>>(), [1]);
+        assert_eq!(merged.counter("requests_total", &[]), Some(3));
     }
 
     #[test]

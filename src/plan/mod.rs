@@ -180,11 +180,21 @@ pub struct Control {
     pub history: u32,
     /// How long cores may take to prepare a plan, and then to switch to it.
     pub acknowledge: Duration,
+    /// Where another process can take the gateway over; nowhere when absent.
+    pub upgrade_socket: Option<PathBuf>,
+    /// How long that process may take until it accepts.
+    pub upgrade_timeout: Duration,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { watch: false, history: 10, acknowledge: Duration::from_secs(5) }
+        Self {
+            watch: false,
+            history: 10,
+            acknowledge: Duration::from_secs(5),
+            upgrade_socket: None,
+            upgrade_timeout: Duration::from_mins(1),
+        }
     }
 }
 

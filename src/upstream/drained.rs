@@ -8,7 +8,18 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drained(BTreeSet<(Arc<str>, Arc<str>)>);
 
+impl FromIterator<(Arc<str>, Arc<str>)> for Drained {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Arc<str>)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
 impl Drained {
+    /// Each of them: the names of its upstream and its own.
+    pub fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
+        self.0.iter()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()

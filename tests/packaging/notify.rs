@@ -5,7 +5,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixDatagram};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::is_there;
@@ -14,6 +14,7 @@ use crate::support::{Client, Config, Engine, Origin, PATIENCE, on_both_engines};
 on_both_engines!(
     ready_is_told_when_the_port_accepts_then_each_reload_and_the_drain,
     the_watchdog_is_pinged_while_the_gateway_idles_and_while_it_drains,
+    an_upgrade_makes_the_new_process_the_main_one,
 );
 
 /// Listens as a service manager does.
@@ -102,6 +103,28 @@ fn the_watchdog_is_pinged_while_the_gateway_idles_and_while_it_drains(engine: En
     }
     upstream.answer("late");
     assert_eq!(client.response().text(), "late");
+    assert_eq!(child.wait().exit.code(), Some(0));
+}
+
+fn an_upgrade_makes_the_new_process_the_main_one(engine: Engine) {
+    let origin = Origin::listen();
+    let manager = Manager::listen();
+    let mut environment = manager.environment();
+    // As a manager does that means this process alone.
+    environment.extend(["sh", "-c", "WATCHDOG_USEC=200000 WATCHDOG_PID=$$ exec \"$@\"", "sh"].map(str::to_owned));
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("upgrade.sock");
+    let control = format!("[control]\nupgrade_socket = \"{}\"\n", socket.display());
+    let (child, _dir) = Config::new(engine).origin(&origin).more(&control).under(environment).spawn();
+    let ready = manager.next();
+    child.signal(Signal::USR2);
+    let told = manager.next();
+    let pid = told.strip_prefix("MAINPID=").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    let pid = pid.unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(manager.next(), ready, "it goes on at the same address");
+    assert_eq!(manager.any().as_deref(), Some("WATCHDOG=1"), "the new one pings");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    assert_eq!(manager.next(), "STOPPING=1\nSTATUS=draining");
     assert_eq!(child.wait().exit.code(), Some(0));
 }
 

@@ -64,7 +64,10 @@ fn what_needs_a_restart_keeps_the_plan_and_is_named(engine: Engine) {
     let good = Config::new(engine).more(HELLO);
     let gateway = good.clone().start();
     let said = gateway.reload(&good.clone().cores("busy_poll = \"10us\"\nread_ahead = \"128KiB\""));
-    assert_eq!(said, "ringway: kept plan 1: a change of cores.busy_poll, cores.read_ahead takes a restart\n");
+    assert_eq!(
+        said,
+        "ringway: kept plan 1: a change of cores.busy_poll, cores.read_ahead takes an upgrade or a restart\n"
+    );
     expect_as_before(&gateway);
     // These need none.
     gateway.run(&good.clone().cores("drain_timeout = \"1s\"").limits("connections = 10"));

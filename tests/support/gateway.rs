@@ -42,6 +42,7 @@ pub(crate) struct Config {
     endpoints: Vec<SocketAddr>,
     address: String,
     launcher: Vec<String>,
+    flags: Vec<String>,
 }
 
 impl Config {
@@ -59,6 +60,7 @@ impl Config {
             endpoints: Vec::new(),
             address: "127.0.0.1:0".to_owned(),
             launcher: Vec::new(),
+            flags: Vec::new(),
         }
     }
 
@@ -110,6 +112,12 @@ impl Config {
         Self { launcher, ..self }
     }
 
+    /// A flag of `ringway run`.
+    pub(crate) fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
     /// A key of the one route.
     pub(crate) fn route(self, line: &str) -> Self {
         self.line(|config| &mut config.route, line)
@@ -121,7 +129,7 @@ impl Config {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { cores, limits, timeouts, listener, upstream, route, more, endpoints, address, launcher: _ } = self;
+        let Self { cores, limits, timeouts, listener, upstream, route, more, endpoints, address, .. } = self;
         let mut text = format!(
             "[cores]\n{cores}\n[limits]\n{limits}\n[timeouts]\n{timeouts}\n\
              [listener.web]\naddress = \"{address}\"\n{listener}\n"
@@ -147,7 +155,7 @@ impl Config {
         let ringway = env!("CARGO_BIN_EXE_ringway").to_owned();
         let mut words = self.launcher.iter().chain([&ringway]);
         let mut command = Command::new(words.next().unwrap_or(&ringway));
-        command.args(words).arg("run").arg(&file).stdout(Stdio::piped());
+        command.args(words).arg("run").arg(&file).args(&self.flags).stdout(Stdio::piped());
         (Child::start(&mut command), dir)
     }
 

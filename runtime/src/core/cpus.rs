@@ -17,7 +17,12 @@ pub fn allowed() -> io::Result<Vec<usize>> {
 
 /// Pins the calling thread to one CPU. The error says which CPU and why.
 pub fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
+    confine(&[cpu]).map_err(|error| io::Error::new(error.kind(), format!("cannot pin a core to CPU {cpu}: {error}")))
+}
+
+/// Lets the calling thread, and those and the processes that it starts, run on these CPUs alone.
+pub fn confine(cpus: &[usize]) -> io::Result<()> {
+    if let Some(cpu) = cpus.iter().find(|&&cpu| cpu >= libc::CPU_SETSIZE as usize) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("CPU {cpu} is past the largest the kernel counts"),
@@ -25,15 +30,13 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     }
     // SAFETY: an all-zero cpu_set_t is a valid empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` was checked to be below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: `cpu` was checked to be below CPU_SETSIZE.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: `set` is valid and its true size is passed; 0 means the calling thread.
     let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
-    if result == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    Err(io::Error::new(error.kind(), format!("cannot pin a core to CPU {cpu}: {error}")))
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn file_limit() -> io::Result<libc::rlimit> {

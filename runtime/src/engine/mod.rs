@@ -187,6 +187,9 @@ where
 pub enum ListenSource {
     /// A listening socket, as [`crate::net::bind_for_cores`] makes one for each core.
     Socket(OwnedFd),
+    /// A listening socket that another process listens on, too: that the listener goes does not shut it down, unless
+    /// [`Listener::poll_queued`] said that nobody waits there any more.
+    Shared(OwnedFd),
     /// An address of its own. Port 0 picks a free one, which [`Listener::local_address`] tells.
     Address(SocketAddr),
 }
@@ -204,14 +207,16 @@ impl From<SocketAddr> for ListenSource {
 }
 
 impl ListenSource {
-    /// A socket of the machine, bound now where only the address was given.
-    fn into_socket(self) -> io::Result<OwnedFd> {
+    /// A socket of the machine, bound now where only the address was given, and whether it is shared.
+    fn into_socket(self) -> io::Result<(OwnedFd, bool)> {
         match self {
-            Self::Socket(socket) => Ok(socket),
+            Self::Socket(socket) => Ok((socket, false)),
+            Self::Shared(socket) => Ok((socket, true)),
             Self::Address(address) => {
                 let spec = ListenSpec { address, backlog: BACKLOG, placement: Placement::Kernel };
                 let (_, sockets) = bind_for_cores(&spec, &[0])?;
-                sockets.into_iter().next().ok_or_else(|| io::Error::other("no socket was bound"))
+                let socket = sockets.into_iter().next().ok_or_else(|| io::Error::other("no socket was bound"))?;
+                Ok((socket, false))
             }
         }
     }
@@ -259,9 +264,15 @@ impl Engine {
     pub fn listen(&self, source: impl Into<ListenSource>) -> io::Result<Listener> {
         let source = source.into();
         Ok(Listener(match &self.0 {
-            Kind::Ring(ring) => ListenerKind::Ring(ring::Listener::new(ring, source.into_socket()?)),
+            Kind::Ring(ring) => {
+                let (socket, shared) = source.into_socket()?;
+                ListenerKind::Ring(ring::Listener::new(ring, socket, shared))
+            }
             #[cfg(feature = "glommio")]
-            Kind::Glommio(engine) => ListenerKind::Glommio(glommio::Listener::new(engine, source.into_socket()?)?),
+            Kind::Glommio(engine) => {
+                let (socket, shared) = source.into_socket()?;
+                ListenerKind::Glommio(glommio::Listener::new(engine, socket, shared)?)
+            }
             #[cfg(any(test, feature = "sim"))]
             Kind::Sim(core) => ListenerKind::Sim(sim::Listener::new(core, &source)?),
         }))
@@ -429,6 +440,24 @@ impl Listener {
             ListenerKind::Sim(listener) => {
                 Poll::Ready(listener.next_queued().map(|(stream, peer)| adopt(StreamKind::Sim(stream), peer)))
             }
+        }
+    }
+
+    /// The next of the connections that this listener has taken from its socket already, and `None` when there is none
+    /// left: then the listener can be dropped, and whoever else has the socket goes on with it and with its queue.
+    pub fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+        match &self.0 {
+            ListenerKind::Ring(listener) => {
+                listener.poll_let_go(cx).map(|next| next.map(|(stream, peer)| (Stream(StreamKind::Ring(stream)), peer)))
+            }
+            #[cfg(feature = "glommio")]
+            ListenerKind::Glommio(listener) => {
+                listener.let_go();
+                Poll::Ready(None)
+            }
+            // A simulated listener is of one machine, which is one process.
+            #[cfg(any(test, feature = "sim"))]
+            ListenerKind::Sim(_) => Poll::Ready(None),
         }
     }
 

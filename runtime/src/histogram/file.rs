@@ -32,49 +32,87 @@ impl std::error::Error for CreateError {
     }
 }
 
-/// The name of a core's file inside the metrics directory: its first, segment 0, or one that was added later.
-pub fn file_name(core: u32, segment: u32) -> String {
-    match segment {
-        0 => format!("core-{core}.metrics"),
-        segment => format!("core-{core}.{segment}.metrics"),
-    }
+/// The name of the file that holds what earlier generations counted, once they have ended.
+pub(super) const BEFORE: &str = "before.metrics";
+
+/// Where a file belongs. In order: generation, core, segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Place {
+    pub(super) generation: u32,
+    pub(super) core: u32,
+    pub(super) segment: u32,
 }
 
-/// The core and the segment that a file name belongs to.
-pub(super) fn place_of(name: &str) -> Option<(u32, u32)> {
-    let place = name.strip_prefix("core-")?.strip_suffix(".metrics")?;
-    let (core, segment) = place.split_once('.').unwrap_or((place, "0"));
-    let (core, segment) = (core.parse().ok()?, segment.parse().ok()?);
+/// The name of a core's file inside the metrics directory: its first, segment 0, or one that was added later; of the
+/// process that began the run, generation 0, or of one that took it over.
+pub fn file_name(core: u32, segment: u32, generation: u32) -> String {
+    let generation = if generation == 0 { String::new() } else { format!(".g{generation}") };
+    let segment = if segment == 0 { String::new() } else { format!(".{segment}") };
+    format!("core-{core}{generation}{segment}.metrics")
+}
+
+/// The place that a file name stands for.
+pub(super) fn place_of(name: &str) -> Option<Place> {
+    let mut parts = name.strip_prefix("core-")?.strip_suffix(".metrics")?.split('.').peekable();
+    let core = parts.next()?.parse().ok()?;
+    let generation = parts.next_if(|part| part.starts_with('g')).map_or(Some(0), |part| part.get(1..)?.parse().ok())?;
+    let segment = parts.next().map_or(Some(0), |part| part.parse().ok())?;
     // "core-01.metrics" and "core-+1.metrics" are not ours.
-    (file_name(core, segment) == name).then_some((core, segment))
+    (file_name(core, segment, generation) == name).then_some(Place { generation, core, segment })
 }
 
 /// Removes the files of cores that are not in `keep`, what an earlier run added to those that are, and what a killed
 /// process left half made. Returns how many files went.
 pub fn remove_stale(dir: &Path, keep: &[u32]) -> io::Result<usize> {
+    let is_first = |place: Place| place.segment == 0 && place.generation == 0 && keep.contains(&place.core);
+    remove(dir, |name| name == BEFORE || place_of(name).is_some_and(|place| !is_first(place)) || is_half_made(name))
+}
+
+/// Removes what killed processes left half made. Returns how many files went.
+pub fn remove_half_made(dir: &Path) -> io::Result<usize> {
+    remove(dir, is_half_made)
+}
+
+fn is_half_made(name: &str) -> bool {
+    temporary(name).is_some_and(|(_, pid)| super::reader::process_start_ticks(pid).is_none())
+}
+
+pub(super) fn remove(dir: &Path, is_over: impl Fn(&str) -> bool) -> io::Result<usize> {
     let mut removed = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let stale_core = place_of(name).is_some_and(|(core, segment)| segment > 0 || !keep.contains(&core));
-        let half_made = temporary_pid(name).is_some_and(|pid| super::reader::process_start_ticks(pid).is_none());
-        if stale_core || half_made {
-            fs::remove_file(entry.path())?;
-            removed += 1;
+        if entry.file_name().to_str().is_some_and(&is_over) {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => removed += 1,
+            }
         }
     }
     Ok(removed)
+}
+
+/// Gives the hidden files of this process their names, so that readers see them.
+pub fn publish(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let own = name.to_str().and_then(temporary).filter(|&(_, pid)| pid == std::process::id());
+        if let Some((name, _)) = own {
+            fs::rename(entry.path(), dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn temporary_name(name: &str) -> String {
     format!(".{name}.{}", std::process::id())
 }
 
-fn temporary_pid(name: &str) -> Option<u32> {
+/// The name that a file will have, and the process that makes it.
+fn temporary(name: &str) -> Option<(&str, u32)> {
     let (file, pid) = name.strip_prefix('.')?.rsplit_once('.')?;
-    place_of(file)?;
-    pid.parse().ok()
+    (file == BEFORE || place_of(file).is_some()).then_some(())?;
+    Some((file, pid.parse().ok()?))
 }
 
 /// Memory shared with a file, or anonymous.
@@ -124,10 +162,12 @@ impl Drop for Mapping {
 }
 
 /// Makes the file `name` in `dir`, `bytes` long and allocated, lets `fill` write its words, then gives it its name.
-/// A file of that name is replaced in one step; who has it open or mapped keeps the old one.
+/// A file of that name is replaced in one step; who has it open or mapped keeps the old one. A hidden file gets its name
+/// only with [`publish`].
 pub(super) fn create(
     dir: &Path,
     name: &str,
+    hidden: bool,
     bytes: usize,
     fill: impl FnOnce(&[AtomicU64]),
 ) -> Result<Mapping, CreateError> {
@@ -143,8 +183,10 @@ pub(super) fn create(
         .and_then(|()| Mapping::of_file(&file, bytes).map_err(at(&temporary, "map the file")))
         .and_then(|mapping| {
             fill(mapping.words());
-            let path = dir.join(name);
-            fs::rename(&temporary, &path).map_err(at(&path, "put the file in its place"))?;
+            if !hidden {
+                let path = dir.join(name);
+                fs::rename(&temporary, &path).map_err(at(&path, "put the file in its place"))?;
+            }
             Ok(mapping)
         });
     if made.is_err() {

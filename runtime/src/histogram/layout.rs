@@ -34,6 +34,7 @@ const _: () = assert!(cfg!(target_endian = "little"), "metrics files are little-
 pub(super) struct Header {
     pub(super) core: u32,
     pub(super) pid: u32,
+    pub(super) generation: u32,
     pub(super) process_start_ticks: u64,
     pub(super) wall_ns: u64,
     pub(super) mono_ns: u64,
@@ -69,7 +70,7 @@ pub(super) fn encode(header: &Header, entries: &[Entry], value_words: usize) -> 
     put_u32(&mut out, entries.len() as u32);
     put_u32(&mut out, header.core);
     put_u32(&mut out, header.pid);
-    put_u32(&mut out, 0);
+    put_u32(&mut out, header.generation);
     put_u64(&mut out, header.process_start_ticks);
     put_u64(&mut out, header.wall_ns);
     put_u64(&mut out, header.mono_ns);
@@ -146,10 +147,8 @@ pub(super) fn decode(words: &[u64]) -> Result<(Header, Vec<Entry>, usize), Probl
     let fixed = Header {
         core: header.u32()?,
         pid: header.u32()?,
-        process_start_ticks: {
-            header.u32()?;
-            header.u64()?
-        },
+        generation: header.u32()?,
+        process_start_ticks: header.u64()?,
         wall_ns: header.u64()?,
         mono_ns: header.u64()?,
     };

@@ -25,6 +25,7 @@
 
 mod buckets;
 mod file;
+mod fold;
 mod layout;
 mod reader;
 mod schema;
@@ -35,7 +36,8 @@ mod writer;
 mod tests;
 
 pub use buckets::Shape;
-pub use file::{CreateError, file_name, remove_stale};
+pub use file::{CreateError, file_name, publish, remove_half_made, remove_stale};
+pub use fold::{FoldError, Found, fold, read_all};
 pub use layout::{LAYOUT_VERSION, MAGIC};
 pub use reader::{Problem, ReadError, Reader, read_dir};
 pub use schema::{

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::file::place_of;
+use super::file::{Place, place_of};
 use super::layout::{self, EPOCH_WORD, HEARTBEAT_WORD, LAYOUT_VERSION, STATE_CLOSED, STATE_WORD};
 use super::schema::{Kind, MAX_FILE_BYTES};
 use super::snapshot::{Distribution, Metric, Process, Snapshot, State, Value};
@@ -89,7 +89,7 @@ impl Reader {
         Ok(reader)
     }
 
-    fn open_unchecked(path: &Path) -> Result<Reader, ReadError> {
+    pub(super) fn open_unchecked(path: &Path) -> Result<Reader, ReadError> {
         let fail = |problem| ReadError { path: path.to_owned(), problem };
         // Without O_NONBLOCK, opening a pipe that somebody left there would hang.
         let file = OpenOptions::new()
@@ -108,8 +108,9 @@ impl Reader {
     }
 }
 
-/// The metrics of each core that has files in a directory, in the order of the cores; a file that cannot be read is an
-/// error of its own. The files of one core are one snapshot, as far as one run wrote them.
+/// The metrics of each core that has files in a directory, in the order of the cores, those of earlier generations
+/// first; a file that cannot be read is an error of its own. The files of one core are one snapshot, as far as one
+/// process wrote them.
 pub fn read_dir(dir: &Path) -> Result<Vec<Result<Snapshot, ReadError>>, ReadError> {
     let fail = |error| ReadError { path: dir.to_owned(), problem: Problem::Io(error) };
     let mut files = Vec::new();
@@ -121,10 +122,12 @@ pub fn read_dir(dir: &Path) -> Result<Vec<Result<Snapshot, ReadError>>, ReadErro
     }
     files.sort();
     let mut cores: Vec<Result<Snapshot, ReadError>> = Vec::new();
-    for ((core, segment), path) in files {
+    for (Place { generation, core, segment }, path) in files {
         let found = Reader::open_unchecked(&path).and_then(|reader| reader.snapshot());
+        let is_of =
+            |base: &Snapshot| base.cores.iter().any(|process| (process.generation, process.core) == (generation, core));
         let base = cores.last_mut().and_then(|last| last.as_mut().ok());
-        match (found, base.filter(|base| segment > 0 && base.cores.iter().any(|process| process.core == core))) {
+        match (found, base.filter(|base| segment > 0 && is_of(base))) {
             (Ok(found), Some(base)) => base.add_segment(found),
             // Between the first look at the directory and the second a new run can have taken it over.
             (Ok(_), None) if segment > 0 => {}
@@ -168,6 +171,7 @@ pub(super) fn parse(words: &[u64]) -> Result<Snapshot, Problem> {
         pid: header.pid,
         start_ticks: header.process_start_ticks,
         core: header.core,
+        generation: header.generation,
         wall_ns: header.wall_ns,
         mono_ns: header.mono_ns,
         epoch: header_word(EPOCH_WORD),

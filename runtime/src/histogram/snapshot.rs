@@ -26,6 +26,8 @@ pub struct Process {
     pub start_ticks: u64,
     /// The core.
     pub core: u32,
+    /// How many processes handed the run over, one to the next, before this one.
+    pub generation: u32,
     /// When the file was made: nanoseconds since the Unix epoch.
     pub wall_ns: u64,
     /// When the file was made: `CLOCK_MONOTONIC`, nanoseconds.
@@ -40,8 +42,13 @@ pub struct Process {
 
 impl Process {
     /// Whether both files were written by one process.
-    pub fn is_same_run(&self, other: &Process) -> bool {
+    pub fn is_same_process(&self, other: &Process) -> bool {
         (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+    }
+
+    /// Whether both are of one run, which one process may have handed over to another.
+    pub fn is_same_run(&self, other: &Process) -> bool {
+        (self.wall_ns, self.mono_ns) == (other.wall_ns, other.mono_ns)
     }
 }
 
@@ -110,9 +117,30 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Adds what a process counted that handed its run over to the one of this snapshot: counters and buckets, and gauges
+    /// as long as it lives. What has another shape there than here is left out: another release may count otherwise.
+    pub fn add_earlier(&mut self, earlier: Snapshot) {
+        let lives = earlier.cores.iter().any(|process| process.state == State::Running);
+        let places: HashMap<_, _> = (self.metrics.iter().enumerate())
+            .map(|(at, metric)| ((metric.name.clone(), metric.labels.clone()), at))
+            .collect();
+        for metric in earlier.metrics {
+            if !lives && matches!(metric.value, Value::Gauge(_)) {
+                continue;
+            }
+            let key = (metric.name, metric.labels);
+            let mine = places.get(&key).and_then(|&at| self.metrics.get_mut(at));
+            let (name, labels) = key;
+            match mine {
+                None => self.metrics.push(Metric { name, labels, unit: metric.unit, value: metric.value }),
+                Some(mine) => drop(mine.value.merge(&metric.value)),
+            }
+        }
+    }
+
     /// Adds what another file of the same core holds, unless another run wrote it.
     pub(super) fn add_segment(&mut self, segment: Snapshot) {
-        let is_ours = |(mine, theirs): (&Process, &Process)| mine.is_same_run(theirs);
+        let is_ours = |(mine, theirs): (&Process, &Process)| mine.is_same_process(theirs);
         if self.cores.first().zip(segment.cores.first()).is_some_and(is_ours) {
             self.metrics.extend(segment.metrics);
         }
@@ -234,6 +262,11 @@ impl Distribution {
         }
         let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then)).collect();
         Distribution::new(self.shape, self.max, buckets)
+    }
+
+    /// How many values fell into each bucket, in ascending order.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().copied()
     }
 
     /// How many values were recorded.

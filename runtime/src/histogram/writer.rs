@@ -18,6 +18,10 @@ pub struct Start {
     pub core: u32,
     /// Which of the core's files: 0 for the one it starts with.
     pub segment: u32,
+    /// How many gateways handed their run over, one to the next, before this one.
+    pub generation: u32,
+    /// The file keeps its temporary name until [`publish`](super::publish): who takes a run over may yet fail.
+    pub hidden: bool,
     /// Wall time, nanoseconds since the Unix epoch.
     pub wall_ns: u64,
     /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -83,9 +87,8 @@ impl Writer {
     pub fn create(dir: &Path, start: &Start, schema: &Schema) -> Result<Writer, CreateError> {
         let prefix = prefix(start, schema);
         let values_word = prefix.len() / 8;
-        let mapping = file::create(dir, &file_name(start.core, start.segment), schema.file_bytes(), |words| {
-            fill(words, &prefix);
-        })?;
+        let name = file_name(start.core, start.segment, start.generation);
+        let mapping = file::create(dir, &name, start.hidden, schema.file_bytes(), |words| fill(words, &prefix))?;
         Ok(Writer { memory: Memory::Mapped(mapping), values_word, one_thread: PhantomData })
     }
 
@@ -187,11 +190,12 @@ impl Drop for Writer {
     }
 }
 
-fn prefix(start: &Start, schema: &Schema) -> Vec<u8> {
+pub(super) fn prefix(start: &Start, schema: &Schema) -> Vec<u8> {
     let pid = std::process::id();
     let header = Header {
         core: start.core,
         pid,
+        generation: start.generation,
         process_start_ticks: reader::process_start_ticks(pid).unwrap_or(0),
         wall_ns: start.wall_ns,
         mono_ns: start.mono_ns,
@@ -199,7 +203,7 @@ fn prefix(start: &Start, schema: &Schema) -> Vec<u8> {
     layout::encode(&header, &schema.entries, schema.words)
 }
 
-fn fill(words: &[AtomicU64], prefix: &[u8]) {
+pub(super) fn fill(words: &[AtomicU64], prefix: &[u8]) {
     for (word, bytes) in words.iter().zip(prefix.as_chunks::<8>().0) {
         word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }

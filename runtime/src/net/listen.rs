@@ -75,7 +75,30 @@ pub fn bind_for_cores(spec: &ListenSpec, cpus: &[usize]) -> io::Result<(SocketAd
     Ok((address, sockets.into_iter().map(OwnedFd::from).collect()))
 }
 
-/// Changes how many connections the kernel queues for a listening socket.
+/// Binds so many further sockets at an address whose group this user has already. They do not listen yet: the first
+/// [`set_backlog`] makes them members.
+pub fn bind_more(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let bind = || {
+        let socket = new_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        Ok(OwnedFd::from(socket))
+    };
+    (0..count).map(|_| bind().map_err(|error| explain(address, &error))).collect()
+}
+
+/// Tells a group of listening sockets who gets a new connection, by any of its members: of the `group` members only
+/// the first ones, one for each CPU of `cpus`.
+pub fn place_among(member: &impl AsFd, placement: Placement, cpus: &[usize], group: usize) -> io::Result<()> {
+    match placement {
+        Placement::Cpu => steer_by_cpu(member, cpus),
+        Placement::Kernel if group > cpus.len() => steer_at_random(member, cpus.len()),
+        Placement::Kernel => steer_no_more(member),
+    }
+}
+
+/// Changes how many connections the kernel queues for a listening socket; one that is only bound listens from now on.
 pub fn set_backlog(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
     SockRef::from(socket).listen(backlog as i32)
 }
@@ -174,10 +197,9 @@ fn proc_form(ip: IpAddr) -> String {
 
 /// Attaches a program to the group that returns the member whose core is pinned to the receiving CPU; members are
 /// numbered in the order of binding. A CPU without a core falls to the CPU's number modulo the members.
-fn steer_by_cpu(socket: &Socket, cpus: &[usize]) -> io::Result<()> {
+fn steer_by_cpu(socket: &impl AsFd, cpus: &[usize]) -> io::Result<()> {
     // Offsets of struct sk_filter's extensions, from linux/filter.h.
     const CPU: u32 = (-0x1000_i32 + 36) as u32;
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, CPU)];
     for (member, &cpu) in cpus.iter().enumerate() {
         program.push(libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, cpu as u32) });
@@ -185,24 +207,60 @@ fn steer_by_cpu(socket: &Socket, cpus: &[usize]) -> io::Result<()> {
     }
     program.push(statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, cpus.len() as u32));
     program.push(statement(libc::BPF_RET | libc::BPF_A, 0));
+    steer(socket, &mut program)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}")))
+}
+
+/// Attaches a program to the group that returns one of its first members, each as often.
+fn steer_at_random(socket: &impl AsFd, members: usize) -> io::Result<()> {
+    // As above.
+    const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
+    let mut program = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, RANDOM),
+        statement(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, members as u32),
+        statement(libc::BPF_RET | libc::BPF_A, 0),
+    ];
+    steer(socket, &mut program)
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+fn steer(socket: &impl AsFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "too many cores for steering by CPU"))?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: `program` points to `len` valid instructions that outlive the call, and its true size is passed.
     let result = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_ATTACH_REUSEPORT_CBPF,
             (&raw const program).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        return Ok(());
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the program off the group, if it has one: the kernel's hash decides again.
+fn steer_no_more(socket: &impl AsFd) -> io::Result<()> {
+    // From asm-generic/socket.h.
+    const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
+    let unused: libc::c_int = 0;
+    // SAFETY: the option's value is an int, given with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_DETACH_REUSEPORT_BPF,
+            (&raw const unused).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
     let error = io::Error::last_os_error();
-    Err(io::Error::new(error.kind(), format!("cannot steer connections by CPU: {error}")))
+    if result == 0 || error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Makes a listening socket take no new connection, while those in its queue can still be accepted and handshakes that
@@ -271,6 +329,34 @@ mod tests {
     fn an_address_of_another_machine_is_an_error_that_says_so() {
         let error = bind_for_cores(&spec("192.0.2.1:0"), &[0]).unwrap_err();
         assert!(error.to_string().contains("no such address"), "{error}");
+    }
+
+    #[test]
+    fn a_group_gets_more_members_and_places_on_fewer() {
+        let roomy = ListenSpec { backlog: 64, ..spec("127.0.0.1:0") };
+        let (address, mut sockets) = bind_for_cores(&roomy, &[0, 1]).unwrap();
+        for socket in bind_more(address, 2).unwrap() {
+            set_backlog(&socket, 64).unwrap();
+            sockets.push(socket);
+        }
+        let counts = |connections: usize| {
+            let clients: Vec<_> = (0..connections).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let count = |socket| std::iter::from_fn(|| accept_queued(socket)).count();
+            let counts: Vec<usize> = sockets.iter().map(count).collect();
+            drop(clients);
+            counts
+        };
+        place_among(&sockets[3], Placement::Kernel, &[0, 1], 4).unwrap();
+        let few = counts(40);
+        assert_eq!((few[0] + few[1], few[2], few[3]), (40, 0, 0), "{few:?}");
+        assert!(few[0] > 0 && few[1] > 0, "{few:?}");
+        for _ in 0..2 {
+            // The second time there is no program to take off.
+            place_among(&sockets[0], Placement::Kernel, &[0, 1, 2, 3], 4).unwrap();
+        }
+        let all = counts(60);
+        assert_eq!(all.iter().sum::<usize>(), 60);
+        assert!(all[2] + all[3] > 0, "{all:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Sockets: listeners, their placement over cores, and the options of a stream.
 
+pub mod handover;
 mod listen;
 
 use std::io;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-pub use listen::{ListenSpec, Placement, bind_for_cores, set_backlog};
+pub use listen::{ListenSpec, Placement, bind_for_cores, bind_more, place_among, set_backlog};
 pub(crate) use listen::{accept_queued, refuse_new};
 
 /// A new TCP socket towards `address`, with small writes sent at once.

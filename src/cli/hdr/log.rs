@@ -58,7 +58,7 @@ pub(super) fn intervals(
     while state == State::Running {
         std::thread::sleep(every);
         let now = match read_run(dir) {
-            Ok(run) if run.cores.iter().flat_map(|core| &core.cores).any(|process| !is_of(&before, process.pid)) => {
+            Ok(run) if !before.cores.iter().any(|process| run.is_of(process)) => {
                 writeln!(err, "warning: another run has begun; the log ends")?;
                 return Ok(None);
             }
@@ -88,10 +88,6 @@ pub(super) fn intervals(
         (before, at) = (found, until);
     }
     Ok(None)
-}
-
-fn is_of(snapshot: &Snapshot, pid: u32) -> bool {
-    snapshot.cores.iter().any(|process| process.pid == pid)
 }
 
 fn started(found: &Snapshot) -> u64 {

@@ -142,7 +142,7 @@ mod tests {
         let requests = builder.counter("requests_total", Unit::None, &[("status", "2xx")]);
         let open = builder.gauge("open", Unit::None, &[]);
         let duration = builder.histogram("duration_seconds", Unit::Seconds, Shape::FINE, &[]);
-        let start = Start { core, segment: 0, wall_ns: 5, mono_ns: 6 };
+        let start = Start { core, wall_ns: 5, mono_ns: 6, ..Start::default() };
         let writer = Writer::create(dir, &start, &builder.build().expect("a schema")).expect("a file");
         writer.set_epoch(4);
         writer.gauge(open).set(-1);
@@ -212,7 +212,7 @@ mod tests {
     fn a_bad_file_is_named_and_the_others_are_still_shown() {
         let dir = tempfile::tempdir().expect("a directory");
         let _zero = write_core(dir.path(), 0, &[100]);
-        let bad = dir.path().join(file_name(1, 0));
+        let bad = dir.path().join(file_name(1, 0, 0));
         fs::write(&bad, "not this").expect("a file");
         let (exit, out, err) = hdr(dir.path(), Form::default());
         assert_eq!(err, format!("error: {}: not a Ringway metrics file\n", bad.display()));

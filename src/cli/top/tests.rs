@@ -11,7 +11,7 @@ use super::*;
 use crate::observe::{Metrics, Names, PlanNames, Reason, Series, UpstreamFailure};
 
 fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
-    let start = Start { core, segment: 0, wall_ns: 1_000, mono_ns: 1_000_000_000 };
+    let start = Start { core, wall_ns: 1_000, mono_ns: 1_000_000_000, ..Start::default() };
     let (metrics, warning) = Metrics::open(dir, &start).expect("a schema");
     assert!(warning.is_none());
     metrics.set_epoch(3);
@@ -98,7 +98,7 @@ fn the_first_look_is_over_the_whole_run() {
     assert!((figures.requests - 61.0).abs() < 1e-9);
     // Another run in between: nothing is compared across it.
     let mut other = first;
-    other.1.cores[0].cores[0].start_ticks += 1;
+    other.1.cores[0].cores[0].wall_ns += 1;
     assert_eq!(Figures::between(Some(&other), second.0, &second.1).expect("figures").interval, Duration::from_secs(2));
 }
 

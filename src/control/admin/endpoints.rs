@@ -45,6 +45,7 @@ pub(super) enum Call {
     DrainEndpoint(bool),
     LogLevel,
     SetLogLevel,
+    Upgrade,
 }
 
 const fn open(path: &'static str, call: Call) -> Endpoint {
@@ -80,6 +81,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/v1/confirm", Call::Confirm),
     post("/v1/rollback", Call::RollBack),
     post("/v1/drain", Call::Drain),
+    post("/v1/upgrade", Call::Upgrade),
     post("/v1/endpoints/drain", Call::DrainEndpoint(true)),
     post("/v1/endpoints/undrain", Call::DrainEndpoint(false)),
     post("/v1/log/level", Call::SetLogLevel),
@@ -172,6 +174,10 @@ pub(super) async fn call(
             })?;
             done(wait(handle.send(Command::LogLevel(Some(level)))).await?)
         }
+        Call::Upgrade => {
+            body.only(&[])?;
+            done(wait(handle.send(Command::Upgrade)).await?)
+        }
         Call::DrainEndpoint(is_drained) => {
             body.only(&["upstream", "endpoint"])?;
             let (upstream, endpoint) = (body.text("upstream")?, body.text("endpoint")?);
@@ -186,6 +192,7 @@ fn done(answer: Answer) -> Result<Reply, Problem> {
         Answer::Runs { epoch, changes } => Ok(Reply::json(200, &json!({ "epoch": epoch, "changes": changes }))),
         Answer::Done | Answer::Plans(_) => Ok(Reply::json(200, &json!({ "done": true }))),
         Answer::LogLevel(level) => Ok(Reply::json(200, &json!({ "level": level.name() }))),
+        Answer::Upgraded { pid } => Ok(Reply::json(200, &json!({ "pid": pid }))),
         Answer::Unknown(why) => Err(Problem::new(404, "unknown_endpoint", why)),
         Answer::Refused { report, why } if report.is_empty() => Err(Problem::new(409, "refused", why)),
         Answer::Refused { report, why } => Err(Problem::new(409, "config_refused", why).with("report", report)),

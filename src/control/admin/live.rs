@@ -65,7 +65,8 @@ fn of_this_process(shared: &Shared) -> Result<Run, Problem> {
     let no_dir = || no_metrics("metrics are kept in memory only; set cores.metrics_dir to see them here");
     let dir: &Path = shared.metrics_dir.as_deref().ok_or_else(no_dir)?;
     let run = read_run(dir).map_err(|none| no_metrics(&none.to_string()))?;
-    let is_ours = run.cores.iter().flat_map(|core| &core.cores).all(|process| process.pid == std::process::id());
+    // Another process may just have taken the run over.
+    let is_ours = run.all().any(|process| process.pid == std::process::id());
     if is_ours { Ok(run) } else { Err(no_metrics("the metrics files are of another process")) }
 }
 

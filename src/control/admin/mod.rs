@@ -7,10 +7,10 @@ mod gate;
 mod live;
 mod problem;
 mod serve;
-mod socket;
 mod views;
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -21,10 +21,11 @@ use tokio::sync::watch;
 
 use super::command::Handle;
 use super::machine::Failed;
+use super::socket::{self, SocketFile};
+use super::upgrade::AdminSockets;
 use crate::plan::{Admin, Plan};
 use live::Live;
 pub(in crate::control) use problem::Reply;
-use socket::SocketFile;
 
 /// How long the end of the gateway waits for answers that are under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(super) struct Serving {
     /// Closes when the last answer is out.
     stopped: mpsc::Receiver<()>,
     file: Option<SocketFile>,
+    /// Further handles on its sockets, for a process that takes over.
+    sockets: Vec<Arc<OwnedFd>>,
 }
 
 /// What every connection needs.
@@ -64,11 +67,17 @@ impl Shared {
 }
 
 impl Server {
-    /// Binds what the config asks for. A socket that a process left behind is replaced; one that is in use is not.
-    pub(super) fn bind(admin: &Admin) -> Result<Self, String> {
-        let (unix, file) = socket::bind(&admin.socket).map_err(|why| format!("admin.socket: {why}"))?;
+    /// Binds what the config asks for, and goes on with what the gateway before has bound. A socket that a process left
+    /// behind is replaced; one that is in use is not.
+    pub(super) fn bind(admin: &Admin, inherited: Option<AdminSockets>) -> Result<Self, String> {
+        let (unix, tcp) = inherited.map_or((None, None), |sockets| (Some(sockets.unix), sockets.tcp));
+        let unix = unix.filter(|(path, _)| *path == admin.socket).and_then(|(path, unix)| socket::go_on(unix, &path));
+        let bound = unix.map_or_else(|| socket::bind(&admin.socket), Ok);
+        let (unix, file) = bound.map_err(|why| format!("admin.socket: {why}"))?;
+        let mut inherited = tcp.into_iter();
         let tcp = admin.tcp.map(|address| {
-            let listener = TcpListener::bind(address).and_then(|listener| {
+            let inherited = inherited.next().filter(|(known, _)| *known == address).map(|(_, listener)| Ok(listener));
+            let listener = inherited.unwrap_or_else(|| TcpListener::bind(address)).and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 Ok(listener)
             });
@@ -88,7 +97,11 @@ impl Server {
 
     /// Serves on a thread of its own.
     pub(super) fn start(self, handle: Handle, plan: &Plan) -> Result<Serving, Failed> {
-        let Self { unix, tcp, file } = self;
+        let Self { unix, tcp, mut file } = self;
+        file.own();
+        let further =
+            [Some(unix.try_clone()?.into()), tcp.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from)];
+        let sockets = further.into_iter().flatten().map(Arc::new).collect();
         let shared = Arc::new(Shared {
             handle,
             metrics_dir: plan.cores.metrics_dir.clone(),
@@ -112,11 +125,30 @@ impl Server {
             // What still waits for control must not hold up the end.
             runtime.shutdown_background();
         })?;
-        Ok(Serving { shared, stop, stopped, file: Some(file) })
+        Ok(Serving { shared, stop, stopped, file: Some(file), sockets })
     }
 }
 
 impl Serving {
+    /// Its sockets, for a process that takes over.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = Arc<OwnedFd>> {
+        self.sockets.iter().cloned()
+    }
+
+    /// Accepts no more: another process goes on with the sockets. What is under way is still answered.
+    pub(super) fn leave(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.leave();
+        }
+        self.sockets.clear();
+        let _ = self.stop.send(true);
+    }
+
+    /// Whether nothing is under way any more, once it accepts no more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected))
+    }
+
     /// Takes up what a new plan says of the API.
     pub(super) fn take_up(&mut self, admin: &Admin) {
         let mut settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner);

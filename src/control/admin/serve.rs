@@ -17,7 +17,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::problem::{Problem, Reply};
@@ -30,6 +30,8 @@ const BODY_MAX: usize = 16 << 10;
 const ANSWER: Duration = Duration::from_mins(2);
 /// Questions to control that may be open at once; further ones wait their turn.
 pub(super) const WAITING_MAX: usize = 16;
+/// How long a connection may take for its first request when the API ends.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// How long accepting rests where it failed, as without a free descriptor.
 const REST: Duration = Duration::from_millis(100);
 
@@ -86,7 +88,9 @@ async fn connection(
     open: Arc<()>,
 ) {
     let patience = shared.settings().timeout;
+    let asked = Notify::new();
     let service = service_fn(|request| {
+        asked.notify_one();
         let shared = shared.clone();
         async move { Ok::<_, Infallible>(answer(&shared, request, is_tcp).await.into_response()) }
     });
@@ -97,8 +101,14 @@ async fn connection(
     tokio::select! {
         _ = connection.as_mut() => {}
         _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            // Whoever has connected and not asked yet would find nobody else on this connection.
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                _ = timeout(FIRST_REQUEST, asked.notified()) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
         }
     }
     drop(open);

@@ -91,7 +91,9 @@ impl Control {
                 ToCore::Commit(epoch) => format!("commit {epoch}"),
                 ToCore::Withdraw(epoch) => format!("withdraw {epoch}"),
                 ToCore::Drain => "drain".to_owned(),
-                ToCore::Endpoints(_) | ToCore::Look => "not about plans".to_owned(),
+                ToCore::Endpoints(_) | ToCore::Look | ToCore::HandOver(_) | ToCore::TookOver(_) => {
+                    "not about plans".to_owned()
+                }
             });
             next.set(self.plans.inboxes[core].next());
         }

@@ -1,6 +1,6 @@
 //! Accepting: plain calls, and glommio to wait for the next one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -23,13 +23,15 @@ pub(crate) struct Listener {
     engine: Rc<Glommio>,
     socket: Socket,
     waiting: RefCell<Option<TcpStream>>,
+    /// Another process listens on the socket, too.
+    shared: Cell<bool>,
 }
 
 impl Listener {
-    pub(crate) fn new(engine: &Rc<Glommio>, socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(engine: &Rc<Glommio>, socket: OwnedFd, shared: bool) -> io::Result<Self> {
         let socket = Socket::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { engine: engine.clone(), socket, waiting: RefCell::new(None) })
+        Ok(Self { engine: engine.clone(), socket, waiting: RefCell::new(None), shared: Cell::new(shared) })
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -65,7 +67,13 @@ impl Listener {
         }
     }
 
+    /// What it has accepted was given away at once: there is nothing left to give.
+    pub(crate) fn let_go(&self) {
+        self.shared.set(true);
+    }
+
     pub(crate) fn next_queued(&self) -> Option<(Stream, SocketAddr)> {
+        self.shared.set(false);
         crate::net::refuse_new(&self.socket);
         loop {
             let socket = crate::net::accept_queued(&self.socket)?;
@@ -81,7 +89,9 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // The poll holds a duplicate of the socket, which would go on to queue connections until glommio lets go of it.
         // A socket that fails to shut down is closed then all the same.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        if !self.shared.get() {
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Acceptor {
     multishot: bool,
     /// It takes what is queued and nothing new.
     stopping: bool,
+    /// Another process listens on the socket, too.
+    shared: bool,
     /// Its handle is gone; the slot goes with the last completion.
     closed: bool,
     accepted: VecDeque<OwnedFd>,
@@ -43,7 +45,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(engine: &Rc<Ring>, socket: OwnedFd) -> Self {
+    pub(crate) fn new(engine: &Rc<Ring>, socket: OwnedFd, shared: bool) -> Self {
         let mut io = engine.io.borrow_mut();
         let generation = io.next_generation();
         let slot = io.acceptors.insert(Acceptor {
@@ -52,6 +54,7 @@ impl Listener {
             armed: false,
             multishot: false,
             stopping: false,
+            shared,
             closed: false,
             accepted: VecDeque::new(),
             error: None,
@@ -90,11 +93,23 @@ impl Listener {
     }
 
     pub(crate) fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+        self.poll_last(cx, false)
+    }
+
+    pub(crate) fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+        self.poll_last(cx, true)
+    }
+
+    /// Ends accepting: with what the ring has accepted already where the socket goes on elsewhere, else with all that
+    /// waits at the socket.
+    fn poll_last(&self, cx: &Context<'_>, goes_on: bool) -> Poll<Option<(Stream, SocketAddr)>> {
         let mut io = self.engine.io.borrow_mut();
         let acceptor = &mut io.acceptors[self.slot as usize];
         if !acceptor.stopping {
-            acceptor.stopping = true;
-            net::refuse_new(&acceptor.socket);
+            (acceptor.stopping, acceptor.shared) = (true, goes_on);
+            if !goes_on {
+                net::refuse_new(&acceptor.socket);
+            }
             if acceptor.armed {
                 let target = user_data(Op::Accept, self.slot, acceptor.generation);
                 io.cancel(target);
@@ -109,6 +124,7 @@ impl Listener {
                     acceptor.waiter = self.engine.tasks.waiter(cx);
                     return Poll::Pending;
                 }
+                None if goes_on => return Poll::Ready(None),
                 None => match net::accept_queued(&acceptor.socket) {
                     Some(socket) => socket,
                     None => return Poll::Ready(None),
@@ -127,9 +143,11 @@ impl Drop for Listener {
         let mut io = self.engine.io.borrow_mut();
         let acceptor = &mut io.acceptors[self.slot as usize];
         acceptor.closed = true;
-        // From now on the kernel refuses: what it accepted until the cancellation comes through would be dropped. A
-        // socket that fails to shut down is closed a turn later all the same.
-        let _ = SockRef::from(&acceptor.socket).shutdown(Shutdown::Both);
+        if !acceptor.shared {
+            // From now on the kernel refuses: what it accepted until the cancellation comes through would be dropped. A
+            // socket that fails to shut down is closed a turn later all the same.
+            let _ = SockRef::from(&acceptor.socket).shutdown(Shutdown::Both);
+        }
         if acceptor.armed {
             let target = user_data(Op::Accept, self.slot, acceptor.generation);
             io.cancel(target);

@@ -131,7 +131,7 @@ fn a_directory_a_pipe_and_a_missing_file_are_refused_and_named() {
 fn a_writer_that_is_gone_without_a_word_has_died() {
     let schema = small().schema;
     let state = |pid, process_start_ticks| {
-        let header = Header { core: 1, pid, process_start_ticks, wall_ns: 2, mono_ns: 3 };
+        let header = Header { core: 1, pid, generation: 0, process_start_ticks, wall_ns: 2, mono_ns: 3 };
         let mut image = words(&layout::encode(&header, &schema.entries, schema.words));
         image.resize(schema.file_bytes() / 8, 0);
         parse(&image).expect("a sound image").cores[0].state

@@ -115,7 +115,7 @@ fn later_segments_of_a_core_are_read_with_its_first_unless_another_run_wrote_the
     drop(writers);
 
     // Another run: it says so by another start of its process.
-    let path = dir.path().join(file_name(START.core, 2));
+    let path = dir.path().join(file_name(START.core, 2, 0));
     let mut bytes = fs::read(&path).expect("the file");
     bytes[72] ^= 1;
     super::damage::make_checksum_right(&mut bytes);
@@ -124,7 +124,7 @@ fn later_segments_of_a_core_are_read_with_its_first_unless_another_run_wrote_the
     let [Ok(found)] = &all[..] else { panic!("one core: {all:?}") };
     assert_eq!(names.map(|name| found.counter(name, &[])), [Some(5), Some(6), None]);
     // A segment alone says too little.
-    fs::remove_file(dir.path().join(file_name(START.core, 0))).expect("it is there");
+    fs::remove_file(dir.path().join(file_name(START.core, 0, 0))).expect("it is there");
     assert!(read_dir(dir.path()).expect("a listing").is_empty());
 }
 
@@ -162,7 +162,7 @@ fn a_link_in_place_of_the_temporary_file_is_not_followed() {
     let dir = tempfile::tempdir().expect("a directory");
     let victim = dir.path().join("victim");
     fs::write(&victim, "precious").expect("a file");
-    let temporary = dir.path().join(format!(".{}.{}", file_name(START.core, START.segment), std::process::id()));
+    let temporary = dir.path().join(format!(".{}.{}", file_name(START.core, START.segment, 0), std::process::id()));
     std::os::unix::fs::symlink(&victim, temporary).expect("a link");
     Writer::create(dir.path(), &START, &small().schema).map(drop).expect("a file");
     assert_eq!(fs::read_to_string(&victim).expect("the victim"), "precious");

@@ -2,6 +2,7 @@
 
 mod damage;
 mod files;
+mod fold;
 mod numbers;
 
 use super::{CounterId, HistogramId, Schema, SchemaBuilder, Shape, Start, Unit};
@@ -13,7 +14,8 @@ struct Small {
     duration: HistogramId,
 }
 
-const START: Start = Start { core: 3, segment: 0, wall_ns: 1_800_000_000_000_000_000, mono_ns: 77 };
+const START: Start =
+    Start { core: 3, segment: 0, generation: 0, hidden: false, wall_ns: 1_800_000_000_000_000_000, mono_ns: 77 };
 
 fn small() -> Small {
     let mut builder = SchemaBuilder::new();

@@ -1,4 +1,4 @@
-//! The Unix socket of the admin API, from bind to unlink.
+//! The Unix sockets of control, from bind to unlink.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct SocketFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
+    /// Another process goes on with the socket, so the file stays.
+    is_shared: bool,
 }
 
 impl SocketFile {
@@ -19,11 +21,21 @@ impl SocketFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Leaves the file where it is: another process goes on with the socket.
+    pub(super) fn leave(mut self) {
+        self.is_shared = true;
+    }
+
+    /// The process that shared the socket has let go of it.
+    pub(super) fn own(&mut self) {
+        self.is_shared = false;
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path) == Some(self.device_and_inode) {
+        if !self.is_shared && identity(&self.path) == Some(self.device_and_inode) {
             // A file that stays is replaced by the next gateway.
             let _ = fs::remove_file(&self.path);
         }
@@ -42,12 +54,21 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), String> {
     }
     make_room(path)?;
     let listener = UnixListener::bind(path).map_err(|error| format!("cannot listen on {shown}: {error}"))?;
-    let file = SocketFile { path: path.to_owned(), device_and_inode: identity(path).unwrap_or_default() };
+    let device_and_inode = identity(path).unwrap_or_default();
+    let file = SocketFile { path: path.to_owned(), device_and_inode, is_shared: false };
     // Whoever connects before this is turned away by the look at its user.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .and_then(|()| listener.set_nonblocking(true))
         .map_err(|error| format!("{shown}: {error}"))?;
     Ok((listener, file))
+}
+
+/// Goes on with a socket that the gateway before has bound, where it is this path's. Until [`SocketFile::own`] the file
+/// is still that one's.
+pub(super) fn go_on(listener: UnixListener, path: &Path) -> Option<(UnixListener, SocketFile)> {
+    let address = listener.local_addr().ok()?;
+    let device_and_inode = identity(path).filter(|_| address.as_pathname() == Some(path))?;
+    Some((listener, SocketFile { path: path.to_owned(), device_and_inode, is_shared: true }))
 }
 
 /// Removes a socket that a process left behind. Anything else there is an error.

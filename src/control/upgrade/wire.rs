@@ -1,0 +1,189 @@
+//! What two processes say to each other when one takes a gateway over from the other: JSON behind its length, and
+//! descriptors after it.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringway_runtime::histogram::Start;
+use serde_json::{Value, json};
+
+use crate::control::offers::DoorKey;
+
+/// What both sides must speak.
+pub(super) const VERSION: u64 = 1;
+/// Bytes of a message.
+const MESSAGE_MAX: usize = 16 << 20;
+/// Descriptors that may be handed over: as many listening sockets as anybody has.
+pub(super) const DESCRIPTORS_MAX: usize = 1 << 16;
+
+/// All that a gateway tells of itself to the one that takes it over. Descriptors follow: the sockets of each door, the
+/// upgrade socket, and those of the admin API.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    /// The plan that runs.
+    pub(super) epoch: u64,
+    /// Endpoints that are drained: upstream and endpoint.
+    pub(super) drained: Vec<(Arc<str>, Arc<str>)>,
+    /// Where its metrics files are, and whose they are.
+    pub(super) metrics: Option<(PathBuf, Start)>,
+    /// What it listens on.
+    pub(super) doors: Vec<Door>,
+    /// Where its admin API is.
+    pub(super) admin: Option<(PathBuf, Option<SocketAddr>)>,
+}
+
+/// A listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Door {
+    pub(super) key: DoorKey,
+    /// Where it is bound.
+    pub(super) bound: SocketAddr,
+    /// How many sockets it has.
+    pub(super) sockets: usize,
+}
+
+impl Offer {
+    /// How many descriptors follow.
+    pub(super) fn descriptors(&self) -> usize {
+        let admin = self.admin.as_ref().map_or(0, |(_, tcp)| 1 + usize::from(tcp.is_some()));
+        self.doors.iter().map(|door| door.sockets).sum::<usize>() + 1 + admin
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let doors = self.doors.iter().map(|Door { key, bound, sockets }| match key {
+            DoorKey::Address(address) => json!({ "address": address, "bound": bound, "sockets": sockets }),
+            DoorKey::AnyPort(listener, address, nth) => {
+                json!({ "listener": &**listener, "address": address, "nth": nth, "bound": bound, "sockets": sockets })
+            }
+        });
+        let metrics = self.metrics.as_ref().map(|(dir, start)| {
+            let Start { wall_ns, mono_ns, generation, .. } = start;
+            json!({ "dir": dir.to_string_lossy(), "wall_ns": wall_ns, "mono_ns": mono_ns, "generation": generation })
+        });
+        let drained = self.drained.iter().map(|(upstream, endpoint)| json!([&**upstream, &**endpoint]));
+        json!({
+            "epoch": self.epoch,
+            "drained": drained.collect::<Vec<_>>(),
+            "metrics": metrics,
+            "doors": doors.collect::<Vec<_>>(),
+            "admin": self.admin.as_ref().map(|(socket, tcp)| json!({ "socket": socket.to_string_lossy(), "tcp": tcp })),
+        })
+    }
+
+    /// Nothing where it makes no sense.
+    pub(super) fn from_json(value: &Value) -> Option<Self> {
+        let list = |value: &Value| value.as_array().cloned();
+        let address = |value: &Value| value.as_str()?.parse::<SocketAddr>().ok();
+        let door = |door: &Value| {
+            let at = address(&door["address"])?;
+            let key = match door["listener"].as_str() {
+                None => DoorKey::Address(at),
+                Some(listener) => DoorKey::AnyPort(listener.into(), at, usize::try_from(door["nth"].as_u64()?).ok()?),
+            };
+            let sockets = usize::try_from(door["sockets"].as_u64()?).ok().filter(|&count| count <= DESCRIPTORS_MAX)?;
+            Some(Door { key, bound: address(&door["bound"])?, sockets })
+        };
+        let pair = |pair: &Value| Some((pair[0].as_str()?.into(), pair[1].as_str()?.into()));
+        let metrics = |value: &Value| {
+            let number = |name: &str| value[name].as_u64();
+            let generation = u32::try_from(number("generation")?).ok()?;
+            let start =
+                Start { generation, wall_ns: number("wall_ns")?, mono_ns: number("mono_ns")?, ..Start::default() };
+            Some((PathBuf::from(value["dir"].as_str()?), start))
+        };
+        let admin = |value: &Value| {
+            let tcp = if value["tcp"].is_null() { None } else { Some(address(&value["tcp"])?) };
+            Some((PathBuf::from(value["socket"].as_str()?), tcp))
+        };
+        let this = Self {
+            epoch: value["epoch"].as_u64()?,
+            drained: list(&value["drained"])?.iter().map(pair).collect::<Option<_>>()?,
+            metrics: if value["metrics"].is_null() { None } else { Some(metrics(&value["metrics"])?) },
+            doors: list(&value["doors"])?.iter().map(door).collect::<Option<_>>()?,
+            admin: if value["admin"].is_null() { None } else { Some(admin(&value["admin"])?) },
+        };
+        (this.descriptors() <= DESCRIPTORS_MAX).then_some(this)
+    }
+}
+
+pub(super) fn send(mut stream: &UnixStream, message: &Value) -> io::Result<()> {
+    let text = message.to_string();
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    stream.write_all(&bytes)
+}
+
+pub(super) fn receive(mut stream: &UnixStream) -> io::Result<Value> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MESSAGE_MAX {
+        return Err(io::Error::other(format!("a message of {length} bytes is more than {MESSAGE_MAX}")));
+    }
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text)?;
+    serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_comes_through_as_it_was() {
+        let start = Start { generation: 7, wall_ns: u64::MAX, mono_ns: 3, ..Start::default() };
+        let any: SocketAddr = "[::]:0".parse().unwrap();
+        let offer = Offer {
+            epoch: 41,
+            drained: vec![("users".into(), "ü:1".into())],
+            metrics: Some(("/run/ringway/metrics".into(), start)),
+            doors: vec![
+                Door {
+                    key: DoorKey::Address("1.2.3.4:80".parse().unwrap()),
+                    bound: "1.2.3.4:80".parse().unwrap(),
+                    sockets: 3,
+                },
+                Door { key: DoorKey::AnyPort("web".into(), any, 2), bound: "[::]:4711".parse().unwrap(), sockets: 3 },
+            ],
+            admin: Some(("/run/a.sock".into(), Some("127.0.0.1:9901".parse().unwrap()))),
+        };
+        assert_eq!(offer.descriptors(), 9);
+        let (one, two) = UnixStream::pair().unwrap();
+        send(&one, &offer.to_json()).unwrap();
+        let found = Offer::from_json(&receive(&two).unwrap()).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{offer:?}"));
+        let nothing = Offer::from_json(&Offer::default().to_json()).unwrap();
+        assert_eq!((nothing.descriptors(), nothing.doors.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_offer() {
+        let sound = Offer {
+            doors: vec![Door {
+                key: DoorKey::Address("1.2.3.4:80".parse().unwrap()),
+                bound: "1.2.3.4:80".parse().unwrap(),
+                sockets: 1,
+            }],
+            ..Offer::default()
+        };
+        for (pointer, wrong) in [
+            ("/epoch", json!(-1)),
+            ("/drained", json!([["one"]])),
+            ("/doors/0/bound", json!("nowhere")),
+            ("/doors/0/sockets", json!(70_000)),
+            ("/metrics", json!({ "dir": "x" })),
+            ("/admin", json!({ "socket": 3 })),
+        ] {
+            let mut value = sound.to_json();
+            *value.pointer_mut(pointer).unwrap() = wrong;
+            assert!(Offer::from_json(&value).is_none(), "{pointer}");
+        }
+        let (one, two) = UnixStream::pair().unwrap();
+        (&one).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert!(receive(&two).unwrap_err().to_string().contains("is more than"));
+    }
+}

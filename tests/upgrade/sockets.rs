@@ -1,0 +1,154 @@
+//! What goes over, and what becomes of what does not.
+
+use std::net::TcpStream;
+
+use super::{Place, echo, take_over};
+use crate::support::{Client, Engine, Gateway, Origin, on_both_engines};
+
+on_both_engines!(
+    a_long_request_is_answered_by_the_process_that_it_began_on,
+    an_idle_connection_may_ask_once_more,
+    what_waits_for_accept_is_answered_when_the_gateway_drains,
+    fewer_and_more_cores_leave_nobody_waiting,
+    addresses_come_and_go_with_an_upgrade,
+    the_other_engine_takes_over,
+    drained_endpoints_stay_drained_and_plans_count_on,
+);
+
+fn a_long_request_is_answered_by_the_process_that_it_began_on(engine: Engine) {
+    let (place, origin) = (Place::new(), Origin::listen());
+    let config = place.config(engine).origin(&origin);
+    let gateway = config.start();
+    let mut client = gateway.connect();
+    client.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    upstream.request();
+    let new = take_over(&config);
+    gateway.child.says("has taken over");
+    let mut other = new.connect();
+    other.send("GET /short HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut second = origin.accept();
+    second.request();
+    second.answer("new");
+    assert_eq!(other.response().text(), "new");
+    upstream.answer("old");
+    let answer = client.response();
+    assert_eq!((answer.text(), answer.head.get("connection")), ("old", Some("close")));
+    client.expect_end();
+    let ended = gateway.child.wait();
+    assert_eq!(ended.exit.code(), Some(0), "{}", ended.errors);
+    assert!(!ended.errors.contains("cut"), "{}", ended.errors);
+}
+
+fn an_idle_connection_may_ask_once_more(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = place.config(engine).origin(&origin);
+    let gateway = config.start();
+    let mut idle = gateway.connect();
+    let mut silent = gateway.connect();
+    let patient = silent.get("/").status();
+    assert_eq!((idle.get("/first").text(), patient), ("GET /first HTTP/1.1", 200));
+    let _new = take_over(&config);
+    gateway.child.says("has taken over");
+    let answer = idle.get("/second");
+    assert_eq!((answer.text(), answer.head.get("connection")), ("GET /second HTTP/1.1", Some("close")));
+    idle.expect_end();
+    // A signal ends the patience for the other one, and not the process.
+    gateway.terminate();
+    silent.expect_end();
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+}
+
+/// The one core is held by a stopped process while clients come.
+fn what_waits_for_accept_is_answered_when_the_gateway_drains(engine: Engine) {
+    use rustix::process::Signal;
+    let origin = echo();
+    let gateway = crate::support::Config::new(engine).origin(&origin).start();
+    gateway.child.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..50).map(|_| gateway.connect()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    gateway.terminate();
+    gateway.child.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+        client.expect_end();
+    }
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+}
+
+fn fewer_and_more_cores_leave_nobody_waiting(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = |cores: usize| place.config(engine).data(cores).origin(&origin);
+    let mut gateway = config(2).start();
+    for cores in [1, 2, 1, 1, 2, 2] {
+        let new = take_over(&config(cores));
+        assert!(new.ready.contains(&format!("{cores} core")), "{}", new.ready);
+        let old = std::mem::replace(&mut gateway, new);
+        // Were a socket left to nobody, one of these would wait there.
+        for _ in 0..40 {
+            assert_eq!(gateway.connect().get("/").status(), 200);
+        }
+        assert_eq!(old.child.wait().exit.code(), Some(0));
+        for _ in 0..40 {
+            assert_eq!(gateway.connect().get("/").status(), 200);
+        }
+    }
+    assert_eq!(gateway.stop().exit.code(), Some(0));
+}
+
+fn addresses_come_and_go_with_an_upgrade(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let listener = |name: &str| format!("[listener.{name}]\naddress = \"127.0.0.1:0\"\n");
+    let config = |name: &str| place.config(engine).origin(&origin).more(&listener(name));
+    let gateway = config("gone").start();
+    let named = |gateway: &Gateway, name: &str| -> std::net::SocketAddr {
+        let at = gateway.ready.split(&format!("{name} ")).nth(1).expect("it listens there");
+        at.split([',', '\n']).next().and_then(|address| address.parse().ok()).expect("an address")
+    };
+    let (web, closed) = (named(&gateway, "web"), named(&gateway, "gone"));
+    let mut on_closed = Client::connect(closed);
+    assert_eq!(on_closed.get("/").status(), 200);
+    let new = take_over(&config("come"));
+    let come = named(&new, "come");
+    assert_eq!(named(&new, "web"), web);
+    assert_eq!(Client::connect(come).get("/").status(), 200);
+    // Nobody listens there once the old one has let go.
+    while TcpStream::connect(closed).is_ok() {}
+    let last = on_closed.get("/");
+    assert_eq!((last.status(), last.head.get("connection")), (200, Some("close")));
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    assert_eq!(Client::connect(web).get("/").status(), 200);
+}
+
+fn the_other_engine_takes_over(engine: Engine) {
+    let other = if engine == Engine::Ring { Engine::Glommio } else { Engine::Ring };
+    let (place, origin) = (Place::new(), echo());
+    let gateway = place.config(engine).origin(&origin).start();
+    let new = take_over(&place.config(other).origin(&origin));
+    assert!(new.ready.contains(other.name()), "{}", new.ready);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    for _ in 0..10 {
+        assert_eq!(new.connect().get("/").status(), 200);
+    }
+    assert_eq!(new.stop().exit.code(), Some(0));
+}
+
+fn drained_endpoints_stay_drained_and_plans_count_on(engine: Engine) {
+    let (place, origin, other) = (Place::new(), echo(), echo());
+    let config = place.config(engine).origin(&origin).origin(&other);
+    let gateway = config.start();
+    assert!(gateway.reload(&config.clone().limits("headers = 50")).contains("plan 1 -> 2"));
+    let socket = place.dir.path().join("admin.sock");
+    let mut admin = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"));
+    let words = ["admin", "drain", "origin", &other.address.to_string(), "--socket"].map(str::to_owned);
+    assert!(admin.args(words).arg(&socket).status().expect("it runs").success());
+    let new = take_over(&config);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    let plan = place.ask("/v1/plan");
+    assert!(plan.contains("\"epoch\":3"), "{plan}");
+    let upstreams = place.ask("/v1/upstreams");
+    assert_eq!(upstreams.matches("\"drained\":true").count(), 1, "{upstreams}");
+    drop(new);
+}
