@@ -37,7 +37,7 @@ fn a_reload_changes_level_and_form(engine: Engine) {
     assert_eq!((&lines[0]["level"], &lines[1]["level"]), (&json!("error"), &json!("error")));
     // The queue is made when the cores start.
     reload(&gateway, &config("queue = \"2MiB\""));
-    gateway.child.says("a change of log.queue takes a restart");
+    gateway.child.says("a change of log.queue takes an upgrade or a restart");
 }
 
 fn the_admin_api_changes_the_level_until_the_next_plan(engine: Engine) {
