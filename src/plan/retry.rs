@@ -13,7 +13,7 @@ pub struct Retry {
     pub backoff: Option<Duration>,
     /// What that grows to.
     pub backoff_max: Duration,
-    /// From a request sent to the whole head of its answer, for each try.
+    /// From a whole request sent to the whole head of its answer, for each try.
     pub per_try: Option<Duration>,
     /// The longest `Retry-After` of an answer that is waited for.
     pub retry_after: Duration,

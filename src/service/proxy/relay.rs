@@ -102,7 +102,7 @@ pub(super) struct Relay<'a, 'p> {
     exchange: &'a mut Exchange,
     connection: &'a Connection,
     tries: &'a mut Tries<'p>,
-    /// By when the head of the response must be there.
+    /// By when the head of the response must be there, once the whole request is sent: a try is not the client's time.
     try_due: Option<Instant>,
     /// The endpoint that the client's cookie named.
     brought: Option<usize>,
@@ -140,7 +140,7 @@ impl<'a, 'p> Relay<'a, 'p> {
             client,
             exchange,
             connection,
-            try_due: tries.due(now),
+            try_due: None,
             tries,
             brought,
             timeouts,
@@ -470,10 +470,11 @@ impl<'a, 'p> Relay<'a, 'p> {
         } else if upstream_full || (self.answer.is_some() && !client_full) {
             sooner(self.upstream_moved + self.timeouts.idle, Due::UpstreamIdle);
         }
-        if self.answer.is_none()
-            && let Some(at) = self.try_due
+        if body_done
+            && self.answer.is_none()
+            && let Some(due) = self.tries.due(now)
         {
-            sooner(at, Due::Try);
+            sooner(*self.try_due.get_or_insert(due), Due::Try);
         }
         let timeouts = &self.client.listener().timeouts;
         if !body_done && !upstream_full {

@@ -74,7 +74,7 @@ impl<'p> Tries<'p> {
         }
     }
 
-    /// By when the head of the answer to a request that is sent now must be there.
+    /// By when the head of the response to a request whose last byte goes now must be there.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         self.retry.per_try.map(|per_try| now + per_try)
     }
