@@ -13,6 +13,7 @@ mod packaging;
 mod placement;
 mod policy;
 mod reload;
+mod retry;
 mod simulated;
 mod support;
 mod systems;

@@ -168,6 +168,7 @@ impl Reader<'_> {
             Kind::Size(..) => values::size::<u64>(0..=u64::MAX)(value).ok().map(|bytes| json!(bytes)),
             Kind::Number(..) | Kind::Numbers(_) => value.as_integer().map(|number| json!(number)),
             Kind::Percentage => values::percentage(value).ok().map(|share| json!(share)),
+            Kind::Ratio => values::ratio(value).ok().map(|part| json!(part)),
             Kind::Flag(_) => value.as_bool().map(|flag| json!(flag)),
             Kind::List(_, of) => Some(value.as_list().iter().map(|value| self.same(of, value)).collect()),
             Kind::Either(kinds) => {

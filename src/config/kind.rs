@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Numbers(&'static [i64]),
     /// A share above 0 and up to 100 in a hundred, with at most four decimals.
     Percentage,
+    /// A part from 0 to 1, with at most six decimals.
+    Ratio,
     /// A time longer than none.
     Duration,
     /// Bytes, at least and at most.
@@ -76,6 +78,7 @@ impl Kind {
             Self::Flag(flag) => flag.to_string(),
             Self::Numbers(numbers) => any_of(numbers.iter().map(i64::to_string).collect()),
             Self::Percentage => "percentage".to_owned(),
+            Self::Ratio => "ratio".to_owned(),
             Self::Duration => "duration".to_owned(),
             Self::Size(..) => "size".to_owned(),
             Self::Secret => "secret".to_owned(),

@@ -19,6 +19,7 @@ mod policy;
 mod reader;
 mod report;
 mod respond;
+mod retry;
 mod route;
 mod schema;
 mod secret;

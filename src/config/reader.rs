@@ -95,6 +95,12 @@ impl Problem {
         self.help = Some(help.into());
         self
     }
+
+    /// With this help where there is none that is nearer.
+    pub(crate) fn or_help(mut self, help: &str) -> Self {
+        self.help.get_or_insert_with(|| help.to_owned());
+        self
+    }
 }
 
 pub(crate) type Read<T> = Result<T, Problem>;

@@ -7,9 +7,10 @@ use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
+use super::retry;
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
-use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, Subset, Test};
+use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
 use std::ops::Range;
 use std::time;
 
@@ -27,6 +28,7 @@ pub(super) const SECTION: Section = section(
         key("subset", METADATA, Words("every endpoint")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
+        key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
         key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
@@ -65,6 +67,8 @@ pub struct RouteSection {
     pub subset: Spanned<Subset>,
     /// See [`crate::plan::Route::total_timeout`].
     pub total_timeout: Option<time::Duration>,
+    /// See [`crate::plan::Proxy::retry`].
+    pub retry: RouteRetry,
     /// See [`crate::plan::Route::priority`].
     pub priority: Priority,
     /// See [`crate::plan::Route::body`].
@@ -125,6 +129,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         target: target(fields),
         subset: subset(fields),
         total_timeout: total.map(|total| total.value),
+        retry: retry_of(fields),
         priority,
         body,
         access_log,
@@ -138,6 +143,14 @@ fn subset(fields: &Fields<'_>) -> Spanned<Subset> {
         fields.complain("subset", fields.key_span("subset"), problem);
     }
     Spanned::new(subset, fields.key_span("subset"))
+}
+
+fn retry_of(fields: &Fields<'_>) -> RouteRetry {
+    if fields.has("retry") && !fields.has("upstream") {
+        let problem = Problem::new("only what a route with an `upstream` asks is asked again");
+        fields.complain("retry", fields.key_span("retry"), problem);
+    }
+    fields.table("retry", &retry::OF_ROUTE).map(|fields| retry::of_route(&fields)).unwrap_or_default()
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {

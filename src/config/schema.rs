@@ -75,6 +75,7 @@ impl Writer<'_> {
             }
             Kind::Numbers(numbers) => or_environment(&json!({ "enum": numbers })),
             Kind::Percentage => or_environment(&json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 100 })),
+            Kind::Ratio => or_environment(&json!({ "type": "number", "minimum": 0, "maximum": 1 })),
             Kind::Duration => text(DURATION_PATTERN),
             Kind::Size(..) => text(SIZE_PATTERN),
             Kind::Secret => {

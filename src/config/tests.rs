@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 40] = [
+const HOLES: [(&str, &str); 41] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -45,6 +45,7 @@ const HOLES: [(&str, &str); 40] = [
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
+    ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
     (
@@ -193,6 +194,10 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
                 ("attempts", _) => "5",
+                ("budget", _) => "0.2",
+                ("backoff", _) => "\"100ms\"",
+                ("non_idempotent", _) => "true",
+                ("retry", _) => "{ attempts = 5 }",
                 ("priority", "number") => "3",
                 (_, "number") => "32",
                 ("balance", _) => "\"maglev\"",
@@ -270,6 +275,9 @@ fn edges(kind: &Kind) -> (Vec<String>, Vec<String>) {
             ["0.0001", "0.5", "3", "100"].map(str::to_owned).to_vec(),
             ["0", "0.00001", "100.1", "-1"].map(str::to_owned).to_vec(),
         ),
+        Kind::Ratio => {
+            (["0", "0.000001", "0.2", "1"].map(str::to_owned).to_vec(), ["-0.1", "1.1"].map(str::to_owned).to_vec())
+        }
         Kind::Duration => {
             (vec!["\"1ns\"".to_owned(), "\"365d\"".to_owned()], vec!["\"0s\"".to_owned(), "\"366d\"".to_owned()])
         }
@@ -516,7 +524,10 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         .chain(of("timeouts", &timeouts::SECTION))
         .chain(of("upstream.NAME.timeout", &upstream::TIMEOUT))
         .chain(of("upstream.NAME.pool", &upstream::POOL))
-        .chain(of("upstream.NAME.retry", &upstream::RETRY).filter(|(_, key)| key.name == "attempts"))
+        .chain(
+            of("upstream.NAME.retry", &retry::RETRY)
+                .filter(|(_, key)| !["on", "per_try", "non_idempotent"].contains(&key.name)),
+        )
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
         .chain(
             of("cores", &cores::SECTION)

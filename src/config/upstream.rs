@@ -2,12 +2,13 @@
 
 use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
-use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table, Unknown};
+use super::kind::Kind::{Duration, Either, List, Number, Table, Unknown};
 use super::kind::{HOST_PORT, NAME};
 use super::reader::Otherwise::{Is, Later, Required, Words};
-use super::reader::{Fields, Problem, Section, Spanned, key, section};
+use super::reader::{Fields, Section, Spanned, key, section};
+use super::retry;
 use super::tree::Value;
-use super::values::{HostPort, duration, host_port, integer, name, one_of};
+use super::values::{HostPort, duration, host_port, integer, name};
 use crate::plan::{Balance, Failover, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) const SECTION: Section = section(
         key("sticky", Table(&STICKY), Words("no cookies")),
         key("failover", Table(&FAILOVER), Words("as its keys say")),
         key("slow_start", SLOW_START, Words("whole shares at once")),
-        key("retry", Table(&RETRY), Words("as its keys say")),
+        key("retry", Table(&retry::RETRY), Words("as its keys say")),
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
         key("health", Unknown, Later),
@@ -38,16 +39,6 @@ const ENDPOINT: Section = section(
         key("metadata", METADATA, Is("{}")),
         key("max_requests", Number("number", 1, 1_000_000), Words("any number")),
         key("max_connections", Number("number", 1, 1_000_000), Words("that of the pool")),
-    ],
-);
-
-pub(super) const RETRY: Section = section(
-    "[upstream.NAME.retry]",
-    &[
-        key("attempts", Number("number", 1, 10), Is("2")),
-        key("on", List("\"connect\", \"reset\"", &OneOf(&["connect", "reset"])), Is("[\"connect\", \"reset\"]")),
-        key("backoff", Unknown, Later),
-        key("budget", Unknown, Later),
     ],
 );
 
@@ -140,8 +131,8 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),
     };
-    if let Some(fields) = fields.table("retry", &RETRY) {
-        upstream.retry = retry(&fields);
+    if let Some(fields) = fields.table("retry", &retry::RETRY) {
+        upstream.retry = retry::retry(&fields);
     }
     if let Some(fields) = fields.table("timeout", &TIMEOUT) {
         let timeout = &mut upstream.timeout;
@@ -185,24 +176,4 @@ fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
         EndpointSection { address: Spanned::new(address, span), says }
     };
     all.into_iter().map(endpoint).filter(|endpoint| endpoint.address.value.port != 0).collect()
-}
-
-fn retry(fields: &Fields<'_>) -> Retry {
-    #[derive(Clone, Copy, PartialEq)]
-    enum On {
-        Connect,
-        Reset,
-    }
-    let mut retry = Retry::default();
-    fields.set("attempts", &mut retry.attempts, integer(1..=10));
-    let known = one_of(&[("connect", On::Connect), ("reset", On::Reset)]);
-    let read = |value: &Value| match value.as_str() {
-        Some("5xx") => Err(Problem::new("\"5xx\" is not supported in this release")),
-        _ => known(value),
-    };
-    if let Some(on) = fields.list("on", read) {
-        retry.on_connect = on.iter().any(|on| on.value == On::Connect);
-        retry.on_reset = on.iter().any(|on| on.value == On::Reset);
-    }
-    retry
 }

@@ -69,6 +69,15 @@ pub(crate) fn percentage(value: &Value) -> Read<u32> {
     if is_whole && (1.0..=1_000_000.0).contains(&share.round()) { Ok(share.round() as u32) } else { Err(wrong()) }
 }
 
+/// A part from 0 to 1, in millionths. Parts too small for that are refused.
+pub(crate) fn ratio(value: &Value) -> Read<u32> {
+    let wrong = || Problem::new("a number from 0 to 1, with at most six decimals, is wanted");
+    let part = value.as_float().ok_or_else(wrong)? * 1_000_000.0;
+    // Decimal fractions are seldom exact in binary.
+    let is_whole = (part - part.round()).abs() < 1e-6;
+    if is_whole && (0.0..=1_000_000.0).contains(&part.round()) { Ok(part.round() as u32) } else { Err(wrong()) }
+}
+
 /// A number and the unit behind it; underscores may group the digits.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let split = text.find(|char: char| !char.is_ascii_digit() && char != '_')?;

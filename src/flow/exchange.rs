@@ -70,6 +70,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// The correlation id.
     pub id: u64,
+    /// What was sent of the body and may be sent again, as it was sent.
+    pub kept: Vec<u8>,
     /// Room for a value under construction.
     pub scratch: Vec<u8>,
 }
@@ -99,6 +101,7 @@ impl Default for Exchange {
             asked: None,
             attempts: 0,
             id: 0,
+            kept: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -117,7 +120,7 @@ impl Exchange {
         self.met = 0;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
-        for scratch in [&mut self.path, &mut self.rewritten, &mut self.scratch] {
+        for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {
             scratch.clear();
             scratch.shrink_to(KEEP_SCRATCH);
         }

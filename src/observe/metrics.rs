@@ -53,6 +53,8 @@ label! {
         Connect = "connect",
         /// The upstream's answer to begin.
         FirstByte = "first_byte",
+        /// One try at an upstream.
+        Try = "try",
         /// An upstream that stalls in the middle.
         Idle = "idle",
         /// The whole exchange.
@@ -609,7 +611,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 33] = [
+        let steps: [(Step, &[&str]); 34] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -662,6 +664,7 @@ mod tests {
             (|_, b| b.retried(), &["ringway_upstream_retries_total upstream=b"]),
             (|_, b| b.picked(UpstreamPick::Spilled), &["ringway_upstream_special_picks_total upstream=b kind=spilled"]),
             (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
+            (|_, b| b.out_of_budget(), &["ringway_upstream_retries_out_of_budget_total upstream=b"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),

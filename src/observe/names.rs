@@ -184,6 +184,7 @@ struct Ids {
     upstream_open: GaugeSet,
     pool_waits: CounterSet,
     upstream_retries: CounterSet,
+    out_of_budget: CounterSet,
     upstream_failures: CounterSet,
     /// By [`UpstreamPick`].
     upstream_picks: CounterSet,
@@ -206,6 +207,7 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
         upstream_open: build.gauges("ringway_upstream_connections_open", None, each_upstream()),
         pool_waits: build.counters("ringway_upstream_pool_waits_total", None, each_upstream()),
         upstream_retries: build.counters("ringway_upstream_retries_total", None, each_upstream()),
+        out_of_budget: build.counters("ringway_upstream_retries_out_of_budget_total", None, each_upstream()),
         upstream_failures: build.counters(
             "ringway_upstream_failures_total",
             None,
@@ -388,6 +390,12 @@ impl UpstreamSeries {
     #[inline]
     pub fn retried(&self) {
         self.count(|ids| ids.upstream_retries);
+    }
+
+    /// A request is not tried once more because its upstream has no retries left.
+    #[inline]
+    pub fn out_of_budget(&self) {
+        self.count(|ids| ids.out_of_budget);
     }
 
     /// A request has to wait for a connection.

@@ -125,6 +125,8 @@ reasons! {
     UpstreamTimeoutConnect = "upstream_timeout_connect", 504, Upstream, "the upstream did not accept in time";
     /// The upstream accepted the request and did not begin to answer in time.
     UpstreamTimeoutFirstByte = "upstream_timeout_first_byte", 504, Upstream, "the upstream did not answer in time";
+    /// One try at the upstream took longer than a try may.
+    UpstreamTimeoutTry = "upstream_timeout_try", 504, Upstream, "the upstream did not answer in time";
     /// The upstream stopped reading or sending in the middle.
     UpstreamTimeoutIdle = "upstream_timeout_idle", 504, Upstream, "the upstream stalled";
     /// The whole exchange took longer than the route allows.

@@ -248,7 +248,7 @@ impl<'c> Builder<'c> {
                 self.used.insert(upstream.name.span.start);
                 let capture = self.hashed(upstream, name, templates);
                 let subset = self.subset(index, upstream, &section.subset)?;
-                Some(Action::Proxy(Proxy { upstream: UpstreamId(index as u32), subset, capture }))
+                Some(Action::Proxy(Proxy { upstream: UpstreamId(index as u32), subset, capture, retry: section.retry }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;

@@ -10,6 +10,7 @@ mod host;
 mod log;
 mod method;
 mod path;
+mod retry;
 mod router;
 mod template;
 mod templates;
@@ -22,6 +23,7 @@ pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
 pub use path::{Normalized, PathError, normalize};
+pub use retry::{Retry, RetryOn, RouteRetry, Statuses};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
@@ -481,23 +483,6 @@ pub struct Endpoint {
     pub max_connections: Option<u32>,
 }
 
-/// `retry`: when a request is sent again. Only what provably was not sent, or is idempotent and replayable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Tries in all, the first included; at least 1.
-    pub attempts: u32,
-    /// After a failed connect.
-    pub on_connect: bool,
-    /// After a reset before the first byte of the response.
-    pub on_reset: bool,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts: 2, on_connect: true, on_reset: true }
-    }
-}
-
 /// `timeout`: how long an upstream may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamTimeouts {
@@ -637,4 +622,6 @@ pub struct Proxy {
     pub subset: u16,
     /// The capture of the path that is hashed, where one is.
     pub capture: Option<u8>,
+    /// What it says otherwise than `retry` of the upstream.
+    pub retry: RouteRetry,
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::{Asked, Balancer, Cause, Drained, Outcome, Picked, Shared, Standing, Unpicked};
+use super::{Asked, Balancer, Budget, Cause, Drained, Outcome, Picked, Shared, Standing, Unpicked};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
 
@@ -29,6 +29,7 @@ pub struct Pool {
     metrics: Rc<Metrics>,
     series: UpstreamSeries,
     balancer: Balancer,
+    budget: Budget,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
     idle_count: Cell<u32>,
@@ -137,6 +138,7 @@ impl Pool {
             metrics: metrics.clone(),
             series,
             balancer: Balancer::new(shared, engine.random(), engine.now()),
+            budget: Budget::new(&upstream.retry),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
@@ -155,6 +157,11 @@ impl Pool {
     /// The upstream's metrics.
     pub fn series(&self) -> &UpstreamSeries {
         &self.series
+    }
+
+    /// The retries it may have.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What the cores share of it.

@@ -221,8 +221,8 @@ fn a_reset_is_retried_only_for_what_may_be_done_twice(engine: Engine) {
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
         ("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n", true),
         ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", true),
-        // Its body is gone.
-        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", false),
+        // Its body was kept.
+        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", true),
         ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", false),
         ("PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", false),
         ("MINE / HTTP/1.1\r\nHost: a\r\n\r\n", false),

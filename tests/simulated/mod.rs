@@ -9,6 +9,7 @@ mod overload;
 mod placement;
 mod plans;
 mod records;
+mod retry;
 mod rough;
 mod slow;
 

@@ -4,3 +4,4 @@ mod config;
 mod lifecycle;
 mod s01_basic;
 mod s04_load_balancing;
+mod s07_retry;

@@ -12,11 +12,16 @@ use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
 
+use super::discard::Rest;
+use super::tries::{Failed, Tries};
 use crate::flow::encode::{self, Coding};
 use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
 use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
+
+/// What framing adds to a piece of a body at most.
+const ROOM: usize = 32;
 
 /// How an attempt ended well.
 pub(super) enum Sent {
@@ -24,6 +29,8 @@ pub(super) enum Sent {
     Done { after: After, reusable: bool },
     /// The endpoint switched protocols; these bytes came after its head.
     Upgraded(Input),
+    /// The response is not the answer: the request goes out again then.
+    Discarded { at: Instant, rest: Rest },
 }
 
 /// How an attempt failed.
@@ -33,8 +40,8 @@ pub(super) struct Failure {
     pub(super) kind: Option<UpstreamFailure>,
     /// More of it, for the log alone.
     pub(super) detail: &'static str,
-    /// The connection ended before the first byte of a response.
-    pub(super) is_reset: bool,
+    /// How the try failed, where another one may do better.
+    pub(super) failed: Option<Failed>,
     /// A part of the response went to the client already, or the client is gone: no other answer is possible.
     pub(super) started: bool,
     /// What becomes of the client's connection then.
@@ -53,6 +60,7 @@ impl Failure {
 enum Due {
     Total,
     FirstByte,
+    Try,
     UpstreamIdle,
     ClientBody,
     ClientBodyRate,
@@ -89,10 +97,13 @@ struct Answer {
     reusable: bool,
 }
 
-pub(super) struct Relay<'a> {
+pub(super) struct Relay<'a, 'p> {
     client: &'a mut Client,
     exchange: &'a mut Exchange,
     connection: &'a Connection,
+    tries: &'a mut Tries<'p>,
+    /// By when the head of the response must be there, once the whole request is sent: a try is not the client's time.
+    try_due: Option<Instant>,
     /// The endpoint that the client's cookie named.
     brought: Option<usize>,
     timeouts: &'a UpstreamTimeouts,
@@ -101,7 +112,6 @@ pub(super) struct Relay<'a> {
     answer_input: Input,
     scan: HeadScan,
     answer: Option<Answer>,
-    body_bytes: u64,
     /// When the endpoint last did something it was waited for.
     upstream_moved: Instant,
     client_reads: Progress,
@@ -111,16 +121,16 @@ pub(super) struct Relay<'a> {
     /// Those of them that the kernel had taken when it was last looked at, less what was left of earlier answers.
     /// Nothing before the client is full for the first time.
     taken: Option<i64>,
-    continued: bool,
     /// The endpoint takes no more of the request body.
     refused_body: bool,
 }
 
-impl<'a> Relay<'a> {
+impl<'a, 'p> Relay<'a, 'p> {
     pub(super) fn new(
         client: &'a mut Client,
         exchange: &'a mut Exchange,
         connection: &'a Connection,
+        tries: &'a mut Tries<'p>,
         brought: Option<usize>,
         deadline: Instant,
     ) -> Self {
@@ -130,19 +140,19 @@ impl<'a> Relay<'a> {
             client,
             exchange,
             connection,
+            try_due: None,
+            tries,
             brought,
             timeouts,
             deadline,
             answer_input: Input::default(),
             scan: HeadScan::default(),
             answer: None,
-            body_bytes: 0,
             upstream_moved: now,
             client_reads: Progress::default(),
             client_takes: Progress::default(),
             written: 0,
             taken: None,
-            continued: false,
             refused_body: false,
         }
     }
@@ -155,14 +165,18 @@ impl<'a> Relay<'a> {
         let (client, exchange) = (&*self.client, &*self.exchange);
         self.connection.stream().with_outbox(|outbox| {
             let before = outbox.len();
-            outbox.write(|out| encode::request_head(out, client, exchange));
+            outbox.write(|out| {
+                encode::request_head(out, client, exchange);
+                out.extend_from_slice(&exchange.kept);
+            });
             client.state.metrics.upstream_sent((outbox.len() - before) as u64);
         });
         self.exchange.ledger.sent = self.client.now();
+        self.exchange.ledger.first_byte = Instant::default();
         loop {
             self.send_body()?;
-            if let Some(upgraded) = self.receive_head()? {
-                return Ok(upgraded);
+            if let Some(end) = self.receive_head()? {
+                return Ok(end);
             }
             if self.send_answer()? {
                 return Ok(self.finish());
@@ -195,25 +209,35 @@ impl<'a> Relay<'a> {
             };
             match event.kind {
                 EventKind::Data(span) => {
-                    self.body_bytes += span.len() as u64;
-                    if self.body_bytes > self.exchange.body_limit {
+                    self.tries.body_bytes += span.len() as u64;
+                    if self.tries.body_bytes > self.exchange.body_limit {
                         // The decoder is past these bytes: they must never be decoded again.
                         self.consume(event.consumed);
                         return Err(self.client_fault(Reason::BodyTooLarge));
                     }
                     let input = &self.client.input;
                     upstream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
+                    self.tries.sent(self.exchange, span.len() + ROOM, |kept| {
+                        if chunked {
+                            http1::encode::chunk_head(kept, span.len());
+                        }
+                        kept.extend_from_slice(span.of(input.bytes()));
+                        if chunked {
+                            kept.extend_from_slice(http1::encode::CRLF);
+                        }
+                    });
                     self.client.state.metrics.upstream_sent(span.len() as u64);
                 }
                 EventKind::Trailers(trailers) => {
                     let bytes = self.client.input.bytes();
-                    upstream.with_outbox(|outbox| send_trailers(outbox, trailers, bytes));
+                    upstream.with_outbox(|outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
+                    self.tries.sent(self.exchange, event.consumed + ROOM, |kept| put_trailers(kept, trailers, bytes));
                 }
                 EventKind::End => {
                     if chunked {
-                        upstream.with_outbox(|outbox| {
-                            outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
-                        });
+                        let last = http1::encode::LAST_CHUNK;
+                        upstream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(last)));
+                        self.tries.sent(self.exchange, last.len(), |kept| kept.extend_from_slice(last));
                     }
                 }
                 EventKind::NeedMore => {
@@ -227,13 +251,13 @@ impl<'a> Relay<'a> {
         }
         upstream.flush();
         if self.exchange.head.expect_continue
-            && !self.continued
+            && !self.tries.continued
             && self.answer.is_none()
             && !self.exchange.body.is_done()
             && self.client.input.is_empty()
         {
             // The route accepted and the endpoint is reached: the client may send its body.
-            self.continued = true;
+            self.tries.continued = true;
             let before = self.written;
             write_client(self.client, &mut self.written, |outbox| {
                 outbox.write(|out| {
@@ -280,6 +304,11 @@ impl<'a> Relay<'a> {
             if self.exchange.response.upgrade {
                 return self.upgrade().map(Some);
             }
+            let (response, bytes) = (&self.exchange.response, self.answer_input.bytes());
+            if let Some(at) = self.tries.instead_of(self.client, response, bytes) {
+                return Ok(Some(self.discard(at)));
+            }
+            self.tries.settle(self.exchange);
             self.begin_answer();
         }
         Ok(None)
@@ -298,6 +327,18 @@ impl<'a> Relay<'a> {
             self.client.stream.flush();
         }
         self.answer_input.consume(self.exchange.response.len);
+    }
+
+    /// The response that was read is none: whoever reads on begins with its body.
+    fn discard(&mut self, at: Instant) -> Sent {
+        let response = &self.exchange.response;
+        let keep_alive = response.keep_alive && !self.body_goes_on() && !self.refused_body;
+        let mut input = std::mem::take(&mut self.answer_input);
+        input.consume(response.len);
+        Sent::Discarded {
+            at,
+            rest: Rest { framing: response.framing, body: Body::new(response.framing), input, keep_alive },
+        }
     }
 
     fn upgrade(&mut self) -> Result<Sent, Failure> {
@@ -372,7 +413,7 @@ impl<'a> Relay<'a> {
                 }
                 EventKind::Trailers(trailers) if chunked => {
                     let bytes = self.answer_input.bytes();
-                    write_client(client, written, |outbox| send_trailers(outbox, trailers, bytes));
+                    write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
                 }
                 EventKind::End if chunked => {
                     write_client(client, written, |outbox| {
@@ -428,6 +469,12 @@ impl<'a> Relay<'a> {
             sooner(self.upstream_moved.max(self.exchange.ledger.sent) + self.timeouts.first_byte, Due::FirstByte);
         } else if upstream_full || (self.answer.is_some() && !client_full) {
             sooner(self.upstream_moved + self.timeouts.idle, Due::UpstreamIdle);
+        }
+        if body_done
+            && self.answer.is_none()
+            && let Some(due) = self.tries.due(now)
+        {
+            sooner(*self.try_due.get_or_insert(due), Due::Try);
         }
         let timeouts = &self.client.listener().timeouts;
         if !body_done && !upstream_full {
@@ -545,7 +592,10 @@ impl<'a> Relay<'a> {
             return self.failed(Reason::UpstreamReset, UpstreamFailure::Truncated);
         }
         let is_reset = self.exchange.ledger.first_byte == Instant::default();
-        Failure { is_reset, ..self.failed(Reason::UpstreamReset, UpstreamFailure::Reset) }
+        Failure {
+            failed: is_reset.then_some(Failed::Reset),
+            ..self.failed(Reason::UpstreamReset, UpstreamFailure::Reset)
+        }
     }
 
     /// A failure that is no fault of the endpoint's.
@@ -568,13 +618,14 @@ impl<'a> Relay<'a> {
             Some(answer) if answer.until_close => After::Reset,
             _ => After::Truncated,
         };
-        Failure { reason, kind: Some(kind), detail: "", is_reset: false, started: self.answer.is_some(), after }
+        Failure { reason, kind: Some(kind), detail: "", failed: None, started: self.answer.is_some(), after }
     }
 
     fn timed_out(&self, due: Due) -> Failure {
         let (timeout, reason) = match due {
             Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
             Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
+            Due::Try => (Timeout::Try, Reason::UpstreamTimeoutTry),
             Due::UpstreamIdle => (Timeout::Idle, Reason::UpstreamTimeoutIdle),
             Due::ClientBody => (Timeout::Body, Reason::BodyTimeout),
             Due::ClientSend => (Timeout::Send, Reason::BodyTimeout),
@@ -586,7 +637,8 @@ impl<'a> Relay<'a> {
             // It takes nothing, so nothing more can be said to it.
             Due::ClientSend | Due::ClientSendRate => Failure { kind: None, after: After::Reset, ..failure },
             Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
-            Due::Total | Due::FirstByte | Due::UpstreamIdle => failure,
+            Due::FirstByte | Due::Try | Due::UpstreamIdle => Failure { failed: Some(Failed::Timeout), ..failure },
+            Due::Total => failure,
         }
     }
 }
@@ -606,14 +658,12 @@ fn set_cookie(out: &mut Vec<u8>, sticky: &Sticky, value: &[u8], secure: bool) {
 }
 
 /// Ends a chunked body with the trailers that may be passed on.
-fn send_trailers(outbox: &mut Outbox, trailers: Trailers, bytes: &[u8]) {
-    outbox.write(|out| {
-        out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
-        for (name, value) in trailers.iter(bytes) {
-            http1::encode::field(out, name, value);
-        }
-        out.extend_from_slice(http1::encode::CRLF);
-    });
+fn put_trailers(out: &mut Vec<u8>, trailers: Trailers, bytes: &[u8]) {
+    out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
+    for (name, value) in trailers.iter(bytes) {
+        http1::encode::field(out, name, value);
+    }
+    out.extend_from_slice(http1::encode::CRLF);
 }
 
 /// Whether less than `high` bytes are unsent, if need be after sending.
