@@ -122,9 +122,8 @@ impl<'p> Tries<'p> {
             // Nothing was sent this time, and what was sent before may be done twice.
             Failed::Connect => (on.connect, true),
             Failed::Reset => (on.reset, self.is_repeatable),
-            Failed::Stale => (true, self.is_repeatable),
             Failed::Timeout => (on.timeout, self.is_repeatable),
-            Failed::Status(_) => (true, self.is_repeatable),
+            Failed::Stale | Failed::Status(_) => (true, self.is_repeatable),
         };
         // The end of a stale connection is no failure of its endpoint's.
         let is_left = failed == Failed::Stale || self.made < self.most;
@@ -156,7 +155,7 @@ impl<'p> Tries<'p> {
         let Some(first) = self.retry.backoff else { return Duration::ZERO };
         let most = first.saturating_mul(1 << (self.made - 1).min(16)).min(self.retry.backoff_max);
         let part = client.state.engine.random() >> 32;
-        Duration::from_nanos((most.as_nanos() * u128::from(part) >> 32) as u64)
+        Duration::from_nanos(((most.as_nanos() * u128::from(part)) >> 32) as u64)
     }
 }
 
