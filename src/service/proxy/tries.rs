@@ -122,8 +122,8 @@ impl<'p> Tries<'p> {
             // Nothing was sent this time, and what was sent before may be done twice.
             Failed::Connect => (on.connect, true),
             Failed::Reset => (on.reset, self.is_repeatable),
-            Failed::Stale | Failed::Status(_) => (true, self.is_repeatable),
             Failed::Timeout => (on.timeout, self.is_repeatable),
+            Failed::Stale | Failed::Status(_) => (true, self.is_repeatable),
         };
         // The end of a stale connection is no failure of its endpoint's.
         let is_left = failed == Failed::Stale || self.made < self.most;
