@@ -88,9 +88,9 @@ pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
     let host = own.get("host", host_and_maybe_port).map(|host| host.value.into());
     if let Some(list) = own.list("status", statuses) {
         status = list.into_iter().map(|range| range.value).collect();
-        if let (true, Some(key)) = (status.is_empty(), own.has("status").then(|| own.key_span("status"))) {
-            own.complain("status", key, Problem::new("at least one is wanted"));
-        }
+    }
+    if own.get("status", |value| Ok(value.as_list().is_empty())).is_some_and(|is_empty| is_empty.value) {
+        own.complain("status", own.key_span("status"), Problem::new("at least one is wanted"));
     }
     let body = own.get("body", string).map(|body| body.value.into());
     if is_http {

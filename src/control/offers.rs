@@ -105,6 +105,11 @@ impl Offers {
         self.doors.iter().map(|door| (&*door.wanted.name, door.bound))
     }
 
+    /// What the cores share of each upstream of the running plan.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        self.shared.iter()
+    }
+
     /// Makes the offers of a plan. `bound` has the sockets for each of its addresses that is not open yet; `open_segment`
     /// makes what a core needs for new names.
     pub fn draft(
