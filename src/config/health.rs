@@ -13,7 +13,8 @@ use std::time;
 
 /// A path and query as a request line has it.
 const PATH: Kind = Text("path", r"^/[\x21-\x7e]*$");
-const STATUSES: Kind = Either(&[Number("number", 100, 599), Text("range of statuses", "^[1-5][0-9]{2}-[1-5][0-9]{2}$")]);
+const STATUSES: Kind =
+    Either(&[Number("number", 100, 599), Text("range of statuses", "^[1-5][0-9]{2}-[1-5][0-9]{2}$")]);
 const OFF: Kind = OneOf(&["off"]);
 
 pub(super) const HEALTH: Section = section(
@@ -115,7 +116,11 @@ pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
 fn target(value: &Value) -> Read<Arc<str>> {
     let text = string(value)?;
     let is_target = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_target { Ok(text.into()) } else { Err(Problem::new("a path that begins with \"/\" and has no blanks is wanted")) }
+    if is_target {
+        Ok(text.into())
+    } else {
+        Err(Problem::new("a path that begins with \"/\" and has no blanks is wanted"))
+    }
 }
 
 /// `200`, or `"200-299"`.
@@ -152,7 +157,11 @@ pub(super) fn breaker(fields: &Fields<'_>) -> Option<(Breaker, Option<Spanned<St
     let own = fields.table("breaker", &BREAKER)?;
     let mut breaker = Breaker::default();
     let mut of = (true, false);
-    own.set("of", &mut of, one_of(&[("endpoints", (true, false)), ("upstream", (false, true)), ("both", (true, true))]));
+    own.set(
+        "of",
+        &mut of,
+        one_of(&[("endpoints", (true, false)), ("upstream", (false, true)), ("both", (true, true))]),
+    );
     (breaker.of_endpoints, breaker.of_upstream) = of;
     own.set("consecutive_failures", &mut breaker.consecutive_failures, or_off(integer(1..=1_000_000)));
     own.set("failure_ratio", &mut breaker.failure_ratio, or_off(ratio));

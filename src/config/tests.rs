@@ -211,7 +211,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("outlier" | "breaker", _) => "{ window = \"3s\" }",
                 ("of", _) => "\"both\"",
                 ("fallback", _) => "\"users\"",
-                ("max_eject_for" | "max_open_for" | "slow", _) => "\"7m\"",
+                ("slow", _) => "\"9m\"",
                 ("consecutive_failures", _) => "32",
                 (_, "ratio" | "ratio or \"off\"") => "0.2",
                 ("priority", "number") => "3",

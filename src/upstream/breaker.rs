@@ -97,8 +97,8 @@ impl State {
     /// Open once more. `random` picks how much longer than it must.
     fn opened(self, plan: &plan::Breaker, random: u64, now: u64) -> Self {
         let grown = plan.open_for.saturating_mul(1 << self.level.min(MOST_LEVEL - 1)).min(plan.max_open_for);
-        let chance = u128::from(plan.jitter) * u128::from(random as u32) >> 32;
-        let longer = millis(grown) as u128 * chance / 1_000_000;
+        let chance = (u128::from(plan.jitter) * u128::from(random as u32)) >> 32;
+        let longer = u128::from(millis(grown)) * chance / 1_000_000;
         let until = now + millis(grown).max(1) + longer as u64;
         Self { until, kind: BreakerState::Open, level: (self.level + 1).min(MOST_LEVEL), sent: 0, well: 0 }
     }
@@ -225,14 +225,7 @@ impl Breaker {
         Some(Change::Opened)
     }
 
-    fn probed(
-        &self,
-        plan: &plan::Breaker,
-        round: u64,
-        outcome: Outcome,
-        random: u64,
-        now: u64,
-    ) -> Option<Change> {
+    fn probed(&self, plan: &plan::Breaker, round: u64, outcome: Outcome, random: u64, now: u64) -> Option<Change> {
         let is_of_round = |state: State| state.kind == BreakerState::HalfOpen && state.until == round;
         let slow = matches!((outcome, plan.slow), (Outcome::Answered(_, took), Some(slow)) if took > slow);
         let (_, after) = self.change(|state| {
@@ -396,7 +389,8 @@ mod tests {
     #[test]
     fn chance_makes_it_longer_by_no_more_than_its_part() {
         let plan = plan::Breaker { jitter: 200_000, ..plan() };
-        let times = [0, u64::from(u32::MAX) / 2, u64::MAX].map(|random| State::default().opened(&plan, random, 0).until);
+        let times =
+            [0, u64::from(u32::MAX) / 2, u64::MAX].map(|random| State::default().opened(&plan, random, 0).until);
         assert_eq!(times, [30_000, 32_999, 35_999]);
     }
 

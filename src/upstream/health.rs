@@ -164,34 +164,39 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
     engine.sleep(part(plan.interval, u64::from(plan.jitter), engine.random())).await;
     loop {
         let begun = engine.now();
-        let _turn = checks.turn(&engine).await;
-        let checked = {
+        {
+            let turn = checks.turn(&engine).await;
             let Some(pool) = pool.upgrade().filter(|pool| !pool.is_retired()) else { return };
-            let upstream = pool.upstream();
-            let Some(endpoint) = upstream.endpoints.get(at) else { return };
-            let mut address = endpoint.address;
-            address.set_port(plan.port.unwrap_or(address.port()));
-            let deadline = engine.now() + plan.timeout;
-            let checked = match &plan.check {
-                Check::Tcp => within(&timer, deadline, connects(&engine, address)).await,
-                Check::Http { path, host, status, body } => {
-                    let host = host.as_deref().unwrap_or(&endpoint.name);
-                    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n");
-                    let asked = asks(&engine, address, request.as_bytes(), status, body.as_deref());
-                    within(&timer, deadline, asked).await
-                }
-            };
+            let checked = check(&engine, &timer, &plan, pool.upstream(), at).await;
+            drop(turn);
             if pool.is_retired() {
                 return;
             }
             pool.checked(at, &plan, checked);
-            checked
-        };
-        drop(_turn);
-        let _ = checked;
+        }
         let longer = part(plan.interval, 2 * u64::from(plan.jitter), engine.random());
-        let next = begun + plan.interval.saturating_sub(part(plan.interval, u64::from(plan.jitter), u64::MAX)) + longer;
+        let least = plan.interval.saturating_sub(part(plan.interval, u64::from(plan.jitter), u64::MAX));
+        let next = begun + least + longer;
         engine.sleep_until(next).await;
+    }
+}
+
+/// Asks an endpoint once.
+async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstream, at: usize) -> Checked {
+    let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
+    let mut address = endpoint.address;
+    address.set_port(plan.port.unwrap_or(address.port()));
+    let deadline = engine.now() + plan.timeout;
+    match &plan.check {
+        Check::Tcp => within(timer, deadline, connects(engine, address)).await,
+        Check::Http { path, host, status, body } => {
+            let host = host.as_deref().unwrap_or(&endpoint.name);
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
+            );
+            let asked = asks(engine, address, request.as_bytes(), status, body.as_deref());
+            within(timer, deadline, asked).await
+        }
     }
 }
 
@@ -241,9 +246,8 @@ async fn asks(
             Ok(Progress::Partial) => {}
             Err(_) => return Checked::Protocol,
         }
-        match read(&stream, &mut bytes).await {
-            Some(true) => {}
-            Some(false) | None => return Checked::Reset,
+        if read(&stream, &mut bytes).await != Some(true) {
+            return Checked::Reset;
         }
     }
     if !status.iter().any(|range| range.contains(&head.status)) {

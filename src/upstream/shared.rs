@@ -132,7 +132,7 @@ impl Shared {
         let standing = if starts_healthy { 0 } else { Cause::Unhealthy.bit() };
         let fresh = || {
             let (since, standing) = (AtomicU64::new(since), AtomicU32::new(standing));
-            Arc::new(Endpoint { since, standing, ..Endpoint::default() })
+            Arc::new(Endpoint { standing, since, ..Endpoint::default() })
         };
         let groups = Groups::of(upstream);
         let tables: Box<[Table]> = groups.all().map(|group| Table::build(upstream, &group.members)).collect();

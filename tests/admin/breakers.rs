@@ -21,7 +21,10 @@ fn a_breaker_is_opened_and_closed_by_hand(engine: Engine) {
     let gateway = config.upstream("breaker = { of = \"both\" }\nhealth = { jitter = 0 }").start();
     let status = || gateway.connect().get("/a").status();
     assert_eq!(status(), 200);
-    assert_eq!((&upstream(&place)["breaker"], &upstream(&place)["endpoints"][0]["breaker"]), (&json!("closed"), &json!("closed")));
+    assert_eq!(
+        (&upstream(&place)["breaker"], &upstream(&place)["endpoints"][0]["breaker"]),
+        (&json!("closed"), &json!("closed"))
+    );
     let endpoint = origin.address.to_string();
     // The endpoint's, then the upstream's.
     for (words, body) in [

@@ -97,11 +97,7 @@ fn an_endpoint_that_is_killed_is_left_and_comes_back(engine: Engine) {
     let two = Patient::new("two");
     let one = Origin::listen();
     let address = one.address;
-    let gateway = quick(engine)
-        .upstream("retry = { attempts = 1 }")
-        .endpoint(address)
-        .origin(&two.origin)
-        .start();
+    let gateway = quick(engine).upstream("retry = { attempts = 1 }").endpoint(address).origin(&two.origin).start();
     let mut client = gateway.connect();
     drop(one);
     until(&mut client, 20, |answer| name(answer) == "two");
@@ -139,14 +135,23 @@ fn a_check_reads_status_and_body(engine: Engine) {
         ("HTTP/1.1 204 No Content\r\n\r\n", false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall fine!", true),
         ("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall well", false),
-        ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfi\n\r\n0\r\n\r\n", false),
-        ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nfi\r\n3\r\nne\n\r\n0\r\n\r\n", true),
+        (
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfi\n\r\n0\r\n\r\n",
+            false,
+        ),
+        (
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nfi\r\n3\r\nne\n\r\n0\r\n\r\n",
+            true,
+        ),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nfine", false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\nfine fine", false),
         ("nonsense\r\n\r\n", false),
         ("", false),
     ] {
-        let (checks, _) = Origin::serve(move |_, connection| connection.try_send(says.as_bytes()) && false);
+        let (checks, _) = Origin::serve(move |_, connection| {
+            connection.try_send(says.as_bytes());
+            false
+        });
         let port = checks.address.port();
         let health = format!(
             "failover = {{ panic = \"off\" }}\nhealth = {{ status = [\"200-204\", 302], body = \"fine\", port = {port}, \
@@ -281,7 +286,8 @@ fn is_refused(answer: &Message) -> bool {
 
 fn an_open_breaker_answers_fifty_thousand_requests_by_itself(engine: Engine) {
     let one = Patient::bad("one");
-    let breaker = "breaker = { failure_ratio = 0.5, window = \"10s\", min_requests = 20, open_for = \"2h\", jitter = 0 }";
+    let breaker =
+        "breaker = { failure_ratio = 0.5, window = \"10s\", min_requests = 20, open_for = \"2h\", jitter = 0 }";
     let gateway = Config::new(engine).data(2).upstream(breaker).origin(&one.origin).start();
     let mut client = gateway.connect();
     for _ in 0..20 {
@@ -331,7 +337,8 @@ fn a_fallback_answers_while_the_breaker_is_open(engine: Engine) {
 
 fn a_breaker_of_the_upstream_counts_all_endpoints(engine: Engine) {
     let all = [(); 4].map(|()| Patient::bad("bad"));
-    let mut config = Config::new(engine).upstream("breaker = { of = \"upstream\", min_requests = 8, open_for = \"1h\" }");
+    let mut config =
+        Config::new(engine).upstream("breaker = { of = \"upstream\", min_requests = 8, open_for = \"1h\" }");
     for patient in &all {
         config = config.origin(&patient.origin);
     }

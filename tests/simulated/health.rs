@@ -33,8 +33,7 @@ enum Manner {
     Flap,
 }
 
-const ILL: [Manner; 6] =
-    [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
+const ILL: [Manner; 6] = [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
 
 /// An endpoint whose manners can be changed.
 #[derive(Clone)]
@@ -205,7 +204,7 @@ fn an_open_breaker_lets_no_more_through_than_its_probes() {
                 "retry = {{ attempts = 1 }}\nbreaker = {{ of = \"{of}\", min_requests = 10, open_for = \"5s\", \
                  max_open_for = \"5s\", jitter = 0, probes = 2 }}"
             );
-            let gateway = start(world, &[origin.clone()], &breaker);
+            let gateway = start(world, std::slice::from_ref(&origin), &breaker);
             let statuses = ask(world, &gateway, 3_000, SECOND / 100);
             assert!(statuses.iter().filter(|status| **status == 503).count() > 2_500, "{manner:?}");
             // Each round lasts five seconds at least; those under way when it opened are not held back.
