@@ -1,12 +1,13 @@
 //! Health checks: each endpoint is asked at times whether it is well, by one core for all of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, ResponseHead};
@@ -17,8 +18,6 @@ use super::{Cause, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
 use crate::plan::{Check, Health, Limits, Upstream};
 
-/// How long a check waits that finds as many under way as may be.
-const WAIT_FOR_TURN: Duration = Duration::from_millis(5);
 /// Bytes of an answer's body that are looked at.
 const BODY_MOST: usize = 64 << 10;
 
@@ -123,18 +122,28 @@ impl Seat {
 pub struct Checks {
     under_way: Cell<u32>,
     most: Cell<u32>,
+    /// Those that wait for their turn, the first one first.
+    waiting: RefCell<VecDeque<Waker>>,
 }
 
 impl Checks {
     /// So many may be under way at once.
     pub fn limit(&self, most: u32) {
         self.most.set(most);
+        // Whoever finds no room waits again.
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn turn(self: &Rc<Self>, engine: &Engine) -> CheckTurn {
-        while self.under_way.get() >= self.most.get().max(1) {
-            engine.sleep(WAIT_FOR_TURN).await;
-        }
+    async fn turn(self: &Rc<Self>) -> CheckTurn {
+        poll_fn(|cx| {
+            if self.under_way.get() < self.most.get().max(1) {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push_back(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
         self.under_way.set(self.under_way.get() + 1);
         CheckTurn(self.clone())
     }
@@ -145,6 +154,10 @@ struct CheckTurn(Rc<Checks>);
 impl Drop for CheckTurn {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get() - 1);
+        let next = self.0.waiting.borrow_mut().pop_front();
+        if let Some(next) = next {
+            next.wake();
+        }
     }
 }
 
@@ -160,12 +173,26 @@ pub(super) fn start(pool: &Rc<Pool>, engine: &Engine, checks: &Rc<Checks>, seat:
 async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Health, at: usize) {
     engine.label(Activity::Housekeeping.label());
     let timer = engine.timer();
+    poll_fn(|cx| {
+        if let Some(pool) = pool.upgrade() {
+            pool.wake_when_retired(cx.waker().clone());
+        }
+        Poll::Ready(())
+    })
+    .await;
     // Soon, but not all endpoints in one moment.
-    engine.sleep(part(plan.interval, u64::from(plan.jitter), engine.random())).await;
+    let mut next = engine.now() + part(plan.interval, u64::from(plan.jitter), engine.random());
     loop {
+        // A pool that is retired has its tasks end at once, however long the interval.
+        timer.set(next);
+        poll_fn(|cx| match pool.upgrade() {
+            Some(pool) if !pool.is_retired() => timer.poll(cx),
+            _ => Poll::Ready(()),
+        })
+        .await;
         let begun = engine.now();
         {
-            let turn = checks.turn(&engine).await;
+            let turn = checks.turn().await;
             let Some(pool) = pool.upgrade().filter(|pool| !pool.is_retired()) else { return };
             let checked = check(&engine, &timer, &plan, pool.upstream(), at).await;
             drop(turn);
@@ -176,8 +203,7 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
         }
         let longer = part(plan.interval, 2 * u64::from(plan.jitter), engine.random());
         let least = plan.interval.saturating_sub(part(plan.interval, u64::from(plan.jitter), u64::MAX));
-        let next = begun + least + longer;
-        engine.sleep_until(next).await;
+        next = begun + least + longer;
     }
 }
 

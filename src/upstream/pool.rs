@@ -48,6 +48,8 @@ pub struct Pool {
     retired: Cell<bool>,
     /// Its endpoints are asked how they are.
     is_checked: Cell<bool>,
+    /// The tasks that ask.
+    checkers: RefCell<Vec<Waker>>,
 }
 
 /// What the core has of one endpoint.
@@ -188,6 +190,7 @@ impl Pool {
             looks_for_room: Cell::new(false),
             retired: Cell::new(false),
             is_checked: Cell::new(false),
+            checkers: RefCell::default(),
         })
     }
 
@@ -305,6 +308,10 @@ impl Pool {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.get()
+    }
+
+    pub(super) fn wake_when_retired(&self, waker: Waker) {
+        self.checkers.borrow_mut().push(waker);
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -552,6 +559,8 @@ impl Pool {
     /// Closes what is idle, and from now on every connection whose request is done.
     pub fn retire(self: &Rc<Self>) {
         self.retired.set(true);
+        let checkers = self.checkers.take();
+        checkers.into_iter().for_each(Waker::wake);
         self.close_idle(|_, _| true);
     }
 
