@@ -18,8 +18,8 @@ use ringway_runtime::engine::{Engine, Stream, Timer};
 use super::breaker::Leave;
 use super::health;
 use super::{
-    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared, Standing,
-    Unpicked,
+    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
+    Standing, Unpicked,
 };
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
