@@ -6,6 +6,7 @@ mod admin;
 mod alloc;
 mod attack;
 mod balance;
+mod health;
 mod http;
 mod logs;
 mod observe;

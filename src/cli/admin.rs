@@ -59,6 +59,16 @@ enum Action {
         /// The endpoint, as the config writes it
         endpoint: Option<String>,
     },
+    /// Open a breaker until it is closed by hand, or close it
+    Breaker {
+        /// What to do
+        #[arg(value_enum)]
+        what: Hold,
+        /// The upstream's name
+        upstream: String,
+        /// The endpoint, as the config writes it; the breaker of the upstream itself without one
+        endpoint: Option<String>,
+    },
     /// Send requests to an endpoint again
     Undrain {
         /// The upstream's name
@@ -66,6 +76,15 @@ enum Action {
         /// The endpoint, as the config writes it
         endpoint: String,
     },
+}
+
+/// What becomes of a breaker.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Hold {
+    /// Nothing goes through
+    Open,
+    /// Requests go through
+    Close,
 }
 
 /// A time in whole seconds: a number with `s`, `m` or `h`.
@@ -99,6 +118,17 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         }
         Action::Upgrade => ("/v1/upgrade", Some(json!({}))),
         Action::Drain { .. } => ("/v1/drain", Some(json!({}))),
+        Action::Breaker { what, upstream, endpoint } => {
+            let path = match what {
+                Hold::Open => "/v1/breakers/open",
+                Hold::Close => "/v1/breakers/close",
+            };
+            let mut body = json!({ "upstream": upstream });
+            if let Some(endpoint) = endpoint {
+                body["endpoint"] = json!(endpoint);
+            }
+            (path, Some(body))
+        }
         Action::Undrain { upstream, endpoint } => {
             ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
@@ -128,6 +158,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Drain { upstream: Some(upstream), endpoint: Some(endpoint) } => {
             writeln!(out, "endpoint {endpoint} of upstream {upstream} gets no new requests")?;
         }
+        Action::Breaker { what: Hold::Open, .. } => writeln!(out, "the breaker is open until it is closed")?,
+        Action::Breaker { what: Hold::Close, .. } => writeln!(out, "the breaker is closed")?,
         Action::Undrain { upstream, endpoint } => {
             writeln!(out, "endpoint {endpoint} of upstream {upstream} is in use")?;
         }

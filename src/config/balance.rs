@@ -5,7 +5,7 @@ use super::kind::{Kind, NAME, STRING};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Key, Problem, Read, Section, key, section};
 use super::tree::Value;
-use super::values::{duration, integer, is_token, name, one_of, percentage, string};
+use super::values::{duration, integer, is_token, name, one_of, or_off, percentage, string};
 use crate::plan::{Balance, Failover, HashKey, SlowStart, Sticky};
 use std::sync::Arc;
 use std::time;
@@ -177,16 +177,6 @@ pub(super) fn balance(fields: &Fields<'_>) -> Balance {
         }
     }
     balance
-}
-
-/// A value, or `"off"`.
-fn or_off<T>(read: impl Fn(&Value) -> Read<T>) -> impl Fn(&Value) -> Read<Option<T>> {
-    move |value| {
-        if value.as_str() == Some("off") {
-            return Ok(None);
-        }
-        read(value).map(Some).map_err(|problem| Problem::new(format!("{}; or \"off\"", problem.message)))
-    }
 }
 
 fn hash_key(value: &Value) -> Read<HashKey> {

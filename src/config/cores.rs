@@ -22,6 +22,7 @@ pub(super) const SECTION: Section = section(
         key("buffer_size", Size(4 << 10, 1 << 20), Is("\"64KiB\"")),
         key("read_ahead", Size(4 << 10, 16 << 20), Is("\"64KiB\"")),
         key("drain_timeout", Duration, Is("\"30s\"")),
+        key("health_checks", Number("number", 1, 10_000), Is("64")),
         key("stall_warning", Either(&[Duration, OneOf(&["off"])]), Is("\"100ms\"")),
     ],
 );
@@ -43,6 +44,7 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     fields.set("buffer_size", &mut cores.buffer_size, size(4 << 10..=1 << 20));
     fields.set("read_ahead", &mut cores.read_ahead, size(4 << 10..=16 << 20));
     fields.set("drain_timeout", &mut cores.drain_timeout, duration);
+    fields.set("health_checks", &mut cores.health_checks, integer(1..=10_000));
     fields.set("stall_warning", &mut cores.stall_warning, stall_warning);
 }
 

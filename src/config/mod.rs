@@ -9,6 +9,7 @@ mod diff;
 mod effective;
 mod environment;
 mod format;
+mod health;
 mod include;
 mod kind;
 mod limits;

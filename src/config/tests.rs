@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 41] = [
+const HOLES: [(&str, &str); 44] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -59,6 +59,9 @@ const HOLES: [(&str, &str); 41] = [
     ("[upstream.NAME.sticky]", concat!(upstream!(), "sticky = { secret = \"hush\", @ }\n")),
     ("[upstream.NAME.failover]", concat!(upstream!(), "failover = { @ }\n")),
     ("[upstream.NAME.slow_start]", concat!(upstream!(), "slow_start = { window = \"9s\", @ }\n")),
+    ("[upstream.NAME.health]", concat!(upstream!(), "health = { @ }\n")),
+    ("[upstream.NAME.outlier]", concat!(upstream!(), "outlier = { @ }\n")),
+    ("[upstream.NAME.breaker]", concat!(upstream!(), "breaker = { @ }\n")),
     ("[policy.NAME] of type headers", "[policy.p]\ntype = \"headers\"\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.request]\n@\n"),
     ("[policy.NAME.request] and [policy.NAME.response]", "[policy.p]\ntype = \"headers\"\n[policy.p.response]\n@\n"),
@@ -191,6 +194,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
         for key in section.keys.iter().filter(can_be_set) {
             let value = match (key.name, key.kind.name().as_str()) {
                 ("memory", _) => "\"5MiB\"",
+                ("eject_for" | "open_for", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
                 ("attempts", _) => "5",
@@ -198,6 +202,18 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("backoff", _) => "\"100ms\"",
                 ("non_idempotent", _) => "true",
                 ("retry", _) => "{ attempts = 5 }",
+                ("status", _) if hole.contains("health") => "[204, \"300-399\"]",
+                ("type", _) if hole.contains("health") => "\"tcp\"",
+                ("start", _) => "\"unhealthy\"",
+                ("body", _) if hole.contains("health") => "\"fine\"",
+                ("path", _) if hole.contains("health") => "\"/well\"",
+                ("health", _) => "{ path = \"/well\" }",
+                ("outlier" | "breaker", _) => "{ window = \"3s\" }",
+                ("of", _) => "\"both\"",
+                ("fallback", _) => "\"users\"",
+                ("slow", _) => "\"9m\"",
+                ("consecutive_failures", _) => "32",
+                (_, "ratio" | "ratio or \"off\"") => "0.2",
                 ("priority", "number") => "3",
                 (_, "number") => "32",
                 ("balance", _) => "\"maglev\"",

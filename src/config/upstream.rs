@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
+use super::health::{self, BREAKER, HEALTH, OUTLIER};
 use super::kind::Kind::{Duration, Either, List, Number, Table, Unknown};
 use super::kind::{HOST_PORT, NAME};
 use super::reader::Otherwise::{Is, Later, Required, Words};
@@ -9,7 +10,7 @@ use super::reader::{Fields, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, name};
-use crate::plan::{Balance, Failover, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
+use crate::plan::{Balance, Breaker, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
 use std::sync::Arc;
 
 pub(super) const SECTION: Section = section(
@@ -20,11 +21,12 @@ pub(super) const SECTION: Section = section(
         key("sticky", Table(&STICKY), Words("no cookies")),
         key("failover", Table(&FAILOVER), Words("as its keys say")),
         key("slow_start", SLOW_START, Words("whole shares at once")),
+        key("health", Table(&HEALTH), Words("no checks")),
+        key("outlier", Table(&OUTLIER), Words("none is left out")),
+        key("breaker", Table(&BREAKER), Words("none")),
         key("retry", Table(&retry::RETRY), Words("as its keys say")),
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
-        key("health", Unknown, Later),
-        key("breaker", Unknown, Later),
         key("tls", Unknown, Later),
     ],
 );
@@ -79,6 +81,14 @@ pub struct UpstreamSection {
     pub failover: Failover,
     /// See [`crate::plan::Upstream::slow_start`].
     pub slow_start: Option<SlowStart>,
+    /// See [`crate::plan::Upstream::health`].
+    pub health: Option<Health>,
+    /// See [`crate::plan::Upstream::outlier`].
+    pub outlier: Option<Outlier>,
+    /// See [`crate::plan::Upstream::breaker`].
+    pub breaker: Option<Breaker>,
+    /// Where the fallback of the breaker is named.
+    pub fallback: Option<Spanned<String>>,
     /// See [`crate::plan::Upstream::retry`].
     pub retry: Retry,
     /// See [`crate::plan::Upstream::timeout`].
@@ -120,6 +130,7 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
 }
 
 fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
+    let (breaker, fallback) = health::breaker(fields).unzip();
     let mut upstream = UpstreamSection {
         name,
         endpoints: endpoints(fields),
@@ -127,6 +138,10 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         sticky: balance::sticky(fields),
         failover: balance::failover(fields),
         slow_start: balance::slow_start(fields),
+        health: health::health(fields),
+        outlier: health::outlier(fields),
+        breaker,
+        fallback: fallback.flatten(),
         retry: Retry::default(),
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),

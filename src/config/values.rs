@@ -78,6 +78,16 @@ pub(crate) fn ratio(value: &Value) -> Read<u32> {
     if is_whole && (0.0..=1_000_000.0).contains(&part.round()) { Ok(part.round() as u32) } else { Err(wrong()) }
 }
 
+/// A value, or `"off"`.
+pub(crate) fn or_off<T>(read: impl Fn(&Value) -> Read<T>) -> impl Fn(&Value) -> Read<Option<T>> {
+    move |value| {
+        if value.as_str() == Some("off") {
+            return Ok(None);
+        }
+        read(value).map(Some).map_err(|problem| Problem::new(format!("{}; or \"off\"", problem.message)))
+    }
+}
+
 /// A number and the unit behind it; underscores may group the digits.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let split = text.find(|char: char| !char.is_ascii_digit() && char != '_')?;

@@ -32,6 +32,15 @@ pub enum Command {
     },
     /// Write what matters at least so much until the next plan; or only say what is written.
     LogLevel(Option<Level>),
+    /// Let nothing through a breaker until it is closed, or close it.
+    HoldBreaker {
+        /// The upstream's name.
+        upstream: String,
+        /// The endpoint's name; the breaker of the upstream itself without one.
+        endpoint: Option<String>,
+        /// Whether it is opened.
+        is_open: bool,
+    },
     /// Take no more connections and end with the last request.
     Drain,
     /// Start the program anew, for it to take over from this process.

@@ -36,7 +36,7 @@ use crate::config::Effective;
 use crate::core::{self, Ended, FromCore, Inbox, Offer, Place, ToCore};
 use crate::observe::Metrics;
 use crate::observe::records::Recorder;
-use crate::plan::{self, BusyPoll, DataCores, Level, Plan};
+use crate::plan::{self, BusyPoll, DataCores, Level, Plan, Upstream};
 use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
@@ -375,6 +375,9 @@ impl Loop {
             }
             Event::Told(told) => log.tell(&told),
             Event::Command(Command::Upgrade, reply) => self.start_upgrade(Some(reply), log),
+            Event::Command(Command::HoldBreaker { upstream, endpoint, is_open }, reply) => {
+                let _ = reply.send(self.hold_breaker(&upstream, endpoint.as_deref(), is_open, log));
+            }
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -435,17 +438,11 @@ impl Loop {
     fn drain_endpoint(&mut self, upstream: &str, endpoint: &str, is_drained: bool, log: &mut Log<'_>) -> Answer {
         let plan = self.plans.plan();
         let found = plan.upstreams.iter().find(|known| &*known.name == upstream);
-        let is_known = found.is_some_and(|upstream| upstream.endpoints.iter().any(|known| &*known.name == endpoint));
+        let is_known = found.is_some_and(|upstream| has_endpoint(upstream, endpoint));
         let was_drained = self.drained.has(upstream, endpoint);
         // What has left the plan may still be taken off the list.
         if !is_known && (is_drained || !was_drained) {
-            return Answer::Unknown(match found {
-                None => format!("the plan has no upstream \"{upstream}\""),
-                Some(found) => {
-                    let known: Vec<&str> = found.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
-                    format!("upstream \"{upstream}\" has no endpoint \"{endpoint}\"; it has {}", known.join(", "))
-                }
-            });
+            return unknown(upstream, endpoint, found.map(|found| &**found));
         }
         if self.draining {
             return Answer::refused("the gateway drains");
@@ -488,6 +485,32 @@ impl Loop {
                 log.warn(format_args!("there is no admin API: {why}"));
             }
         }
+    }
+
+    /// Opens a breaker for as long as nobody closes it, or closes it. All cores see it at once: the state is shared.
+    fn hold_breaker(&self, upstream: &str, endpoint: Option<&str>, is_open: bool, log: &mut Log<'_>) -> Answer {
+        let mut all = self.plans.offers().upstreams();
+        let Some(shared) = all.find(|shared| &*shared.upstream().name == upstream) else {
+            return unknown(upstream, "", None);
+        };
+        let now = Instant::now();
+        let held = match endpoint {
+            None => shared.hold_breaker(None, is_open, now),
+            Some(name) if !has_endpoint(shared.upstream(), name) => {
+                return unknown(upstream, name, Some(shared.upstream()));
+            }
+            Some(name) => {
+                let named = (0..).zip(&shared.upstream().endpoints).filter(|(_, endpoint)| &*endpoint.name == name);
+                named.map(|(at, _)| at).try_for_each(|at| shared.hold_breaker(Some(at), is_open, now))
+            }
+        };
+        if let Err(why) = held {
+            return Answer::refused(why);
+        }
+        let whose = endpoint.map(|endpoint| format!("endpoint {endpoint} of ")).unwrap_or_default();
+        let what = if is_open { "held open" } else { "closed" };
+        log.info(format_args!("the breaker of {whose}upstream {upstream} is {what}"));
+        Answer::Done
     }
 
     fn drain(&mut self, log: &mut Log<'_>) {
@@ -702,4 +725,18 @@ fn open_metrics(core: usize, place: &MetricsPlace, events: &Sender<Event>) -> Re
         let _ = events.send(Event::Told(Told::new(Level::Warn, warning.to_string())));
     }
     Ok(metrics)
+}
+
+fn has_endpoint(upstream: &Upstream, endpoint: &str) -> bool {
+    upstream.endpoints.iter().any(|known| &*known.name == endpoint)
+}
+
+fn unknown(upstream: &str, endpoint: &str, found: Option<&Upstream>) -> Answer {
+    Answer::Unknown(match found {
+        None => format!("the plan has no upstream \"{upstream}\""),
+        Some(found) => {
+            let known: Vec<&str> = found.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+            format!("upstream \"{upstream}\" has no endpoint \"{endpoint}\"; it has {}", known.join(", "))
+        }
+    })
 }

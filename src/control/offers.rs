@@ -11,7 +11,7 @@ use ringway_runtime::net;
 use crate::core::{DoorId, Offer, OfferedDoor};
 use crate::observe::{Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
-use crate::upstream::Shared;
+use crate::upstream::{Seat, Shared};
 
 /// What makes a listening address the same one in two plans. A port that the kernel picks belongs to its listener; any
 /// other address may go from one listener to another and keep its connections.
@@ -105,6 +105,11 @@ impl Offers {
         self.doors.iter().map(|door| (&*door.wanted.name, door.bound))
     }
 
+    /// What the cores share of each upstream of the running plan.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        self.shared.iter()
+    }
+
     /// Makes the offers of a plan. `bound` has the sockets for each of its addresses that is not open yet; `open_segment`
     /// makes what a core needs for new names.
     pub fn draft(
@@ -139,10 +144,12 @@ impl Offers {
         let slots = Arc::new(slots);
         let kept = self.kept(&plan);
         let shared = self.shared(&plan, &kept);
+        let cores = self.cores;
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
             epoch,
             plan: plan.clone(),
             kept: kept.clone(),
+            seat: Seat { core, cores },
             shared: shared.clone(),
             slots: slots.clone(),
             segment: new.as_ref().map(|new| open_segment(core, new)),

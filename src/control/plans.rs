@@ -243,9 +243,11 @@ impl Plans {
                 let nothing = || Answer::refused("nothing waits to be confirmed");
                 return answer(reply, if was_open { Answer::Done } else { nothing() });
             }
-            Command::Drain | Command::DrainEndpoint { .. } | Command::LogLevel(_) | Command::Upgrade => {
-                return answer(reply, Answer::Done);
-            }
+            Command::Drain
+            | Command::DrainEndpoint { .. }
+            | Command::HoldBreaker { .. }
+            | Command::LogLevel(_)
+            | Command::Upgrade => return answer(reply, Answer::Done),
         };
         self.add(Job { what, reply, back_to: None }, log);
     }

@@ -10,7 +10,7 @@ use ringway_runtime::engine::ListenSource;
 
 use crate::observe::{Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
-use crate::upstream::{Drained, EndpointSight, Shared};
+use crate::upstream::{BreakerState, Drained, EndpointSight, Seat, Shared};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,8 @@ pub struct Offer {
     pub plan: Arc<Plan>,
     /// For each upstream of the plan, the one of the plan before that is no different: its pool is kept.
     pub kept: Arc<[Option<UpstreamId>]>,
+    /// Which core it is for.
+    pub seat: Seat,
     /// What all cores share of each upstream of the plan.
     pub shared: Arc<[Arc<Shared>]>,
     /// Where the metrics of the plan's names are.
@@ -105,6 +107,8 @@ pub struct CoreSight {
 pub struct UpstreamSight {
     /// Requests that wait for a connection.
     pub waiting: usize,
+    /// Its own breaker, where it has one.
+    pub breaker: Option<BreakerState>,
     /// Its endpoints, by their index.
     pub endpoints: Vec<EndpointSight>,
 }

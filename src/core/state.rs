@@ -19,7 +19,7 @@ use super::{CoreSight, DateCache, Door, DoorId, FromCore, Offer, Place, Placemen
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
 use crate::observe::{Lost, Metrics};
-use crate::upstream::{Drained, Pool};
+use crate::upstream::{Checks, Drained, Pool, Seat};
 
 /// Spare exchanges a core keeps: more requests at once allocate theirs.
 const SPARE_EXCHANGES: usize = 1024;
@@ -84,6 +84,9 @@ pub struct CoreState {
     accepting: Cell<usize>,
     /// Sockets that the gateway before had for more cores are of no more use.
     spares_are_over: Cell<bool>,
+    seat: Seat,
+    /// The health checks under way.
+    checks: Rc<Checks>,
     /// What is so in whatever plan.
     drained: RefCell<Arc<Drained>>,
     last_gone: RefCell<Option<Waker>>,
@@ -177,6 +180,8 @@ impl CoreState {
             end: Cell::new(End::Not),
             accepting: Cell::new(0),
             spares_are_over: Cell::new(false),
+            seat: first.seat,
+            checks: Rc::default(),
             drained: RefCell::default(),
             last_gone: RefCell::default(),
             next_id,
@@ -221,9 +226,11 @@ impl CoreState {
         let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
         self.admission.limit(&running.plan.cores);
         self.files.limit(&self.engine, &running.plan.cores);
+        self.checks.limit(running.plan.cores.health_checks);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
             pool.set_drained(&drained);
+            pool.settle(&self.checks, self.seat);
         }
         let before = self.running.replace(running);
         self.epoch.set(epoch);
@@ -364,7 +371,11 @@ impl CoreState {
     /// How its connections are.
     pub(super) fn sight(&self) -> CoreSight {
         let running = self.running();
-        let upstream = |pool: &Rc<Pool>| UpstreamSight { waiting: pool.waiting(), endpoints: pool.sight() };
+        let upstream = |pool: &Rc<Pool>| UpstreamSight {
+            waiting: pool.waiting(),
+            breaker: pool.breaker(),
+            endpoints: pool.sight(),
+        };
         CoreSight {
             epoch: running.epoch,
             connections: self.connections(),

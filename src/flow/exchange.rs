@@ -68,6 +68,8 @@ pub struct Exchange {
     pub asked: Option<(UpstreamId, usize)>,
     /// Attempts at an endpoint.
     pub attempts: u32,
+    /// Seconds after which a client that is refused may try again, where that is more than one.
+    pub retry_after: u64,
     /// The correlation id.
     pub id: u64,
     /// What was sent of the body and may be sent again, as it was sent.
@@ -100,6 +102,7 @@ impl Default for Exchange {
             reason: None,
             asked: None,
             attempts: 0,
+            retry_after: 0,
             id: 0,
             kept: Vec::new(),
             scratch: Vec::new(),
@@ -118,6 +121,7 @@ impl Exchange {
         self.traffic = Traffic::default();
         (self.reason, self.asked, self.attempts) = (None, None, 0);
         self.met = 0;
+        self.retry_after = 0;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {

@@ -133,7 +133,8 @@ pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, refusal: impl
          \"detail\":\"{reason}\",\"correlation_id\":\"{id:016x}\"}}"
     );
     if status == 503 {
-        exchange.answer.set(b"retry-after", |out| out.push(b'1'));
+        let seconds = exchange.retry_after.max(1);
+        exchange.answer.set(b"retry-after", |out| http1::decimal(out, seconds));
     }
     // Nothing that follows a request that could not be read can be trusted to be one.
     if matches!(reason, Reason::Request(_) | Reason::HeadTimeout) {

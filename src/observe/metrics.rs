@@ -146,6 +146,34 @@ label! {
 }
 
 label! {
+    /// What was learned of the health of an upstream, and what followed.
+    UpstreamEvent {
+        /// A health check went well.
+        CheckPassed = "check_passed",
+        /// A health check failed.
+        CheckFailed = "check_failed",
+        /// An endpoint is out because its checks fail.
+        Unhealthy = "unhealthy",
+        /// It is back because they pass.
+        Healthy = "healthy",
+        /// An endpoint is left out because its answers are bad.
+        Ejected = "ejected",
+        /// The breaker of an endpoint opened, or opened again.
+        EndpointBreakerOpened = "endpoint_breaker_opened",
+        /// It closed.
+        EndpointBreakerClosed = "endpoint_breaker_closed",
+        /// The breaker of the upstream opened, or opened again.
+        BreakerOpened = "breaker_opened",
+        /// It closed.
+        BreakerClosed = "breaker_closed",
+        /// A request found nothing but open breakers.
+        BreakerRefused = "breaker_refused",
+        /// It went to the fallback.
+        FellBack = "fell_back",
+    }
+}
+
+label! {
     /// Whether a connection comes from another core or goes to one.
     Direction {
         /// It comes.
@@ -611,7 +639,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 34] = [
+        let steps: [(Step, &[&str]); 36] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -668,6 +696,8 @@ mod tests {
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),
+            (|_, b| b.event(UpstreamEvent::FellBack), &["ringway_upstream_events_total upstream=b event=fell_back"]),
+            (|_, b| b.event(UpstreamEvent::Ejected), &["ringway_upstream_events_total upstream=b event=ejected"]),
             (|m, _| m.timed_out(Timeout::Head), &["ringway_timeouts_total kind=head"]),
             (|m, _| m.timed_out(Timeout::Tunnel), &["ringway_timeouts_total kind=tunnel"]),
         ];

@@ -15,7 +15,7 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamFailure, UpstreamPick};
+use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
@@ -188,6 +188,7 @@ struct Ids {
     upstream_failures: CounterSet,
     /// By [`UpstreamPick`].
     upstream_picks: CounterSet,
+    upstream_events: CounterSet,
     /// By [`PolicyEvent`].
     policies: [CounterSet; 3],
     policy_shadow: CounterSet,
@@ -221,6 +222,13 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
             upstreams
                 .iter()
                 .flat_map(|&name| UpstreamPick::VALUES.iter().map(move |&kind| [("upstream", name), ("kind", kind)])),
+        ),
+        upstream_events: build.counters(
+            "ringway_upstream_events_total",
+            None,
+            upstreams.iter().flat_map(|&name| {
+                UpstreamEvent::VALUES.iter().map(move |&event| [("upstream", name), ("event", event)])
+            }),
         ),
         policies: [
             build.counters("ringway_policy_evaluations_total", None, each_policy()),
@@ -383,6 +391,14 @@ impl UpstreamSeries {
     pub fn picked(&self, pick: UpstreamPick) {
         if let Some((segment, index)) = &self.place {
             segment.count(segment.ids.upstream_picks, index * UpstreamPick::VALUES.len() + pick as usize);
+        }
+    }
+
+    /// Something was learned of its health.
+    #[inline]
+    pub fn event(&self, event: UpstreamEvent) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.upstream_events, index * UpstreamEvent::VALUES.len() + event as usize);
         }
     }
 

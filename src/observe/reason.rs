@@ -137,6 +137,8 @@ reasons! {
     PoolTimeout = "pool_timeout", 503, Upstream, "no connection to the upstream came free in time";
     /// The upstream has no endpoint that may be used.
     NoEndpoint = "no_endpoint", 503, Upstream, "the upstream has no usable endpoint";
+    /// The breaker of the upstream, or those of all its endpoints, are open.
+    BreakerOpen = "breaker_open", 503, Upstream, "the upstream failed too often and is not asked for a time";
     /// A policy took longer than the request may take.
     PolicyTimeout = "policy_timeout", 504, Internal, "the request was not admitted in time";
     /// A policy of type fault refuses its share. The status is the policy's.

@@ -38,6 +38,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
     refuse_shared_names(&config.routes, diags);
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
     let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
+    builder.check_fallbacks();
     builder.warn_of_unused();
     for (upstream, subsets) in upstreams.iter_mut().zip(std::mem::take(&mut builder.subsets)) {
         upstream.subsets = subsets.into();
@@ -126,6 +127,9 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
         sticky: section.sticky.clone(),
         failover: section.failover.clone(),
         slow_start: section.slow_start,
+        health: section.health.clone(),
+        outlier: section.outlier,
+        breaker: section.breaker.clone(),
         subsets: [Subset::default()].into(),
         retry: section.retry,
         timeout: section.timeout,
@@ -248,7 +252,9 @@ impl<'c> Builder<'c> {
                 self.used.insert(upstream.name.span.start);
                 let capture = self.hashed(upstream, name, templates);
                 let subset = self.subset(index, upstream, &section.subset)?;
-                Some(Action::Proxy(Proxy { upstream: UpstreamId(index as u32), subset, capture, retry: section.retry }))
+                let fallback = self.fallback(upstream);
+                let (upstream, retry) = (UpstreamId(index as u32), section.retry);
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;
@@ -261,6 +267,25 @@ impl<'c> Builder<'c> {
                     }
                     ServiceKind::Respond(respond) => Some(Action::Respond(Arc::clone(respond))),
                 }
+            }
+        }
+    }
+
+    /// The upstream that stands in for this one. Whether it is right is looked at for all together.
+    fn fallback(&self, upstream: &UpstreamSection) -> Option<UpstreamId> {
+        let index = *self.upstreams.get(&*upstream.fallback.as_ref()?.value)?;
+        Some(UpstreamId(index as u32))
+    }
+
+    /// Every fallback is another upstream.
+    fn check_fallbacks(&mut self) {
+        for upstream in &self.config.upstreams {
+            let Some(name) = &upstream.fallback else { continue };
+            if name.value == upstream.name.value {
+                let message = format!("upstream.{0}.breaker: \"{0}\" cannot stand in for itself", name.value);
+                self.diags.push(Diagnostic::error(name.span.clone(), message));
+            } else if let Some(index) = self.look_up(&self.upstreams, "upstream", name) {
+                self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
             }
         }
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod balance;
 mod build;
+mod health;
 mod host;
 mod log;
 mod method;
@@ -19,6 +20,7 @@ mod trie;
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
@@ -147,6 +149,8 @@ pub struct Cores {
     pub reserved_files: Option<u64>,
     /// How long requests in flight may take once the gateway is told to stop.
     pub drain_timeout: Duration,
+    /// Health checks that a core may have under way at once.
+    pub health_checks: u32,
     /// How long a core may be away from its loop before control says so; never when absent.
     pub stall_warning: Option<Duration>,
 }
@@ -168,6 +172,7 @@ impl Default for Cores {
             memory: None,
             reserved_files: None,
             drain_timeout: Duration::from_secs(30),
+            health_checks: 64,
             stall_warning: Some(Duration::from_millis(100)),
         }
     }
@@ -452,6 +457,12 @@ pub struct Upstream {
     pub failover: Failover,
     /// Whether endpoints that come get their share little by little.
     pub slow_start: Option<SlowStart>,
+    /// Whether endpoints are asked how they are.
+    pub health: Option<Health>,
+    /// Whether endpoints whose answers are bad are left out.
+    pub outlier: Option<Outlier>,
+    /// Whether what fails too often is not asked for a time.
+    pub breaker: Option<Breaker>,
     /// What routes may ask for; the first is every endpoint.
     pub subsets: Box<[Subset]>,
     /// When a request is sent again.
@@ -624,4 +635,6 @@ pub struct Proxy {
     pub capture: Option<u8>,
     /// What it says otherwise than `retry` of the upstream.
     pub retry: RouteRetry,
+    /// The upstream that answers while the breakers of this one are open.
+    pub fallback: Option<UpstreamId>,
 }

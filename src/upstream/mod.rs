@@ -1,13 +1,21 @@
-//! Upstreams: the endpoints of each, who is next, and the connections kept to them.
+//! Upstreams: the endpoints of each, how they are, who is next, and the connections kept to them.
 
 mod balance;
+mod breaker;
 mod budget;
 mod drained;
+mod health;
+mod judge;
+mod outlier;
 mod pool;
 mod shared;
+mod window;
 
 pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
+pub use breaker::BreakerState;
 pub use budget::Budget;
 pub use drained::Drained;
+pub use health::{Checked, Checks, Seat};
+pub use judge::HealthSight;
 pub use pool::{Connection, EndpointSight, Pool};
 pub use shared::{Cause, Shared, Standing};

@@ -15,8 +15,13 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::{Asked, Balancer, Budget, Cause, Drained, Outcome, Picked, Shared, Standing, Unpicked};
-use crate::observe::{Metrics, Reason, Timeout, UpstreamFailure, UpstreamSeries};
+use super::breaker::Leave;
+use super::health;
+use super::{
+    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
+    Standing, Unpicked,
+};
+use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
 
 /// How often it is looked whether endpoints that were full still are.
@@ -41,6 +46,10 @@ pub struct Pool {
     looks_for_room: Cell<bool>,
     /// No plan has it any more: it serves the requests of plans before and keeps nothing.
     retired: Cell<bool>,
+    /// Its endpoints are asked how they are.
+    is_checked: Cell<bool>,
+    /// The tasks that ask.
+    checkers: RefCell<Vec<Waker>>,
 }
 
 /// What the core has of one endpoint.
@@ -65,6 +74,8 @@ pub struct EndpointSight {
     pub requests: u32,
     /// Whether it may be used, and why not.
     pub standing: Standing,
+    /// What is known of its health.
+    pub health: HealthSight,
 }
 
 struct Idle {
@@ -96,17 +107,49 @@ struct Turn {
     pool: Rc<Pool>,
     picked: Picked,
     outcome: Cell<Outcome>,
+    /// What the breaker of the upstream said, until it is told how the request went.
+    leave: Cell<Option<Leave>>,
 }
 
 impl Turn {
     fn endpoint(&self) -> usize {
         self.picked.endpoint
     }
+
+    /// Says how the request went.
+    fn went(&self, outcome: Outcome) {
+        self.outcome.set(outcome);
+        if let Some(leave) = self.leave.take() {
+            self.pool.judge(self.picked, leave, outcome);
+        }
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // Nothing, where the outcome was told before.
+        self.went(self.outcome.get());
         self.pool.balancer.end(self.picked, self.outcome.get(), self.pool.engine.now());
+    }
+}
+
+/// Leave of the upstream's breaker, while it has no endpoint.
+struct UpstreamLeave<'a> {
+    pool: &'a Rc<Pool>,
+    leave: Cell<Option<Leave>>,
+}
+
+impl UpstreamLeave<'_> {
+    fn take(&self) -> Leave {
+        self.leave.take().unwrap_or(Leave::Plain)
+    }
+}
+
+impl Drop for UpstreamLeave<'_> {
+    fn drop(&mut self) {
+        if let Some(leave) = self.leave.take() {
+            self.pool.shared().report(leave, Outcome::Unknown, 0, self.pool.engine.now());
+        }
     }
 }
 
@@ -146,6 +189,8 @@ impl Pool {
             waiting: RefCell::default(),
             looks_for_room: Cell::new(false),
             retired: Cell::new(false),
+            is_checked: Cell::new(false),
+            checkers: RefCell::default(),
         })
     }
 
@@ -182,14 +227,17 @@ impl Pool {
         let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
         let mut was_called = false;
         loop {
+            let leave = self.leave().ok_or((Reason::BreakerOpen, None))?;
             match self.balancer.pick(asked, self.engine.now()) {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
+                Err(Unpicked::Broken) => return Err((self.refused(), None)),
                 Err(Unpicked::Full) => self.look_for_room(),
                 Ok(picked) => {
                     if let Some(special) = picked.special {
                         self.series.picked(special);
                     }
-                    let turn = Turn { pool: self.clone(), picked, outcome: Cell::new(Outcome::Unknown) };
+                    let outcome = Cell::new(Outcome::Unknown);
+                    let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
                     let endpoint = turn.endpoint();
                     let idle = if fresh { None } else { self.take_idle(endpoint) };
                     if let Some((idle, slot)) = idle {
@@ -203,10 +251,76 @@ impl Pool {
                     }
                 }
             }
+            // Who waits keeps nobody else from trying.
+            drop(leave);
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;
         }
+    }
+
+    /// Leave of the upstream's breaker.
+    fn leave(self: &Rc<Self>) -> Option<UpstreamLeave<'_>> {
+        let leave = self.shared().leave(self.engine.now());
+        if leave.is_none() {
+            self.refused();
+        }
+        leave.map(|leave| UpstreamLeave { pool: self, leave: Cell::new(Some(leave)) })
+    }
+
+    /// A breaker refused a request.
+    fn refused(&self) -> Reason {
+        self.series.event(UpstreamEvent::BreakerRefused);
+        Reason::BreakerOpen
+    }
+
+    /// Tells the breakers and outlier ejection how a request went. A plan that is gone has no say any more.
+    fn judge(&self, picked: Picked, leave: Leave, outcome: Outcome) {
+        let shared = self.shared();
+        if self.retired.get() || !shared.judges() {
+            return;
+        }
+        let now = self.engine.now();
+        let random = self.balancer.random();
+        let changes = [
+            shared.report_at(picked.endpoint, picked.leave, outcome, random, now),
+            shared.report(leave, outcome, random, now),
+        ];
+        for event in changes.into_iter().flatten() {
+            self.series.event(event);
+        }
+    }
+
+    /// Seconds until a breaker that refuses may let something through: at least one.
+    pub fn retry_after(&self) -> u64 {
+        let now = self.engine.now();
+        let left = self.shared().opens().map_or(Duration::ZERO, |opens| opens.since(now));
+        left.as_nanos().div_ceil(1_000_000_000).max(1) as u64
+    }
+
+    /// The plan it belongs to runs now. Its endpoints are asked how they are, each by one core.
+    pub fn settle(self: &Rc<Self>, checks: &Rc<Checks>, seat: Seat) {
+        self.shared().settle(self.engine.now());
+        if !self.is_checked.replace(true) {
+            health::start(self, &self.engine, checks, seat);
+        }
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    pub(super) fn wake_when_retired(&self, waker: Waker) {
+        self.checkers.borrow_mut().push(waker);
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.engine.now()
+    }
+
+    /// The breaker of the upstream, where it has one.
+    pub fn breaker(&self) -> Option<BreakerState> {
+        self.shared().breaker(self.engine.now())
     }
 
     /// Adds to what is open.
@@ -286,13 +400,16 @@ impl Pool {
 
     /// How its endpoints are, by their index.
     pub fn sight(&self) -> Vec<EndpointSight> {
+        let now = self.engine.now();
+        self.shared().look_at_time(now);
         let idle = self.idle.borrow();
         let sight = |(at, (counts, idle)): (usize, (&EndpointCounts, &VecDeque<Idle>))| EndpointSight {
             open: counts.open.get(),
             idle: idle.len() as u32,
             failures: counts.failures.get(),
             requests: self.balancer.requests(at),
-            standing: self.balancer.shared().standing(at),
+            standing: self.shared().standing(at),
+            health: self.shared().health_sight(at, now),
         };
         self.endpoints.iter().zip(idle.iter()).enumerate().map(sight).collect()
     }
@@ -365,7 +482,7 @@ impl Pool {
         })
         .await;
         if !matches!(outcome, Some(Ok(_))) {
-            turn.outcome.set(Outcome::Failed(self.engine.now().since(start)));
+            turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
             Some(Ok(stream)) => {
@@ -442,6 +559,8 @@ impl Pool {
     /// Closes what is idle, and from now on every connection whose request is done.
     pub fn retire(self: &Rc<Self>) {
         self.retired.set(true);
+        let checkers = self.checkers.take();
+        checkers.into_iter().for_each(Waker::wake);
         self.close_idle(|_, _| true);
     }
 
@@ -494,7 +613,7 @@ impl Connection {
 
     /// How the exchange on it went, for the balancer; nothing is known where this is not told.
     pub fn went(&self, outcome: Outcome) {
-        self.turn.outcome.set(outcome);
+        self.turn.went(outcome);
     }
 
     /// The cookie that brings a client back to this endpoint, unless it came with that one: `brought` is the endpoint

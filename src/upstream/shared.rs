@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use ringway_runtime::clock::Instant;
 
 use super::balance::{Groups, Table, Tokens};
+use super::breaker::Breaker;
+use super::health::Known;
+use super::outlier::Outlier;
 use crate::plan::Upstream;
 
 /// Why an endpoint gets no new requests.
@@ -78,12 +81,15 @@ const COMES: u64 = u64::MAX;
 /// One endpoint, on cache lines of its own. It stays the same for as long as plans have it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Endpoint {
+pub(super) struct Endpoint {
     /// Requests of all cores under way, where the balancer counts them.
     requests: AtomicU32,
     standing: AtomicU32,
     /// Since when it may be used, in nanoseconds; 0 where it could from the start.
     since: AtomicU64,
+    pub(super) health: Known,
+    pub(super) outlier: Outlier,
+    pub(super) breaker: Breaker,
 }
 
 /// A count on cache lines of its own.
@@ -97,7 +103,11 @@ pub struct Shared {
     upstream: Arc<Upstream>,
     /// Goes up with every change of a standing. One for all plans that have an upstream of this name.
     changes: Arc<AtomicU64>,
-    endpoints: Box<[Arc<Endpoint>]>,
+    pub(super) endpoints: Box<[Arc<Endpoint>]>,
+    /// The breaker of the whole.
+    pub(super) breaker: Arc<Breaker>,
+    /// When time itself changes a standing next, in nanoseconds.
+    pub(super) due: AtomicU64,
     pub(super) groups: Groups,
     /// One a group.
     pub(super) tables: Box<[Table]>,
@@ -118,13 +128,20 @@ impl Shared {
             found.map(|(_, endpoint)| endpoint.clone())
         };
         let since = if before.is_some() { COMES } else { 0 };
-        let fresh = || Arc::new(Endpoint { since: AtomicU64::new(since), ..Endpoint::default() });
+        let starts_healthy = upstream.health.as_ref().is_none_or(|health| health.starts_healthy);
+        let standing = if starts_healthy { 0 } else { Cause::Unhealthy.bit() };
+        let fresh = || {
+            let (since, standing) = (AtomicU64::new(since), AtomicU32::new(standing));
+            Arc::new(Endpoint { standing, since, ..Endpoint::default() })
+        };
         let groups = Groups::of(upstream);
         let tables: Box<[Table]> = groups.all().map(|group| Table::build(upstream, &group.members)).collect();
         Arc::new(Self {
             upstream: upstream.clone(),
             changes: before.map_or_else(Arc::default, |before| before.changes.clone()),
             endpoints: (0..upstream.endpoints.len()).map(|at| known(at).unwrap_or_else(fresh)).collect(),
+            breaker: before.map_or_else(Arc::default, |before| before.breaker.clone()),
+            due: AtomicU64::new(0),
             counts: tables.iter().map(|_| Count::default()).collect(),
             groups,
             tables,

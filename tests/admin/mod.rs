@@ -1,6 +1,7 @@
 //! The admin API, its command and its page, on a running gateway.
 
 mod api;
+mod breakers;
 mod drains;
 mod gate;
 mod others;

@@ -4,6 +4,7 @@
 
 mod balance;
 mod explain;
+mod health;
 mod http;
 mod overload;
 mod placement;

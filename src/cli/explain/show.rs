@@ -64,6 +64,9 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
             if !subset.is_empty() {
                 let _ = writeln!(out, "  of these endpoints: {}", subset.join(", "));
             }
+            if let Some(fallback) = proxy.fallback.and_then(|fallback| plan.upstream(fallback)) {
+                let _ = writeln!(out, "  while none of them may be used: upstream {}", fallback.name);
+            }
             endpoints(upstream, *proxy).try_for_each(|endpoint| {
                 let priority = match endpoint.priority {
                     0 => String::new(),
@@ -156,6 +159,7 @@ fn upstream_json(plan: &Plan, proxy: Proxy, target: &str) -> Json {
     json!({ "upstream": {
         "name": *upstream.name,
         "balance": upstream.balance.name(),
+        "fallback": proxy.fallback.and_then(|fallback| plan.upstream(fallback)).map(|fallback| &*fallback.name),
         "key": upstream.balance.key().map(ToString::to_string),
         "subset": subset.collect::<Map<_, _>>(),
         "target": target,

@@ -46,6 +46,7 @@ pub(super) enum Call {
     LogLevel,
     SetLogLevel,
     Upgrade,
+    HoldBreaker(bool),
 }
 
 const fn open(path: &'static str, call: Call) -> Endpoint {
@@ -85,6 +86,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/v1/endpoints/drain", Call::DrainEndpoint(true)),
     post("/v1/endpoints/undrain", Call::DrainEndpoint(false)),
     post("/v1/log/level", Call::SetLogLevel),
+    post("/v1/breakers/open", Call::HoldBreaker(true)),
+    post("/v1/breakers/close", Call::HoldBreaker(false)),
 ];
 
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -182,6 +185,12 @@ pub(super) async fn call(
             body.only(&["upstream", "endpoint"])?;
             let (upstream, endpoint) = (body.text("upstream")?, body.text("endpoint")?);
             done(wait(handle.send(Command::DrainEndpoint { upstream, endpoint, is_drained })).await?)
+        }
+        Call::HoldBreaker(is_open) => {
+            body.only(&["upstream", "endpoint"])?;
+            let upstream = body.text("upstream")?;
+            let endpoint = if body.0.contains_key("endpoint") { Some(body.text("endpoint")?) } else { None };
+            done(wait(handle.send(Command::HoldBreaker { upstream, endpoint, is_open })).await?)
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::control::sights::{Sight, Status};
 use crate::core::CoreSight;
 use crate::observe::figures::Figures;
 use crate::plan::{Action, Upstream};
-use crate::upstream::Cause;
+use crate::upstream::{BreakerState, Cause};
 
 /// A plan that runs or ran.
 pub(super) fn note(note: &PlanNote) -> Value {
@@ -92,6 +92,9 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
             endpoint.metadata.iter().map(|(name, value)| (name.to_string(), json!(**value))).collect();
         let causes = Cause::ALL.into_iter().filter(|cause| of_cores().any(|core| core.standing.has(*cause)));
         let causes: Vec<_> = causes.map(Cause::name).collect();
+        // What all cores share; any of them tells it.
+        let health = of_cores().next().map(|core| core.health);
+        let (breaker, checked) = health.map(|health| (health.breaker.name(), health.checked.name())).unzip();
         json!({
             "name": &*endpoint.name,
             "address": endpoint.address,
@@ -102,6 +105,8 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
             "drained": sight.status.drained.has(&upstream.name, &endpoint.name),
             "available": causes.is_empty(),
             "unavailable_because": causes,
+            "breaker": upstream.breaker.as_ref().filter(|plan| plan.of_endpoints).and(breaker),
+            "last_check": upstream.health.as_ref().and(checked),
             "requests": of_cores().map(|endpoint| u64::from(endpoint.requests)).sum::<u64>(),
             "connections": of_cores().map(|endpoint| u64::from(endpoint.open)).sum::<u64>(),
             "idle": of_cores().map(|endpoint| u64::from(endpoint.idle)).sum::<u64>(),
@@ -111,6 +116,7 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
     json!({
         "name": &*upstream.name,
         "balance": upstream.balance.name(),
+        "breaker": seen.iter().find_map(|upstream| upstream.breaker).map(BreakerState::name),
         "waiting": seen.iter().map(|upstream| upstream.waiting).sum::<usize>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
     })

@@ -14,11 +14,30 @@ use ringway_runtime::clock::Instant;
 use self::relay::{Relay, Sent};
 use self::tries::{Failed, Tries};
 use crate::flow::{After, Client, Exchange, refuse, tell};
-use crate::plan::Proxy;
+use crate::observe::{Reason, UpstreamEvent};
+use crate::plan::{Proxy, UpstreamId};
 use crate::upstream::Outcome;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Proxy, deadline: Instant) -> After {
+    let mut to = to;
+    loop {
+        match proxy_to(client, exchange, to, deadline).await {
+            Ok(after) => return after,
+            // An answer that was kept would do as well; there is no cache yet.
+            Err(upstream) => to = Proxy { upstream, subset: 0, capture: None, fallback: None, ..to },
+        }
+    }
+}
+
+/// Proxies to one upstream. An error is the one that stands in for it, where its breakers let nothing through or none of
+/// its endpoints may be used.
+async fn proxy_to(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    to: Proxy,
+    deadline: Instant,
+) -> Result<After, UpstreamId> {
     let pool = client.running.pools[to.upstream.0 as usize].clone();
     let mut asked = asked::asked(exchange, &pool, to);
     let mut tries = Tries::new(&pool, exchange, to.retry, client.now(), deadline);
@@ -32,6 +51,14 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
                     asked.avoid.add(endpoint);
                     tries.again(client, Failed::Connect)
                 });
+                if matches!(reason, Reason::BreakerOpen | Reason::NoEndpoint) {
+                    // Nothing of the request is gone yet.
+                    if let Some(fallback) = to.fallback.filter(|_| exchange.attempts == 0) {
+                        pool.series().event(UpstreamEvent::FellBack);
+                        return Err(fallback);
+                    }
+                    exchange.retry_after = pool.retry_after();
+                }
                 again.ok_or_else(|| refuse(client, exchange, reason))
             }
             Ok(connection) => {
@@ -50,7 +77,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
                     }
                     Ok(Sent::Upgraded(rest)) => {
                         connection.went(answered(exchange));
-                        return tunnel::run(client, connection, rest, &mut exchange.traffic).await;
+                        return Ok(tunnel::run(client, connection, rest, &mut exchange.traffic).await);
                     }
                     Ok(Sent::Discarded { at, rest }) => {
                         connection.went(answered(exchange));
@@ -79,7 +106,7 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
                         }
                         if failure.started {
                             exchange.reason = failure.breaks_off();
-                            return failure.after;
+                            return Ok(failure.after);
                         }
                         fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale));
                         again.ok_or_else(|| refuse(client, exchange, failure.reason))
@@ -92,10 +119,10 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
             // A request that waits may allocate.
             Ok(at) => {
                 if !Box::pin(wait(client, at)).await {
-                    return After::Gone;
+                    return Ok(After::Gone);
                 }
             }
-            Err(after) => return after,
+            Err(after) => return Ok(after),
         }
     }
 }

@@ -37,6 +37,7 @@ use random::{Draw, Random};
 pub(crate) use sticky::Tokens;
 
 use super::Shared;
+use super::{Cause, breaker::Leave};
 use crate::observe::UpstreamPick;
 use crate::plan::{Balance, SlowStart, Upstream};
 
@@ -97,6 +98,8 @@ pub enum Unpicked {
     NoEndpoint,
     /// All that may be used have as many requests or connections as they may have.
     Full,
+    /// The breakers of those that there are let nothing through.
+    Broken,
 }
 
 /// A request's place at an endpoint, from [`Balancer::pick`] to [`Balancer::end`].
@@ -109,6 +112,8 @@ pub struct Picked {
     group: u16,
     /// Requests that the endpoint had under way before.
     requests: u32,
+    /// What its breaker said.
+    pub(super) leave: Leave,
 }
 
 /// How an exchange ended.
@@ -120,6 +125,17 @@ pub enum Outcome {
     Failed(Duration),
     /// Nothing is to be said of the endpoint: the client left, or no time came to try it.
     Unknown,
+}
+
+impl Outcome {
+    /// Whether the endpoint failed, where that can be said.
+    pub(super) fn has_failed(self) -> Option<bool> {
+        match self {
+            Self::Answered(status, _) => Some(status >= 500),
+            Self::Failed(_) => Some(true),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// How one core picks the endpoints of one upstream.
@@ -141,6 +157,7 @@ pub struct Balancer {
     decay: f64,
     counts_requests: bool,
     has_limits: bool,
+    has_breakers: bool,
 }
 
 /// What one core knows of one endpoint.
@@ -265,7 +282,10 @@ impl View<'_> {
             most.is_none_or(|most| self.requests(endpoint) < most)
                 && self.local(endpoint).is_some_and(|local| !local.is_full.get())
         };
-        !self.avoid.has(endpoint) && (!self.balancer.has_limits || has_room())
+        let has_leave = || self.balancer.shared.would_leave_at(endpoint as usize, self.now);
+        !self.avoid.has(endpoint)
+            && (!self.balancer.has_limits || has_room())
+            && (!self.balancer.has_breakers || has_leave())
     }
 
     /// Whether it may be used at all. Pickers other than tables have only those that may.
@@ -345,6 +365,7 @@ impl Balancer {
             decay,
             counts_requests: counts_requests || has_limits,
             has_limits,
+            has_breakers: shared.has_breakers(),
         };
         balancer.refresh(now);
         balancer
@@ -409,8 +430,22 @@ impl Balancer {
             // What failed before has to do where there is nothing else.
             avoid = Avoid::default();
         }
-        let is_there = layout.groups.iter().any(|group| !group.members.is_empty());
-        Err(if is_there { Unpicked::Full } else { Unpicked::NoEndpoint })
+        Err(self.unpicked(layout, usize::from(asked.subset), now))
+    }
+
+    /// Why nothing could be picked.
+    fn unpicked(&self, layout: &Layout, subset: usize, now: Instant) -> Unpicked {
+        let mut members = layout.groups.iter().flat_map(|group| &*group.members);
+        if members.any(|&at| self.shared.would_leave_at(at as usize, now)) {
+            return Unpicked::Full;
+        }
+        let is_broken = |at: u32| {
+            let standing = self.shared.standing(at as usize);
+            !standing.has(Cause::Drained) && !self.shared.would_leave_at(at as usize, now)
+        };
+        let mut all = self.shared.groups.subsets().nth(subset).into_iter().flatten();
+        let is_broken = all.any(|group| group.members.iter().any(|&at| is_broken(at)));
+        if is_broken { Unpicked::Broken } else { Unpicked::NoEndpoint }
     }
 
     fn pick_sticky(&self, at: u32, asked: &Asked, layout: &Layout, now: Instant) -> Option<Picked> {
@@ -435,20 +470,33 @@ impl Balancer {
                 self.shared.count_in_group(group, true);
             }
         }
+        let Some(leave) = self.shared.leave_at(at, now) else {
+            self.uncount(at, group);
+            return None;
+        };
         local.model.learned.begins(local.requests.get() == 0, now);
         local.requests.set(local.requests.get() + 1);
-        Some(Picked { endpoint: at, special: None, group: group as u16, requests })
+        Some(Picked { endpoint: at, special: None, group: group as u16, requests, leave })
+    }
+
+    /// A number that is no secret, for whoever draws by chance.
+    pub fn random(&self) -> u64 {
+        self.random.next()
+    }
+
+    fn uncount(&self, endpoint: usize, group: usize) {
+        if self.counts_requests {
+            self.shared.end(endpoint);
+            if self.upstream.balance.max_load().is_some() {
+                self.shared.count_in_group(group, false);
+            }
+        }
     }
 
     /// The request that was picked for has ended.
     pub fn end(&self, picked: Picked, outcome: Outcome, now: Instant) {
         let Picked { endpoint, group, requests, .. } = picked;
-        if self.counts_requests {
-            self.shared.end(endpoint);
-            if self.upstream.balance.max_load().is_some() {
-                self.shared.count_in_group(usize::from(group), false);
-            }
-        }
+        self.uncount(endpoint, usize::from(group));
         let Some(local) = self.locals.get(endpoint) else { return };
         local.requests.set(local.requests.get().saturating_sub(1));
         if matches!(self.upstream.balance, Balance::PeakEwma { .. } | Balance::Adaptive { .. }) {
@@ -479,6 +527,7 @@ impl Balancer {
 
     /// Makes the layouts anew where a standing has changed, or a slow start goes on.
     fn refresh(&self, now: Instant) {
+        self.shared.look_at_time(now);
         let changes = self.shared.changes();
         if self.seen.get() != changes || self.ramps.get().is_some_and(|ramps| now >= ramps) {
             self.seen.set(changes);

@@ -224,6 +224,7 @@ proptest! {
                             under_way.push((core, picked));
                         }
                         Err(Unpicked::NoEndpoint) => prop_assert!(out.iter().all(|out| *out)),
+                        Err(Unpicked::Broken) => prop_assert!(false, "there are no breakers"),
                         Err(Unpicked::Full) => prop_assert!(!(0..weights.len()).any(has_room) && out.iter().any(|out| !out)),
                     }
                 }

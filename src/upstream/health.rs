@@ -1,0 +1,328 @@
+//! Health checks: each endpoint is asked at times whether it is well, by one core for all of them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, ResponseHead};
+use ringway_runtime::clock::Instant;
+use ringway_runtime::engine::{Engine, Stream, Timer};
+
+use super::{Cause, Pool, hash};
+use crate::observe::{Activity, UpstreamEvent};
+use crate::plan::{Check, Health, Limits, Upstream};
+
+/// Bytes of an answer's body that are looked at.
+const BODY_MOST: usize = 64 << 10;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Checked {
+    /// There was none yet.
+    #[default]
+    Never,
+    /// Well.
+    Passed,
+    /// No connection.
+    Refused,
+    /// Not in time.
+    Timeout,
+    /// The connection ended before the answer did.
+    Reset,
+    /// The answer breaks the protocol.
+    Protocol,
+    /// Another status than those wanted.
+    Status,
+    /// The body has not what is wanted.
+    Body,
+}
+
+impl Checked {
+    const ALL: [Self; 8] = [
+        Self::Never,
+        Self::Passed,
+        Self::Refused,
+        Self::Timeout,
+        Self::Reset,
+        Self::Protocol,
+        Self::Status,
+        Self::Body,
+    ];
+
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Passed => "passed",
+            Self::Refused => "connect",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Status => "status",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// What the checks of one endpoint said, for as long as plans have it.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    last: AtomicU8,
+    /// Checks in a row that ended as the last one.
+    row: AtomicU32,
+}
+
+impl Known {
+    /// How the last check ended.
+    pub(super) fn last(&self) -> Checked {
+        Checked::ALL.get(usize::from(self.last.load(Ordering::Relaxed))).copied().unwrap_or_default()
+    }
+
+    /// Takes in one more: whether the endpoint is well now, where that is beyond doubt.
+    pub(super) fn add(&self, plan: &Health, checked: Checked) -> Option<bool> {
+        let is_well = checked == Checked::Passed;
+        let before = self.last();
+        // Only the core that asks writes.
+        let same = before != Checked::Never && (before == Checked::Passed) == is_well;
+        let row = if same { self.row.load(Ordering::Relaxed).saturating_add(1) } else { 1 };
+        self.row.store(row, Ordering::Relaxed);
+        self.last.store(checked as u8, Ordering::Relaxed);
+        let wanted = if is_well { plan.healthy_after } else { plan.unhealthy_after };
+        (row >= wanted).then_some(is_well)
+    }
+}
+
+/// Which core this is, of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// From 0.
+    pub core: usize,
+    /// How many there are.
+    pub cores: usize,
+}
+
+impl Seat {
+    /// Whether this core asks that endpoint.
+    fn owns(self, upstream: &Upstream, endpoint: usize) -> bool {
+        let Some(found) = upstream.endpoints.get(endpoint) else { return false };
+        let name = format!("{}\0{}\0{}", upstream.name, found.name, found.address);
+        hash(name.as_bytes()) % self.cores.max(1) as u64 == self.core as u64
+    }
+}
+
+/// The checks that one core has under way.
+#[derive(Debug, Default)]
+pub struct Checks {
+    under_way: Cell<u32>,
+    most: Cell<u32>,
+    /// Those that wait for their turn, the first one first.
+    waiting: RefCell<VecDeque<Waker>>,
+}
+
+impl Checks {
+    /// So many may be under way at once.
+    pub fn limit(&self, most: u32) {
+        self.most.set(most);
+        // Whoever finds no room waits again.
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    async fn turn(self: &Rc<Self>) -> CheckTurn {
+        poll_fn(|cx| {
+            if self.under_way.get() < self.most.get().max(1) {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push_back(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.under_way.set(self.under_way.get() + 1);
+        CheckTurn(self.clone())
+    }
+}
+
+struct CheckTurn(Rc<Checks>);
+
+impl Drop for CheckTurn {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
+        let next = self.0.waiting.borrow_mut().pop_front();
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+/// Asks the endpoints of this core's share, for as long as the pool is that of a plan.
+pub(super) fn start(pool: &Rc<Pool>, engine: &Engine, checks: &Rc<Checks>, seat: Seat) {
+    let upstream = pool.upstream();
+    let Some(plan) = &upstream.health else { return };
+    for at in (0..upstream.endpoints.len()).filter(|&at| seat.owns(upstream, at)) {
+        engine.spawn(watch(Rc::downgrade(pool), engine.clone(), checks.clone(), plan.clone(), at));
+    }
+}
+
+async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Health, at: usize) {
+    engine.label(Activity::Housekeeping.label());
+    let timer = engine.timer();
+    poll_fn(|cx| {
+        if let Some(pool) = pool.upgrade() {
+            pool.wake_when_retired(cx.waker().clone());
+        }
+        Poll::Ready(())
+    })
+    .await;
+    // Soon, but not all endpoints in one moment.
+    let mut next = engine.now() + part(plan.interval, u64::from(plan.jitter), engine.random());
+    loop {
+        // A pool that is retired has its tasks end at once, however long the interval.
+        timer.set(next);
+        poll_fn(|cx| match pool.upgrade() {
+            Some(pool) if !pool.is_retired() => timer.poll(cx),
+            _ => Poll::Ready(()),
+        })
+        .await;
+        let begun = engine.now();
+        {
+            let turn = checks.turn().await;
+            let Some(pool) = pool.upgrade().filter(|pool| !pool.is_retired()) else { return };
+            let checked = check(&engine, &timer, &plan, pool.upstream(), at).await;
+            drop(turn);
+            if pool.is_retired() {
+                return;
+            }
+            pool.checked(at, &plan, checked);
+        }
+        let longer = part(plan.interval, 2 * u64::from(plan.jitter), engine.random());
+        let least = plan.interval.saturating_sub(part(plan.interval, u64::from(plan.jitter), u64::MAX));
+        next = begun + least + longer;
+    }
+}
+
+/// Asks an endpoint once.
+async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstream, at: usize) -> Checked {
+    let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
+    let mut address = endpoint.address;
+    address.set_port(plan.port.unwrap_or(address.port()));
+    let deadline = engine.now() + plan.timeout;
+    match &plan.check {
+        Check::Tcp => within(timer, deadline, connects(engine, address)).await,
+        Check::Http { path, host, status, body } => {
+            let host = host.as_deref().unwrap_or(&endpoint.name);
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
+            );
+            let asked = asks(engine, address, request.as_bytes(), status, body.as_deref());
+            within(timer, deadline, asked).await
+        }
+    }
+}
+
+/// Somewhere up to this many millionths of a time.
+fn part(of: Duration, millionths: u64, random: u64) -> Duration {
+    let most = of.as_nanos() * u128::from(millionths) / 1_000_000;
+    Duration::from_nanos((most * u128::from(random as u32) / u128::from(u32::MAX)) as u64)
+}
+
+async fn within(timer: &Timer, deadline: Instant, check: impl Future<Output = Checked>) -> Checked {
+    timer.set(deadline);
+    let mut check = pin!(check);
+    poll_fn(|cx| match check.as_mut().poll(cx) {
+        Poll::Ready(checked) => Poll::Ready(checked),
+        Poll::Pending => timer.poll(cx).map(|()| Checked::Timeout),
+    })
+    .await
+}
+
+async fn connects(engine: &Engine, address: SocketAddr) -> Checked {
+    match engine.connect(address).await {
+        Ok(_) => Checked::Passed,
+        Err(_) => Checked::Refused,
+    }
+}
+
+async fn asks(
+    engine: &Engine,
+    address: SocketAddr,
+    request: &[u8],
+    status: &[std::ops::RangeInclusive<u16>],
+    wanted: Option<&str>,
+) -> Checked {
+    let Ok(stream) = engine.connect(address).await else { return Checked::Refused };
+    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
+    stream.flush();
+    let limits = Limits::default().of_responses();
+    let (mut bytes, mut scan, mut head) = (Vec::new(), HeadScan::default(), ResponseHead::default());
+    loop {
+        match http1::decode_response(&bytes, &mut scan, &limits, Method::Get, &mut head) {
+            Ok(Progress::Complete) if head.is_interim() => {
+                bytes.drain(..head.len);
+                scan.reset();
+                continue;
+            }
+            Ok(Progress::Complete) => break,
+            Ok(Progress::Partial) => {}
+            Err(_) => return Checked::Protocol,
+        }
+        if read(&stream, &mut bytes).await != Some(true) {
+            return Checked::Reset;
+        }
+    }
+    if !status.iter().any(|range| range.contains(&head.status)) {
+        return Checked::Status;
+    }
+    let Some(wanted) = wanted else { return Checked::Passed };
+    bytes.drain(..head.len);
+    let (mut body, mut found) = (Body::new(head.framing), Vec::new());
+    loop {
+        while !body.is_done() && !bytes.is_empty() {
+            let Ok(event) = body.decode(&bytes, &limits) else { return Checked::Protocol };
+            if let EventKind::Data(span) = event.kind {
+                found.extend_from_slice(span.of(&bytes));
+            }
+            let needs_more = event.kind == EventKind::NeedMore;
+            bytes.drain(..event.consumed);
+            if needs_more {
+                break;
+            }
+        }
+        if found.windows(wanted.len().max(1)).any(|part| part == wanted.as_bytes()) || wanted.is_empty() {
+            return Checked::Passed;
+        }
+        if body.is_done() || found.len() >= BODY_MOST {
+            return Checked::Body;
+        }
+        match read(&stream, &mut bytes).await {
+            Some(true) => {}
+            Some(false) if body.finish().is_ok() => return Checked::Body,
+            Some(false) | None => return Checked::Reset,
+        }
+    }
+}
+
+/// Adds what comes next: false at the end, nothing where the connection broke.
+async fn read(stream: &Stream, bytes: &mut Vec<u8>) -> Option<bool> {
+    let lease = poll_fn(|cx| stream.poll_read(cx)).await.ok()?;
+    bytes.extend_from_slice(lease.as_deref().unwrap_or_default());
+    Some(lease.is_some())
+}
+
+impl Pool {
+    /// A check of one endpoint ended.
+    fn checked(&self, at: usize, plan: &Health, checked: Checked) {
+        let is_passed = checked == Checked::Passed;
+        self.series().event(if is_passed { UpstreamEvent::CheckPassed } else { UpstreamEvent::CheckFailed });
+        let Some(is_well) = self.shared().health(at).and_then(|known| known.add(plan, checked)) else { return };
+        if self.shared().set_standing(at, Cause::Unhealthy, !is_well, self.now()) {
+            self.series().event(if is_well { UpstreamEvent::Healthy } else { UpstreamEvent::Unhealthy });
+        }
+    }
+}

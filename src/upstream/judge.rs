@@ -1,0 +1,209 @@
+//! What the ends of exchanges say of endpoints, and who may be asked next.
+
+use std::sync::atomic::Ordering;
+
+use ringway_runtime::clock::Instant;
+
+use super::breaker::{Change, Leave};
+use super::health::Known;
+use super::outlier::most_ejected;
+use super::{BreakerState, Cause, Checked, Outcome, Shared};
+use crate::observe::UpstreamEvent;
+use crate::plan;
+
+/// What is known of the health of one endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HealthSight {
+    /// How its last check ended.
+    pub checked: Checked,
+    /// Its breaker.
+    pub breaker: BreakerState,
+}
+
+impl Shared {
+    /// The breakers of endpoints, where they have some.
+    fn of_endpoints(&self) -> Option<&plan::Breaker> {
+        self.upstream().breaker.as_ref().filter(|plan| plan.of_endpoints)
+    }
+
+    /// The breaker of the upstream, where it has one.
+    fn of_upstream(&self) -> Option<&plan::Breaker> {
+        self.upstream().breaker.as_ref().filter(|plan| plan.of_upstream)
+    }
+
+    /// Whether anybody wants to know how requests went.
+    pub(super) fn judges(&self) -> bool {
+        self.upstream().breaker.is_some() || self.upstream().outlier.is_some()
+    }
+
+    pub(super) fn has_breakers(&self) -> bool {
+        self.of_endpoints().is_some()
+    }
+
+    /// Whether [`Self::leave_at`] would give leave.
+    pub(super) fn would_leave_at(&self, endpoint: usize, now: Instant) -> bool {
+        let Some(plan) = self.of_endpoints() else { return true };
+        self.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.breaker.would_leave(plan, now))
+    }
+
+    /// Leave to send one request to an endpoint.
+    pub(super) fn leave_at(&self, endpoint: usize, now: Instant) -> Option<Leave> {
+        let Some(plan) = self.of_endpoints() else { return Some(Leave::Plain) };
+        self.endpoints.get(endpoint)?.breaker.leave(plan, now)
+    }
+
+    /// Leave to send one request to the upstream.
+    pub(super) fn leave(&self, now: Instant) -> Option<Leave> {
+        let Some(plan) = self.of_upstream() else { return Some(Leave::Plain) };
+        self.breaker.leave(plan, now)
+    }
+
+    /// When a breaker that is open lets some through, as far as that is known.
+    pub(super) fn opens(&self) -> Option<Instant> {
+        let of_upstream = self.of_upstream().and_then(|_| self.breaker.until());
+        let of_endpoints = self.endpoints.iter().filter_map(|endpoint| endpoint.breaker.until());
+        of_upstream.or_else(|| of_endpoints.min())
+    }
+
+    /// How a request went that had leave to go to the upstream.
+    pub(super) fn report(&self, leave: Leave, outcome: Outcome, random: u64, now: Instant) -> Option<UpstreamEvent> {
+        let change = self.breaker.report(self.of_upstream()?, leave, outcome, random, now)?;
+        Some(match change {
+            Change::Opened => UpstreamEvent::BreakerOpened,
+            Change::Closed => UpstreamEvent::BreakerClosed,
+        })
+    }
+
+    /// How a request went that had leave to go to an endpoint.
+    pub(super) fn report_at(
+        &self,
+        at: usize,
+        leave: Leave,
+        outcome: Outcome,
+        random: u64,
+        now: Instant,
+    ) -> Option<UpstreamEvent> {
+        let endpoint = self.endpoints.get(at)?;
+        let change = self.of_endpoints().and_then(|plan| endpoint.breaker.report(plan, leave, outcome, random, now));
+        if let (Some(plan), Some(failed)) = (&self.upstream().outlier, outcome.has_failed())
+            && endpoint.outlier.report(plan, failed, now)
+            && self.eject(at, plan, now)
+        {
+            return Some(UpstreamEvent::Ejected);
+        }
+        match change? {
+            Change::Opened => {
+                self.set_standing(at, Cause::Broken, true, now);
+                self.is_due(endpoint.breaker.until().unwrap_or(now));
+                Some(UpstreamEvent::EndpointBreakerOpened)
+            }
+            Change::Closed => {
+                self.set_standing(at, Cause::Broken, false, now);
+                Some(UpstreamEvent::EndpointBreakerClosed)
+            }
+        }
+    }
+
+    /// Leaves an endpoint out for its time, unless too many are.
+    fn eject(&self, at: usize, plan: &plan::Outlier, now: Instant) -> bool {
+        let Some(endpoint) = self.endpoints.get(at) else { return false };
+        let ejected = || (0..self.endpoints.len()).filter(|&at| self.standing(at).has(Cause::Ejected)).count();
+        let most = most_ejected(plan, self.endpoints.len());
+        if ejected() >= most || !self.set_standing(at, Cause::Ejected, true, now) {
+            return false;
+        }
+        // Another core may have done so to another one meanwhile.
+        if ejected() > most {
+            self.set_standing(at, Cause::Ejected, false, now);
+            return false;
+        }
+        self.is_due(endpoint.outlier.eject(plan, now));
+        true
+    }
+
+    /// Something is to be looked at then.
+    fn is_due(&self, at: Instant) {
+        self.due.fetch_min(at.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// Lets in again who was out for long enough. Most times that is one comparison.
+    pub(super) fn look_at_time(&self, now: Instant) {
+        if now.as_nanos() < self.due.load(Ordering::Relaxed) {
+            return;
+        }
+        self.due.swap(u64::MAX, Ordering::AcqRel);
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            let standing = self.standing(at);
+            if standing.has(Cause::Ejected) {
+                let until = endpoint.outlier.until();
+                if now >= until {
+                    endpoint.outlier.forget();
+                    self.set_standing(at, Cause::Ejected, false, now);
+                } else {
+                    self.is_due(until);
+                }
+            }
+            // What is held open has no end.
+            if let (true, Some(until)) = (standing.has(Cause::Broken), endpoint.breaker.until()) {
+                if now >= until {
+                    // The breaker lets a few through.
+                    self.set_standing(at, Cause::Broken, false, now);
+                } else {
+                    self.is_due(until);
+                }
+            }
+        }
+    }
+
+    /// What its plan does not ask for speaks against no endpoint.
+    pub fn settle(&self, now: Instant) {
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            if self.upstream().health.is_none() {
+                self.set_standing(at, Cause::Unhealthy, false, now);
+            }
+            if self.upstream().outlier.is_none() && self.set_standing(at, Cause::Ejected, false, now) {
+                endpoint.outlier.forget();
+            }
+            if self.of_endpoints().is_none() && self.set_standing(at, Cause::Broken, false, now) {
+                endpoint.breaker.hold(false);
+            }
+        }
+        if self.of_upstream().is_none() {
+            self.breaker.hold(false);
+        }
+        self.due.store(0, Ordering::Release);
+    }
+
+    /// Opens the breaker of the upstream, or of an endpoint, until it is closed by hand; or closes it. The error says why
+    /// that cannot be.
+    pub fn hold_breaker(&self, endpoint: Option<usize>, is_open: bool, now: Instant) -> Result<(), &'static str> {
+        let Some(at) = endpoint else {
+            self.of_upstream().ok_or("the upstream has no breaker of its own: `breaker.of` does not say so")?;
+            self.breaker.hold(is_open);
+            return Ok(());
+        };
+        self.of_endpoints().ok_or("the endpoints of the upstream have no breakers")?;
+        if let Some(endpoint) = self.endpoints.get(at) {
+            endpoint.breaker.hold(is_open);
+            self.set_standing(at, Cause::Broken, is_open, now);
+        }
+        Ok(())
+    }
+
+    /// What the checks of an endpoint said.
+    pub(super) fn health(&self, endpoint: usize) -> Option<&Known> {
+        Some(&self.endpoints.get(endpoint)?.health)
+    }
+
+    /// What is known of the health of an endpoint.
+    pub fn health_sight(&self, at: usize, now: Instant) -> HealthSight {
+        let Some(endpoint) = self.endpoints.get(at) else { return HealthSight::default() };
+        let breaker = self.of_endpoints().map(|plan| endpoint.breaker.state(plan, now)).unwrap_or_default();
+        HealthSight { checked: endpoint.health.last(), breaker }
+    }
+
+    /// The breaker of the upstream, where it has one.
+    pub fn breaker(&self, now: Instant) -> Option<BreakerState> {
+        self.of_upstream().map(|plan| self.breaker.state(plan, now))
+    }
+}
