@@ -168,7 +168,10 @@ fn prometheus_itself_reads_native_histograms() {
         ),
     )
     .unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // None that the kernel gives to those who ask for any: another test could get it before Prometheus does.
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let ports = (first..32_000).map(|port| TcpListener::bind(("127.0.0.1", port)));
+    let free = ports.flatten().next().unwrap().local_addr().unwrap();
     let _prometheus = Child::start(
         Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))

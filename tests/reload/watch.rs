@@ -21,8 +21,9 @@ fn config(engine: Engine, text: &str) -> Config {
 
 /// Waits until the gateway has taken up another plan, and that it is the one with this text.
 fn expect(gateway: &Gateway, text: &str) {
-    let said = gateway.child.says("plan ");
-    assert!(said.starts_with("ringway: plan ") && said.contains("~1 service"), "{said}");
+    // A file that is written in place may be read half-written: then the plan before is kept until the rest is there.
+    let said = gateway.child.says("~1 service");
+    assert!(said.contains("ringway: plan "), "{said}");
     assert_eq!(gateway.connect().get("/hello").text(), text);
 }
 

@@ -49,7 +49,12 @@ impl Origin {
 
     /// The address of an origin that refuses every connection.
     pub(crate) fn refusing() -> SocketAddr {
-        Self::listen().address
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+        // Bound and not listening, to the end of all tests: otherwise another one's origin may get the port.
+        std::mem::forget(socket);
+        address
     }
 
     /// An origin that accepts nothing: its line of connections is full.
