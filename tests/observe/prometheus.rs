@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 
 use super::{config, hdr_json, ringway};
-use crate::support::{Child, Engine, PATIENCE};
+use crate::support::{Child, Engine, Origin, PATIENCE};
 
 const REQUESTS: u64 = 50;
 
@@ -168,10 +168,7 @@ fn prometheus_itself_reads_native_histograms() {
         ),
     )
     .unwrap();
-    // None that the kernel gives to those who ask for any: another test could get it before Prometheus does.
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    let ports = (first..32_000).map(|port| TcpListener::bind(("127.0.0.1", port)));
-    let free = ports.flatten().next().unwrap().local_addr().unwrap();
+    let free = Origin::elsewhere();
     let _prometheus = Child::start(
         Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))

@@ -57,6 +57,19 @@ impl Origin {
         address
     }
 
+    /// An address for a server of others that cannot say which free port it got: none that the kernel gives to those who
+    /// ask for any, and none twice.
+    pub(crate) fn elsewhere() -> SocketAddr {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let first = 20_000 + std::process::id() as usize % 10_000;
+        loop {
+            let port = (first + NEXT.fetch_add(1, Ordering::Relaxed)) as u16;
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                return listener.local_addr().expect("an address");
+            }
+        }
+    }
+
     /// An origin that accepts nothing: its line of connections is full.
     pub(crate) fn full() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
