@@ -247,7 +247,9 @@ impl Pool {
                     self.keep_within(endpoint);
                     // An idle connection to another endpoint makes room.
                     if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
-                        return self.connect(turn, timer, deadline).await.map_err(|reason| (reason, Some(endpoint)));
+                        // On the heap, as new connections are few: every client connection would have to have room for it.
+                        let connected = Box::pin(self.connect(turn, timer, deadline)).await;
+                        return connected.map_err(|reason| (reason, Some(endpoint)));
                     }
                 }
             }

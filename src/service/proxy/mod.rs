@@ -77,7 +77,8 @@ async fn proxy_to(
                     }
                     Ok(Sent::Upgraded(rest)) => {
                         connection.went(answered(exchange));
-                        return Ok(tunnel::run(client, connection, rest, &mut exchange.traffic).await);
+                        // Few requests become tunnels: a connection has no room for what most of them never need.
+                        return Ok(Box::pin(tunnel::run(client, connection, rest, &mut exchange.traffic)).await);
                     }
                     Ok(Sent::Discarded { at, rest }) => {
                         connection.went(answered(exchange));
