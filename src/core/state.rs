@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
-use ringway_runtime::core::memory;
+use ringway_runtime::core::{Frames, memory};
 use ringway_runtime::engine::{Engine, ListenSource, Listener, Stats};
 use rustix::io::Errno;
 use slab::Slab;
@@ -21,7 +21,7 @@ use crate::observe::records::Recorder;
 use crate::observe::{Lost, Metrics};
 use crate::upstream::{Checks, Drained, Pool, Seat};
 
-/// Spare exchanges a core keeps: more requests at once allocate theirs.
+/// Requests for which a core keeps the storage of earlier ones: more at once allocate theirs.
 const SPARE_EXCHANGES: usize = 1024;
 /// Idle connections that are shown a new plan at once; the next follow after a rest, so that requests are not held up.
 const SHOWN_AT_ONCE: usize = 256;
@@ -68,6 +68,8 @@ pub struct CoreState {
     date: RefCell<DateCache>,
     #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
     spare: RefCell<Vec<Box<Exchange>>>,
+    /// Room for what serves a request while it is under way.
+    pub frames: Frames,
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
     /// What it tells the log thread.
@@ -171,6 +173,7 @@ impl CoreState {
             tell,
             date: RefCell::default(),
             spare: RefCell::default(),
+            frames: Frames::new(SPARE_EXCHANGES),
             present: RefCell::default(),
             records,
             admission: Admission::default(),

@@ -283,7 +283,8 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, exchange: &Exchange, bytes: &[u8])
 
 /// Begins a field of the gateway's own, `name` with its colon and space, which policies edit like any other. False where
 /// it is to be left out.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a name of known length is copied without a call")]
 pub(super) fn begin_own(out: &mut Vec<u8>, edits: &Edits, name: &'static [u8]) -> bool {
     if edits.keep_all() {
         out.extend_from_slice(name);

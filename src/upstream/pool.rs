@@ -41,6 +41,8 @@ pub struct Pool {
     /// Idle, busy and connecting.
     open: Cell<u32>,
     endpoints: Box<[EndpointCounts]>,
+    /// An endpoint may have only so many connections.
+    has_limits: bool,
     waiting: RefCell<VecDeque<Rc<Place>>>,
     /// A task looks whether endpoints that had no room have some.
     looks_for_room: Cell<bool>,
@@ -157,14 +159,28 @@ impl Drop for UpstreamLeave<'_> {
 struct Slot {
     pool: Rc<Pool>,
     endpoint: usize,
-    connected: bool,
+    holds: Holds,
+}
+
+/// What is in a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// No connection yet.
+    Nothing,
+    Connection,
+    /// The connection is idle now: its place stays taken.
+    Idle,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.count_open(self.endpoint, -1);
-        if self.connected {
-            self.pool.series.closed();
+        match self.holds {
+            Holds::Idle => self.pool.note_room(self.endpoint, false),
+            Holds::Connection => {
+                self.pool.count_open(self.endpoint, -1);
+                self.pool.series.closed();
+            }
+            Holds::Nothing => self.pool.count_open(self.endpoint, -1),
         }
         self.pool.call_next();
     }
@@ -186,6 +202,7 @@ impl Pool {
             idle_count: Cell::new(0),
             open: Cell::new(0),
             endpoints: endpoints.iter().map(|_| EndpointCounts::default()).collect(),
+            has_limits: endpoints.iter().any(|endpoint| endpoint.max_connections.is_some()),
             waiting: RefCell::default(),
             looks_for_room: Cell::new(false),
             retired: Cell::new(false),
@@ -341,6 +358,9 @@ impl Pool {
 
     /// Tells the balancer whether there is room at an endpoint that may have only so many connections.
     fn note_room(&self, endpoint: usize, none_is_idle: bool) {
+        if !self.has_limits {
+            return;
+        }
         if let (Some(most), Some(counts)) = (self.most_at(endpoint), self.endpoints.get(endpoint)) {
             self.balancer.set_full(endpoint, none_is_idle && counts.open.get() >= most);
         }
@@ -438,13 +458,13 @@ impl Pool {
             self.close(endpoint, idle);
         };
         self.series.reused();
-        Some((idle, Slot { pool: self.clone(), endpoint, connected: true }))
+        Some((idle, Slot { pool: self.clone(), endpoint, holds: Holds::Connection }))
     }
 
     /// Ends an idle connection and frees its place.
     fn close(self: &Rc<Self>, endpoint: usize, idle: Idle) {
         drop(idle);
-        drop(Slot { pool: self.clone(), endpoint, connected: true });
+        drop(Slot { pool: self.clone(), endpoint, holds: Holds::Connection });
     }
 
     /// Closes the connection that has been idle longest, for a request that needs its place. The place is not called
@@ -473,7 +493,7 @@ impl Pool {
         let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
         self.count_open(endpoint, 1);
-        let mut slot = Slot { pool: self.clone(), endpoint, connected: false };
+        let mut slot = Slot { pool: self.clone(), endpoint, holds: Holds::Nothing };
         let start = self.engine.now();
         let own = start + upstream.timeout.connect;
         timer.set(own.min(deadline));
@@ -488,7 +508,7 @@ impl Pool {
         }
         match outcome {
             Some(Ok(stream)) => {
-                slot.connected = true;
+                slot.holds = Holds::Connection;
                 let now = self.engine.now();
                 self.metrics.upstream_connected(&self.series, now.nanos_since(start));
                 Ok(Connection { stream, turn, slot, opened: now, reused: false })
@@ -629,7 +649,7 @@ impl Connection {
     /// Gives the connection back for the next request. It must be at the end of an exchange.
     pub fn keep(self) {
         let Self { stream, turn, mut slot, opened, .. } = self;
-        let (pool, endpoint) = (slot.pool.clone(), turn.endpoint());
+        let (pool, endpoint) = (&*slot.pool, turn.endpoint());
         drop(turn);
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
@@ -638,14 +658,10 @@ impl Connection {
         if is_unwanted || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
-        let mut idle = pool.idle.borrow_mut();
-        if let Some(line) = idle.get_mut(endpoint) {
+        if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
             line.push_back(Idle { stream, since: now, opened });
-            drop(idle);
             pool.idle_count.set(pool.idle_count.get() + 1);
-            // The place stays taken, by an idle connection now.
-            pool.count_open(endpoint, 1);
-            slot.connected = false;
+            slot.holds = Holds::Idle;
         }
     }
 }
