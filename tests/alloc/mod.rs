@@ -14,7 +14,7 @@ use ringway::observe::records::{self, Record, Records};
 use ringway::plan::{Captures, NoHeaders, Plan, Query};
 use ringway_runtime::engine::{self, Engine, EngineKind};
 use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
-use ringway_runtime::testing::{Counting, allocations};
+use ringway_runtime::testing::{Counting, allocations, held_bytes};
 
 use crate::policy::CASES;
 use crate::support::{Client, Origin, PATIENCE};
@@ -34,9 +34,9 @@ fn plan(text: &str) -> Plan {
 struct Core {
     address: std::net::SocketAddr,
     inbox: Arc<Inbox>,
-    /// Asks for the count of the core's thread, and gets it.
+    /// Asks what the core's thread has allocated, and gets it.
     ask: SyncSender<()>,
-    count: Receiver<u64>,
+    count: Receiver<Allocated>,
     /// What the core tells the log thread.
     records: Records,
     thread: thread::JoinHandle<()>,
@@ -68,7 +68,7 @@ impl Core {
         Self { address, inbox, ask, count, records, thread }
     }
 
-    fn allocations(&self) -> u64 {
+    fn allocated(&self) -> Allocated {
         self.ask.send(()).unwrap();
         self.count.recv_timeout(PATIENCE).unwrap()
     }
@@ -79,10 +79,19 @@ impl Core {
     }
 }
 
-/// Tells how often this thread has allocated whenever it is asked.
-async fn meter(engine: Engine, asked: Receiver<()>, tell: SyncSender<u64>) {
+/// What a thread has allocated.
+#[derive(Clone, Copy)]
+struct Allocated {
+    blocks: u64,
+    /// In the blocks that it still has.
+    bytes: i64,
+}
+
+/// Tells what this thread has allocated whenever it is asked.
+async fn meter(engine: Engine, asked: Receiver<()>, tell: SyncSender<Allocated>) {
     loop {
-        if asked.try_recv().is_ok() && tell.send(allocations()).is_err() {
+        let allocated = Allocated { blocks: allocations(), bytes: held_bytes() };
+        if asked.try_recv().is_ok() && tell.send(allocated).is_err() {
             return;
         }
         engine.sleep(Duration::from_millis(1)).await;
@@ -92,9 +101,9 @@ async fn meter(engine: Engine, asked: Receiver<()>, tell: SyncSender<u64>) {
 /// What `rounds` rounds of `round` made the core's thread allocate, after as many to warm up.
 fn allocated_by(core: &Core, rounds: usize, mut round: impl FnMut()) -> u64 {
     (0..rounds).for_each(|_| round());
-    let before = core.allocations();
+    let before = core.allocated().blocks;
     (0..rounds).for_each(|_| round());
-    core.allocations() - before
+    core.allocated().blocks - before
 }
 
 const ROUNDS: usize = 3000;
@@ -202,6 +211,26 @@ fn refusals_allocate_nothing() {
         assert_eq!(client.response().head.get("allow"), Some("GET, HEAD"));
     });
     assert_eq!(allocated, 0, "in {} requests", ROUNDS / 5);
+    core.end();
+}
+
+#[test]
+fn an_idle_connection_holds_little() {
+    /// The tables of a core grow by doubling: with so many they are nearly full, and have grown several times.
+    const CONNECTIONS: usize = 500;
+    const FIRST: usize = 50;
+    let (core, _client) = proxied("path = \"/users/{id}\"", ANSWER);
+    let open = |count: usize| -> Vec<Client> {
+        let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(core.address)).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/users/7").text(), "hello"));
+        clients
+    };
+    let first = open(FIRST);
+    let before = core.allocated().bytes;
+    let rest = open(CONNECTIONS - FIRST);
+    let each = (core.allocated().bytes - before) / rest.len() as i64;
+    assert!(each <= 1200, "{each} bytes for an idle connection");
+    drop((first, rest));
     core.end();
 }
 

@@ -31,6 +31,9 @@ const IDLE_RATE: f64 = 5000.0;
 
 /// Time for a peer to accept what is already open.
 const SETTLE: Duration = Duration::from_millis(500);
+/// Connections that are busy before idle ones are opened, so that what a peer keeps once it has worked, such as its
+/// receive buffers, is not taken for theirs.
+const BUSY_BEFORE: usize = 256;
 /// Descriptors kept for everything but the idle connections.
 const DESCRIPTORS_RESERVED: u64 = 200;
 
@@ -291,6 +294,9 @@ impl Bench<'_> {
                 continue;
             }
             let (running, target) = self.start(*peer)?;
+            let fail = |error| Error::Failed(format!("{}: {error}", peer.name()));
+            let busy = self.plan(target, BUSY_BEFORE, None, Duration::ZERO, WARM_UP)?;
+            load::run(&busy, Some(&mut self.origin), &mut |_, _| (), self.stop).map_err(fail)?;
             let before = running.resident_bytes()?;
             let plan = self.plan(target, connections, Some(IDLE_RATE), Duration::ZERO, turn)?;
             let mut edges = Vec::new();
@@ -301,8 +307,7 @@ impl Bench<'_> {
                 }
                 edges.push(running.resident_bytes());
             };
-            let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop)
-                .map_err(|error| Error::Failed(format!("{}: {error}", peer.name())))?;
+            let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop).map_err(fail)?;
             let [opened, used] = <[_; 2]>::try_from(edges)
                 .map_err(|_| Error::Failed(format!("{}: the measured window never began", peer.name())))?;
             let (opened, used) = (opened?, used?);

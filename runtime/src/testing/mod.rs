@@ -2,4 +2,4 @@
 
 mod alloc;
 
-pub use alloc::{Counting, allocations};
+pub use alloc::{Counting, allocations, held_bytes};
