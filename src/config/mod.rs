@@ -6,6 +6,7 @@ mod balance;
 mod control;
 mod cores;
 mod diff;
+mod discover;
 mod effective;
 mod environment;
 mod format;
@@ -33,6 +34,7 @@ mod upstream;
 mod values;
 
 pub use diff::{Change, Diff, Object, diff};
+pub(crate) use discover::{is_name, read_endpoints};
 pub use effective::Effective;
 pub use format::format;
 pub use listener::ListenerSection;

@@ -2,21 +2,24 @@
 
 use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
+use super::discover::{self, DISCOVER};
 use super::health::{self, BREAKER, HEALTH, OUTLIER};
 use super::kind::Kind::{Duration, Either, List, Number, Table, Unknown};
-use super::kind::{HOST_PORT, NAME};
+use super::kind::{HOST_PORT, Kind, NAME};
 use super::reader::Otherwise::{Is, Later, Required, Words};
-use super::reader::{Fields, Section, Spanned, key, section};
+use super::reader::{Fields, Problem, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, name};
-use crate::plan::{Balance, Breaker, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
+use crate::plan::{Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) const SECTION: Section = section(
     "[upstream.NAME]",
     &[
-        key("endpoints", List("addresses or tables", &Either(&[HOST_PORT, Table(&ENDPOINT)])), Required),
+        key("endpoints", ENDPOINTS, Words("those that `discover` finds")),
+        key("discover", DISCOVER, Words("no others")),
         key("balance", BALANCE, Is("\"round-robin\"")),
         key("sticky", Table(&STICKY), Words("no cookies")),
         key("failover", Table(&FAILOVER), Words("as its keys say")),
@@ -30,6 +33,8 @@ pub(super) const SECTION: Section = section(
         key("tls", Unknown, Later),
     ],
 );
+
+pub(super) const ENDPOINTS: Kind = List("addresses or tables", &Either(&[HOST_PORT, Table(&ENDPOINT)]));
 
 const ENDPOINT: Section = section(
     "[upstream.NAME] endpoints",
@@ -71,8 +76,10 @@ pub(super) const POOL: Section = section(
 pub struct UpstreamSection {
     /// Its name.
     pub name: Spanned<String>,
-    /// At least one, if the section is right.
+    /// At least one, if the section is right and finds no others.
     pub endpoints: Vec<EndpointSection>,
+    /// See [`crate::plan::Upstream::discover`].
+    pub discover: Option<Discover>,
     /// See [`crate::plan::Upstream::balance`].
     pub balance: Balance,
     /// See [`crate::plan::Upstream::sticky`].
@@ -117,6 +124,14 @@ pub struct EndpointSays {
     pub(crate) max_connections: Option<u32>,
 }
 
+impl EndpointSays {
+    /// The endpoint of which this is said.
+    pub(crate) fn at(self, name: Arc<str>, address: SocketAddr) -> Endpoint {
+        let Self { weight, priority, zone, metadata, max_requests, max_connections } = self;
+        Endpoint { name, address, weight, priority, zone, metadata, max_requests, max_connections }
+    }
+}
+
 impl Default for EndpointSays {
     fn default() -> Self {
         let metadata = Box::default();
@@ -131,9 +146,16 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
 
 fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
     let (breaker, fallback) = health::breaker(fields).unzip();
+    if !fields.has("discover") {
+        fields.must_have("endpoints");
+        if let Some(list) = fields.get("endpoints", |value| Ok(value.as_list())).filter(|list| list.value.is_empty()) {
+            fields.complain("endpoints", list.span, Problem::new("at least one is wanted"));
+        }
+    }
     let mut upstream = UpstreamSection {
         name,
         endpoints: endpoints(fields),
+        discover: discover::discover(fields),
         balance: balance::balance(fields),
         sticky: balance::sticky(fields),
         failover: balance::failover(fields),
@@ -168,7 +190,8 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
     upstream
 }
 
-fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
+/// The endpoints of an upstream, or of a file of them.
+pub(super) fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
     let read = |value: &Value| match value.as_table() {
         None => host_port(value).map(|address| (address, None)),
         Some(table) => {
@@ -185,7 +208,7 @@ fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
             Ok((address.value, Some((address.span, says))))
         }
     };
-    let all = fields.some("endpoints", read);
+    let all = fields.list("endpoints", read).unwrap_or_default();
     let endpoint = |Spanned { value: (address, more), span, .. }: Spanned<(HostPort, Option<_>)>| {
         let (span, says) = more.unwrap_or((span, EndpointSays::default()));
         EndpointSection { address: Spanned::new(address, span), says }

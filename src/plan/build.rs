@@ -5,11 +5,11 @@ use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
 use super::{
-    Action, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream,
+    Action, Discover, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream,
     UpstreamId, is_in,
 };
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EndpointSays, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
+    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
     RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
 };
 use std::cell::RefCell;
@@ -63,7 +63,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         upstreams: upstreams.into_iter().map(Arc::new).collect(),
         policies: builder.policy_names.into(),
         routes: routes.into(),
-        router: router.ok()?,
+        router: Arc::new(router.ok()?),
     })
 }
 
@@ -115,14 +115,16 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
                 diags.push(diagnostic.also(other.address.span.clone(), "first here").help(help));
             }
             let name = endpoint.address.value.to_string().into();
-            let EndpointSays { weight, priority, zone, metadata, max_requests, max_connections } =
-                endpoint.says.clone();
-            endpoints.push(Endpoint { name, address, weight, priority, zone, metadata, max_requests, max_connections });
+            endpoints.push(endpoint.says.clone().at(name, address));
         }
     }
+    let endpoints: Box<[Endpoint]> = endpoints.into();
+    let discover =
+        section.discover.clone().map(|discover| Arc::new(Discover { first: endpoints.clone(), ..discover }));
     Upstream {
         name: section.name.value.as_str().into(),
-        endpoints: endpoints.into(),
+        endpoints,
+        discover,
         balance: section.balance.clone(),
         sticky: section.sticky.clone(),
         failover: section.failover.clone(),
@@ -315,9 +317,9 @@ impl<'c> Builder<'c> {
     /// Which subset of the upstream this is. Some endpoint must be in it.
     fn subset(&mut self, index: usize, upstream: &UpstreamSection, wanted: &Spanned<Subset>) -> Option<u16> {
         let endpoints = || upstream.endpoints.iter().map(|endpoint| &endpoint.says.metadata);
-        // An upstream without endpoints was complained about.
-        if !wanted.value.is_empty() && endpoints().next().is_some() && !endpoints().any(|has| is_in(&wanted.value, has))
-        {
+        // An upstream without endpoints was complained about, and nobody knows yet what will be found.
+        let is_known = upstream.discover.is_none() && endpoints().next().is_some();
+        if !wanted.value.is_empty() && is_known && !endpoints().any(|has| is_in(&wanted.value, has)) {
             let says: Vec<String> = wanted.value.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
             let message = format!("no endpoint of the upstream \"{}\" has {}", upstream.name.value, says.join(" and "));
             let all = || endpoints().flat_map(|metadata| metadata.iter());

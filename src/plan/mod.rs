@@ -6,6 +6,7 @@
 mod answer;
 mod balance;
 mod build;
+mod discover;
 mod health;
 mod host;
 mod log;
@@ -20,6 +21,7 @@ mod trie;
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
@@ -61,8 +63,8 @@ pub struct PolicyId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub u32);
 
-/// What every core runs.
-#[derive(Debug)]
+/// What every core runs. A copy shares all but the list of upstreams.
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Counts the plans of one process, from 1.
     pub epoch: u64,
@@ -77,16 +79,16 @@ pub struct Plan {
     /// A line for each request; there is none when absent.
     pub access_log: Option<AccessLog>,
     /// In the order of the config; [`ListenerId`] indexes it.
-    pub listeners: Box<[Listener]>,
+    pub listeners: Arc<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The name of each policy that is used, for logs and metrics; [`PolicyId`] indexes it. One without a name is called
     /// by its place: `route/ROUTE/TYPE` or `listener/LISTENER/TYPE`.
-    pub policies: Box<[Arc<str>]>,
+    pub policies: Arc<[Arc<str>]>,
     /// In the order of the config; [`RouteId`] indexes it.
-    pub routes: Box<[Route]>,
+    pub routes: Arc<[Route]>,
     /// Finds the route of a request.
-    pub router: Router,
+    pub router: Arc<Router>,
 }
 
 impl Plan {
@@ -187,6 +189,12 @@ pub struct Control {
     pub history: u32,
     /// How long cores may take to prepare a plan, and then to switch to it.
     pub acknowledge: Duration,
+    /// The least time between two plans that bring endpoints that were found.
+    pub discovery_rest: Duration,
+    /// How long a gateway that starts waits for the first endpoints of every upstream; not at all when absent.
+    pub discovery_wait: Option<Duration>,
+    /// The file that keeps the endpoints that were found; none when absent.
+    pub discovery_cache: Option<PathBuf>,
     /// Where another process can take the gateway over; nowhere when absent.
     pub upgrade_socket: Option<PathBuf>,
     /// How long that process may take until it accepts.
@@ -199,6 +207,9 @@ impl Default for Control {
             watch: false,
             history: 10,
             acknowledge: Duration::from_secs(5),
+            discovery_rest: Duration::from_millis(200),
+            discovery_wait: Some(Duration::from_secs(2)),
+            discovery_cache: None,
             upgrade_socket: None,
             upgrade_timeout: Duration::from_mins(1),
         }
@@ -447,8 +458,10 @@ impl Forwarded {
 pub struct Upstream {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
-    /// Where it answers, at least one.
+    /// Where it answers. There are none only where they are looked for and none has been found.
     pub endpoints: Box<[Endpoint]>,
+    /// Where else they are looked for.
+    pub discover: Option<Arc<Discover>>,
     /// How an endpoint is chosen.
     pub balance: Balance,
     /// Whether clients come back to their endpoint.

@@ -181,7 +181,7 @@ impl States {
             Some((same, state)) if *same == policy => Rc::clone(state),
             _ => Rc::new(policy.core_state()),
         };
-        Self(first_places(plan).zip(&plan.policies).map(state).collect())
+        Self(first_places(plan).zip(plan.policies.iter()).map(state).collect())
     }
 
     /// The state of one policy.
