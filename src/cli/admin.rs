@@ -69,12 +69,32 @@ enum Action {
         /// The endpoint, as the config writes it; the breaker of the upstream itself without one
         endpoint: Option<String>,
     },
+    /// Tell where endpoints come from and how that goes
+    Discovery {
+        #[command(subcommand)]
+        what: Option<OfDiscovery>,
+    },
     /// Send requests to an endpoint again
     Undrain {
         /// The upstream's name
         upstream: String,
         /// The endpoint, as the config writes it
         endpoint: String,
+    },
+}
+
+/// What is to be done about endpoints that are found.
+#[derive(Subcommand, Debug)]
+enum OfDiscovery {
+    /// Take the newest set of an upstream, whatever it lacks
+    Accept {
+        /// The upstream's name
+        upstream: String,
+    },
+    /// Ask for the endpoints of an upstream now
+    Refresh {
+        /// The upstream's name; every one without it
+        upstream: Option<String>,
     },
 }
 
@@ -129,6 +149,16 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             }
             (path, Some(body))
         }
+        Action::Discovery { what: None } => ("/v1/discovery", None),
+        Action::Discovery { what: Some(OfDiscovery::Accept { upstream }) } => {
+            ("/v1/discovery/accept", Some(json!({ "upstream": upstream })))
+        }
+        Action::Discovery { what: Some(OfDiscovery::Refresh { upstream: None }) } => {
+            ("/v1/discovery/refresh", Some(json!({})))
+        }
+        Action::Discovery { what: Some(OfDiscovery::Refresh { upstream: Some(upstream) }) } => {
+            ("/v1/discovery/refresh", Some(json!({ "upstream": upstream })))
+        }
         Action::Undrain { upstream, endpoint } => {
             ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
@@ -163,6 +193,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Undrain { upstream, endpoint } => {
             writeln!(out, "endpoint {endpoint} of upstream {upstream} is in use")?;
         }
+        Action::Discovery { what: None } => {
+            for source in list(&answer["sources"]) {
+                show_source(source, out)?;
+            }
+        }
+        Action::Discovery { what: Some(OfDiscovery::Accept { .. }) } => writeln!(out, "accepted")?,
+        Action::Discovery { what: Some(OfDiscovery::Refresh { .. }) } => writeln!(out, "asked again")?,
         Action::Drain { .. } => writeln!(out, "the gateway drains")?,
         Action::Upgrade => writeln!(out, "process {} has taken over", answer["pid"])?,
         Action::Confirm => writeln!(out, "confirmed")?,
@@ -231,6 +268,22 @@ fn show(live: &Value, not_ready: Option<&str>, out: &mut impl Write) -> io::Resu
             let name = text(&endpoint["name"]);
             writeln!(out, "  {name}: {open} connections, {idle} of them idle, {failures} failures{because}")?;
         }
+    }
+    Ok(())
+}
+
+/// `users: 3 endpoints from dns users.internal:9000, good 4 s ago`.
+fn show_source(source: &Value, out: &mut impl Write) -> io::Result<()> {
+    let (upstream, place, endpoints) = (text(&source["upstream"]), text(&source["place"]), &source["endpoints"]);
+    let s = if *endpoints == 1 { "" } else { "s" };
+    let good = source["last_good_at"].as_f64().map_or_else(|| "nothing yet".to_owned(), |at| format!("good {}", ago(at)));
+    let kept = match source["kept"].as_u64() {
+        Some(kept) if kept > 0 => format!(", {kept} kept that it lacks"),
+        _ => String::new(),
+    };
+    writeln!(out, "{upstream}: {endpoints} endpoint{s} from {place}, {good}{kept}")?;
+    if let Some(why) = source["failure"].as_str() {
+        writeln!(out, "  failing for {:.0} s: {}", source["failing_for"].as_f64().unwrap_or(0.0), why.trim_end())?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::discovery::{Ask, SourceSight};
 use super::machine::Event;
 use super::sights::{Sight, Status};
 use crate::plan::Level;
@@ -41,6 +42,8 @@ pub enum Command {
         /// Whether it is opened.
         is_open: bool,
     },
+    /// About the endpoints that are found while the gateway runs.
+    Discovery(Ask),
     /// Take no more connections and end with the last request.
     Drain,
     /// Start the program anew, for it to take over from this process.
@@ -66,6 +69,13 @@ pub enum Answer {
     },
     /// The plans, oldest first.
     Plans(Vec<PlanNote>),
+    /// An endpoint is registered.
+    Registered {
+        /// For how long, unless it says so again.
+        ttl: Duration,
+    },
+    /// How the sources of endpoints are.
+    Sources(Vec<SourceSight>),
     /// What matters at least so much is written.
     LogLevel(Level),
     /// There is no such thing in the plan that runs.

@@ -24,6 +24,7 @@ use signal_hook::iterator::Signals;
 use super::admin::{Server, Serving};
 use super::build::{self, Base, Built, NotBuilt};
 use super::command::{Answer, Command, Handle};
+use super::discovery::{self, Discovery};
 use super::log::{self, Log, Spawned, Told};
 use super::notify::{self, Notifier};
 use super::offers::{DoorKey, Offers};
@@ -41,6 +42,9 @@ use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
 const STACK: usize = 2 << 20;
+
+/// The least time between two looks at a config that changes.
+const CONFIG_REST: Duration = Duration::from_secs(1);
 
 /// Endpoints that may be drained at once.
 const DRAINED_MAX: usize = 1024;
@@ -96,6 +100,7 @@ pub(super) enum Event {
     Built(Result<Built, NotBuilt>),
     /// A file of the config may have changed.
     FileChanged,
+    Discovery(discovery::Event),
     Stalled(Stall),
     /// A line for the log.
     Told(Told),
@@ -152,8 +157,10 @@ impl Control {
             None if takes_over => return Err(Failed("control.upgrade_socket is not set".to_owned())),
             _ => None,
         };
-        let Before { doors, upgrade, admin, drained, start, stage } = Before::new(before, &mut plan);
-        let plan = Arc::new(plan);
+        let Before { doors, upgrade, admin, drained, found, start, stage } = Before::new(before, &mut plan);
+        let mut discovery = Discovery::new(send.clone(), found, &plan, log);
+        // Before any port is bound, so that nobody waits for an answer that could not be given.
+        let (plan, in_use) = discovery.first(plan, &events, log);
         let bound = build::bind(&plan, &cpus, &[], doors).map_err(Failed)?;
         let giving = upgrade_socket.map(|path| upgrade::Server::bind(&path, upgrade)).transpose().map_err(Failed)?;
         let admin = plan.admin.as_ref().map(|wanted| Server::bind(wanted, admin)).transpose().map_err(Failed)?;
@@ -177,8 +184,8 @@ impl Control {
         };
         let builder = Box::new(builder(file, send.clone()));
         let (mut plans, first) =
-            Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
-        let watcher = Watcher::new(send.clone());
+            Plans::start(first, config, in_use, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+        let watcher = Watcher::new(send.clone(), || Event::FileChanged, CONFIG_REST, "files of the config");
         let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();
         let told = send.clone();
@@ -214,6 +221,7 @@ impl Control {
             plans,
             inboxes,
             watcher,
+            discovery,
             notifier,
             looks: Looks::default(),
             drained,
@@ -253,6 +261,7 @@ struct Before {
     upgrade: Option<UnixListener>,
     admin: Option<upgrade::AdminSockets>,
     drained: Arc<Drained>,
+    found: Option<discovery::Sets>,
     start: Start,
     stage: Stage,
 }
@@ -271,6 +280,7 @@ impl Before {
             upgrade: Some(before.upgrade),
             admin: before.admin,
             drained: Arc::new(before.drained),
+            found: before.found,
             start,
             stage: Stage::Taking(before.link),
         }
@@ -282,6 +292,7 @@ pub(super) struct Loop {
     pub(super) plans: Plans,
     pub(super) inboxes: Vec<Arc<Inbox>>,
     watcher: Watcher,
+    pub(super) discovery: Discovery,
     pub(super) notifier: Notifier,
     looks: Looks,
     pub(super) drained: Arc<Drained>,
@@ -303,8 +314,9 @@ impl Loop {
     fn run(mut self, events: &Receiver<Event>, out: &mut dyn Write, log: &mut Log<'_>) -> Result<(), Failed> {
         while self.running > 0 || self.upgrade.is_needed() {
             self.watcher.watch(self.plans.watched(), log);
-            let deadline =
-                self.plans.deadline().into_iter().chain(self.looks.deadline()).chain(self.upgrade.deadline()).min();
+            self.discovery.turn(&mut self.plans, log);
+            let deadlines = [self.plans.deadline(), self.discovery.deadline(&self.plans), self.looks.deadline()];
+            let deadline = deadlines.into_iter().flatten().chain(self.upgrade.deadline()).min();
             let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_timeout(deadline.since(Instant::now())),
@@ -355,6 +367,11 @@ impl Loop {
             Event::FileChanged => {
                 self.watcher.look_again();
                 self.plans.file_changed(log);
+            }
+            Event::Discovery(event) => self.discovery.heard(event, log),
+            Event::Command(Command::Discovery(ask), reply) => {
+                let answer = self.discovery.ask(ask, log);
+                let _ = reply.send(answer);
             }
             Event::Stalled(stall) => {
                 log.warn(format_args!("{}", stall.told(self.plans.plan())));
@@ -415,8 +432,8 @@ impl Loop {
         let mut looks = std::mem::take(&mut self.looks);
         looks.settle(|| self.status());
         self.looks = looks;
-        if let (Some(serving), Some(admin)) = (&mut self.admin, &self.plans.plan().admin) {
-            serving.take_up(admin);
+        if let Some(serving) = &mut self.admin {
+            serving.take_up(self.plans.plan());
         }
     }
 
@@ -424,6 +441,7 @@ impl Loop {
         Status {
             plan: self.plans.plan().clone(),
             note: self.plans.note(),
+            epoch: self.plans.epoch(),
             undone_in: self.plans.undone_at().map(|at| at.since(Instant::now())),
             addresses: self.plans.offers().addresses().map(|(name, address)| (name.into(), address)).collect(),
             cores: self.inboxes.len(),

@@ -3,6 +3,7 @@
 pub mod admin;
 mod build;
 mod command;
+mod discovery;
 mod history;
 mod log;
 mod machine;
@@ -18,5 +19,6 @@ mod watchdog;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};
+pub use discovery::{Ask, SourceSight};
 pub use machine::{Control, Failed, Source};
 pub use sights::{Sight, Status};

@@ -1,7 +1,7 @@
 //! Changes the plan that the cores run: offered to every core, acknowledged by every core, then committed. Whatever goes
 //! wrong before that leaves the plan that runs as it is.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -14,6 +14,7 @@ use ringway_runtime::net;
 
 use super::build::{Base, Built, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
+use super::discovery::InUse;
 use super::history::{Held, History};
 use super::log::Log;
 use super::offers::{Draft, Offers};
@@ -73,6 +74,14 @@ enum What {
     RollBack(Option<u64>),
     /// Nobody confirmed what [`What::ReloadUnlessUndone`] began to run.
     Undo,
+    /// The same config with other endpoints: what changed of each upstream.
+    Endpoints(Vec<String>),
+}
+
+impl Job {
+    fn is_of_endpoints(&self) -> bool {
+        matches!(self.what, What::Endpoints(_))
+    }
 }
 
 /// How far a change is.
@@ -100,6 +109,8 @@ pub(super) struct Plans {
     version: Version,
     last_epoch: u64,
     history: History,
+    /// Endpoints that were found, for every plan that comes.
+    pub(super) in_use: InUse,
     held: Held,
     step: Step,
     began: Instant,
@@ -120,6 +131,7 @@ impl Plans {
     pub(super) fn start(
         first: Draft,
         (says, files): (Effective, Vec<PathBuf>),
+        in_use: InUse,
         mut offers: Offers,
         inboxes: Vec<Arc<Inbox>>,
         cpus: Vec<usize>,
@@ -148,6 +160,7 @@ impl Plans {
             version,
             last_epoch: epoch,
             history,
+            in_use,
             held,
             step: Step::Idle,
             began: Instant::default(),
@@ -220,9 +233,32 @@ impl Plans {
         self.metrics.start.hidden = false;
     }
 
-    /// Whether a change is under way.
+    /// Whether a change of the config is under way.
     pub(super) fn is_changing(&self) -> bool {
-        !matches!(self.step, Step::Idle)
+        match &self.step {
+            Step::Idle => false,
+            Step::Building(job) | Step::Preparing { job, .. } | Step::Committing { job, .. } => !job.is_of_endpoints(),
+        }
+    }
+
+    /// Whether a change could begin at once.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.step, Step::Idle) && !self.draining && !self.frozen
+    }
+
+    /// The epoch of the plan that cores run: that of its config, or a later one where endpoints have changed since.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Runs what runs with the endpoints in use. Nothing of the config changes, so this has no place in the history, and
+    /// there is nothing to read or bind. Whoever asks knows that a change could begin.
+    pub(super) fn change_endpoints(&mut self, changes: Vec<String>, log: &mut Log<'_>) {
+        self.began = Instant::now();
+        self.step = Step::Building(Job { what: What::Endpoints(changes), reply: None, back_to: None });
+        let version = self.version.clone();
+        let built = Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new(), access: None };
+        self.built(Ok(built), log);
     }
 
     /// When [`Plans::time_passed`] has something to do.
@@ -246,6 +282,7 @@ impl Plans {
             Command::Drain
             | Command::DrainEndpoint { .. }
             | Command::HoldBreaker { .. }
+            | Command::Discovery(_)
             | Command::LogLevel(_)
             | Command::Upgrade => return answer(reply, Answer::Done),
         };
@@ -317,9 +354,12 @@ impl Plans {
             // A number that a core may have heard of is not used again.
             self.last_epoch += 1;
             let (metrics, epoch) = (&self.metrics, self.last_epoch);
-            log.offer(epoch, access);
+            if !job.is_of_endpoints() {
+                log.offer(epoch, access);
+            }
+            let plan = self.in_use.put_into(&version.plan, self.plan());
             let open_segment = |core: usize, new: &NewNames| metrics.open(core, new, log);
-            let draft = self.offers.draft(epoch, version.plan, bound, open_segment);
+            let draft = self.offers.draft(epoch, plan, bound, open_segment);
             draft.map(|draft| (draft, version.says)).map_err(NotBuilt::from)
         });
         match draft {
@@ -399,7 +439,9 @@ impl Plans {
         };
         let epoch = draft.epoch;
         // The access log is there before the first core writes to it.
-        log.take_up(&draft.plan, epoch);
+        if !job.is_of_endpoints() {
+            log.take_up(&draft.plan, epoch);
+        }
         let version = Version { plan: draft.plan.clone(), says };
         for inbox in &self.inboxes {
             // A core that has just answered has room.
@@ -412,19 +454,21 @@ impl Plans {
         };
         let took = Instant::now().since(self.began).as_millis();
         let changed = diff(&self.version.says, &version.says);
-        let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.epoch);
+        let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.note().epoch);
         match &job.what {
             What::ReloadUnlessUndone(within) => {
-                let back_to = (self.epoch, self.version.clone());
+                let back_to = (self.note().epoch, self.version.clone());
                 let back_to = self.unconfirmed.take().map_or(back_to, |before| before.back_to);
                 self.unconfirmed = Some(Unconfirmed { back_to, by: Instant::now() + *within });
             }
             What::RollBack(_) | What::Undo => self.unconfirmed = None,
             // What waits to be confirmed still does.
-            What::Reload | What::ReloadIfChanged => {}
+            What::Reload | What::ReloadIfChanged | What::Endpoints(_) => {}
         }
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: line.into(), runs: true };
-        self.history.add(note.clone(), version.clone(), version.plan.control.history as usize);
+        if !job.is_of_endpoints() {
+            self.history.add(note.clone(), version.clone(), version.plan.control.history as usize);
+        }
         if let Err(warning) = self.offers.settle(draft) {
             log.warn(format_args!("{warning}"));
         }
@@ -437,7 +481,13 @@ impl Plans {
     fn done(&mut self, log: &mut Log<'_>) {
         if let Step::Committing { job, note, .. } = std::mem::replace(&mut self.step, Step::Idle) {
             self.by = None;
-            log.info(format_args!("{}", note.changes));
+            if let What::Endpoints(changes) = &job.what {
+                changes.iter().for_each(|change| log.info(format_args!("{change}")));
+                let took = Instant::now().since(self.began).as_millis();
+                log.debug(format_args!("plan {} with other endpoints runs after {took} ms", note.epoch));
+            } else {
+                log.info(format_args!("{}", note.changes));
+            }
             answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
         }
         self.next(log);
@@ -509,7 +559,7 @@ impl Plans {
     fn refuse(&self, job: Job, failed: NotBuilt, log: &mut Log<'_>) {
         let NotBuilt { report, why, .. } = failed;
         log.report(Level::Error, &report);
-        log.refused(format_args!("kept plan {}: {why}", self.epoch));
+        log.refused(format_args!("kept plan {}: {why}", self.note().epoch));
         answer(job.reply, Answer::Refused { report, why });
     }
 }

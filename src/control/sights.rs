@@ -22,6 +22,8 @@ pub struct Status {
     pub plan: Arc<Plan>,
     /// When that began, and what changed with it.
     pub note: PlanNote,
+    /// Its own epoch, which is later than that of the note where endpoints have changed since.
+    pub epoch: u64,
     /// How long until it is undone unless somebody confirms it.
     pub undone_in: Option<Duration>,
     /// Where it listens: the listener's name and the address.
@@ -113,6 +115,7 @@ mod tests {
         let note = PlanNote { epoch: 1, since_unix_ns: 0, changes: "".into(), runs: true };
         Status {
             plan: Arc::new(plan),
+            epoch: note.epoch,
             note,
             undone_in: None,
             addresses: Vec::new(),

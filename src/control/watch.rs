@@ -1,4 +1,4 @@
-//! Notices when a file of the config changes.
+//! Notices when a file changes: one of the config, or one of endpoints.
 //!
 //! What is watched are directories: editors and tools put a new file in the place of the old one, and a link that leads
 //! to the file may be put in the place of another. Whether anything has changed is for the one who reads the config to
@@ -26,15 +26,19 @@ use super::machine::Event;
 const MAX_DIRECTORIES: usize = 1024;
 /// Links followed for one file at most, as the kernel does.
 const MAX_LINKS: usize = 40;
-/// A change is told when nothing more has happened for so long,
+/// A change is told when nothing more has happened for so long.
 const QUIET: Duration = Duration::from_millis(50);
-/// and so long after the one before at the earliest: where much is written beside the config, it is not read all the time.
-const REST: Duration = Duration::from_secs(1);
 const BUFFER: usize = 16 << 10;
 
-/// Watches the files of the config.
+/// Watches some files.
 pub(super) struct Watcher {
     events: Sender<Event>,
+    /// What is told of a change.
+    changed: fn() -> Event,
+    /// The least time between two: where much is written beside the files, they are not read all the time.
+    rest: Duration,
+    /// What the files are, for warnings.
+    what: &'static str,
     inotify: Option<Arc<OwnedFd>>,
     files: Vec<PathBuf>,
     watches: BTreeSet<i32>,
@@ -44,8 +48,9 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Watches nothing yet.
-    pub(super) fn new(events: Sender<Event>) -> Self {
-        Self { events, inotify: None, files: Vec::new(), watches: BTreeSet::new(), is_stale: false }
+    pub(super) fn new(events: Sender<Event>, changed: fn() -> Event, rest: Duration, what: &'static str) -> Self {
+        let (files, watches) = (Vec::new(), BTreeSet::new());
+        Self { events, changed, rest, what, inotify: None, files, watches, is_stale: false }
     }
 
     /// An event came.
@@ -63,7 +68,7 @@ impl Watcher {
         self.files = files.to_vec();
         self.is_stale = false;
         if let Err(error) = self.rewatch(is_new, log) {
-            log.warn(format_args!("the config's files cannot be watched: {error}"));
+            log.warn(format_args!("the {} cannot be watched: {error}", self.what));
         }
     }
 
@@ -73,16 +78,16 @@ impl Watcher {
             None if self.files.is_empty() => return Ok(()),
             None => {
                 let inotify = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
-                let (inner, events) = (inotify.clone(), self.events.clone());
-                let listen = move || listen(&inner, &events);
+                let (inner, events, changed, rest) = (inotify.clone(), self.events.clone(), self.changed, self.rest);
+                let listen = move || listen(&inner, &events, changed, rest);
                 thread::Builder::new().name("ringway-watch".to_owned()).spawn(listen)?;
                 self.inotify.insert(inotify).clone()
             }
         };
         let directories: BTreeSet<PathBuf> = self.files.iter().flat_map(|file| directories(file)).collect();
         if is_new && directories.len() > MAX_DIRECTORIES {
-            let count = directories.len();
-            log.warn(format_args!("only {MAX_DIRECTORIES} of the config's {count} directories are watched"));
+            let (count, what) = (directories.len(), self.what);
+            log.warn(format_args!("only {MAX_DIRECTORIES} of the {count} directories of the {what} are watched"));
         }
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
@@ -101,7 +106,7 @@ impl Watcher {
         self.watches = watches;
         if is_more {
             // What happened between the reading and this would go unnoticed.
-            let _ = self.events.send(Event::FileChanged);
+            let _ = self.events.send((self.changed)());
         }
         Ok(())
     }
@@ -129,7 +134,7 @@ fn directories(file: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// Tells of each burst of changes once, until control has ended.
-fn listen(inotify: &OwnedFd, events: &Sender<Event>) {
+fn listen(inotify: &OwnedFd, events: &Sender<Event>, changed: fn() -> Event, rest: Duration) {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut reader = Reader::new(inotify, &mut buffer);
     let mut told = Instant::default();
@@ -138,7 +143,7 @@ fn listen(inotify: &OwnedFd, events: &Sender<Event>) {
         if event.file_name().is_some_and(|name| is_passing(&name.to_string_lossy())) {
             continue;
         }
-        let rest = REST.saturating_sub(Instant::now().since(told));
+        let rest = rest.saturating_sub(Instant::now().since(told));
         thread::sleep(rest);
         // What else belongs to the same change.
         while !reader.is_buffer_empty() || has_more(inotify) {
@@ -147,7 +152,7 @@ fn listen(inotify: &OwnedFd, events: &Sender<Event>) {
             }
         }
         told = Instant::now();
-        if events.send(Event::FileChanged).is_err() {
+        if events.send(changed()).is_err() {
             return;
         }
     }

@@ -1,5 +1,6 @@
 //! Every path of the admin API and what it does.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use serde_json::{Map, Value, json};
 use super::problem::{Problem, Reply};
 use super::serve::wait;
 use super::{Shared, live, views};
+use crate::config::{EndpointSays, is_name};
 use crate::control::command::{Answer, Command};
+use crate::control::discovery::Ask;
 use crate::control::page;
-use crate::plan::Level;
+use crate::plan::{self, Level};
 
 /// A method on a path.
 #[derive(Debug)]
@@ -47,6 +50,38 @@ pub(super) enum Call {
     SetLogLevel,
     Upgrade,
     HoldBreaker(bool),
+    Discovery,
+    LookAgain,
+    AcceptSet,
+    Register,
+    Deregister,
+}
+
+impl Call {
+    /// Whether endpoints make it themselves, who may have a token for nothing else.
+    pub(super) fn is_for_endpoints(self) -> bool {
+        matches!(self, Self::Register | Self::Deregister)
+    }
+}
+
+/// What a client may do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// All.
+    Everything,
+    /// Register and deregister endpoints of these upstreams.
+    Upstreams(Vec<Arc<str>>),
+}
+
+impl Allowed {
+    fn want(&self, upstream: &str) -> Result<(), Problem> {
+        match self {
+            Self::Everything => Ok(()),
+            Self::Upstreams(names) if names.iter().any(|name| **name == *upstream) => Ok(()),
+            // The same as with a wrong token: nothing is told of other upstreams.
+            Self::Upstreams(_) => Err(Problem::unauthorized()),
+        }
+    }
 }
 
 const fn open(path: &'static str, call: Call) -> Endpoint {
@@ -77,6 +112,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/v1/cores", Call::Cores),
     get("/v1/live", Call::Live),
     get("/v1/log", Call::LogLevel),
+    get("/v1/discovery", Call::Discovery),
     get("/v1/openapi.json", Call::OpenApi),
     post("/v1/reload", Call::Reload),
     post("/v1/confirm", Call::Confirm),
@@ -85,6 +121,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/v1/upgrade", Call::Upgrade),
     post("/v1/endpoints/drain", Call::DrainEndpoint(true)),
     post("/v1/endpoints/undrain", Call::DrainEndpoint(false)),
+    post("/v1/endpoints/register", Call::Register),
+    post("/v1/endpoints/deregister", Call::Deregister),
+    post("/v1/discovery/refresh", Call::LookAgain),
+    post("/v1/discovery/accept", Call::AcceptSet),
     post("/v1/log/level", Call::SetLogLevel),
     post("/v1/breakers/open", Call::HoldBreaker(true)),
     post("/v1/breakers/close", Call::HoldBreaker(false)),
@@ -112,6 +152,7 @@ pub(super) async fn call(
     shared: &Arc<Shared>,
     headers: &HeaderMap,
     body: Map<String, Value>,
+    allowed: &Allowed,
 ) -> Result<Reply, Problem> {
     let handle = &shared.handle;
     let body = Body(body);
@@ -186,6 +227,31 @@ pub(super) async fn call(
             let (upstream, endpoint) = (body.text("upstream")?, body.text("endpoint")?);
             done(wait(handle.send(Command::DrainEndpoint { upstream, endpoint, is_drained })).await?)
         }
+        Call::Discovery => done(wait(handle.send(Command::Discovery(Ask::Sources))).await?),
+        Call::LookAgain => {
+            body.only(&["upstream"])?;
+            let upstream = if body.0.contains_key("upstream") { Some(body.text("upstream")?) } else { None };
+            done(wait(handle.send(Command::Discovery(Ask::LookAgain(upstream)))).await?)
+        }
+        Call::AcceptSet => {
+            body.only(&["upstream"])?;
+            let upstream = body.text("upstream")?;
+            done(wait(handle.send(Command::Discovery(Ask::Accept(upstream)))).await?)
+        }
+        Call::Register => {
+            body.only(&["upstream", "address", "weight", "priority", "zone", "metadata"])?;
+            let upstream = body.text("upstream")?;
+            allowed.want(&upstream)?;
+            let endpoint = body.endpoint()?;
+            done(wait(handle.send(Command::Discovery(Ask::Register { upstream, endpoint }))).await?)
+        }
+        Call::Deregister => {
+            body.only(&["upstream", "address"])?;
+            let upstream = body.text("upstream")?;
+            allowed.want(&upstream)?;
+            let address = body.address()?;
+            done(wait(handle.send(Command::Discovery(Ask::Deregister { upstream, address }))).await?)
+        }
         Call::HoldBreaker(is_open) => {
             body.only(&["upstream", "endpoint"])?;
             let upstream = body.text("upstream")?;
@@ -201,6 +267,11 @@ fn done(answer: Answer) -> Result<Reply, Problem> {
         Answer::Runs { epoch, changes } => Ok(Reply::json(200, &json!({ "epoch": epoch, "changes": changes }))),
         Answer::Done | Answer::Plans(_) => Ok(Reply::json(200, &json!({ "done": true }))),
         Answer::LogLevel(level) => Ok(Reply::json(200, &json!({ "level": level.name() }))),
+        Answer::Registered { ttl } => Ok(Reply::json(200, &json!({ "ttl": ttl.as_secs_f64() }))),
+        Answer::Sources(sources) => {
+            let sources: Vec<Value> = sources.iter().map(views::source).collect();
+            Ok(Reply::json(200, &json!({ "sources": sources })))
+        }
         Answer::Upgraded { pid } => Ok(Reply::json(200, &json!({ "pid": pid }))),
         Answer::Unknown(why) => Err(Problem::new(404, "unknown_endpoint", why)),
         Answer::Refused { report, why } if report.is_empty() => Err(Problem::new(409, "refused", why)),
@@ -230,6 +301,49 @@ impl Body {
         let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number < 1e15);
         let number = value.as_u64().or_else(|| whole.filter(|number| *number >= 0.0).map(|number| number as u64));
         number.filter(|number| (least..=most).contains(number)).map(Some).ok_or_else(wrong)
+    }
+
+    /// Where an endpoint is.
+    fn address(&self) -> Result<SocketAddr, Problem> {
+        let wrong = || {
+            let wanted = "address: an IP address and a port are wanted, such as \"10.0.0.1:9000\"";
+            Problem::new(409, "refused", wanted)
+        };
+        let address: SocketAddr = self.text("address")?.parse().map_err(|_| wrong())?;
+        let is_one = address.port() > 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+        // One that is written in another way is the same.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if is_one { Ok(address) } else { Err(wrong()) }
+    }
+
+    /// What an endpoint says of itself.
+    fn endpoint(&self) -> Result<plan::Endpoint, Problem> {
+        let invalid = |why: &str| Problem::new(400, "invalid_body", why);
+        let address = self.address()?;
+        let mut says = EndpointSays::default();
+        if let Some(weight) = self.number("weight", 1, 1_000)? {
+            says.weight = weight as u32;
+        }
+        if let Some(priority) = self.number("priority", 0, 15)? {
+            says.priority = priority as u32;
+        }
+        if self.0.contains_key("zone") {
+            let zone = self.text("zone")?;
+            if !is_name(&zone) {
+                return Err(invalid("zone: 1 to 64 letters, digits, `-`, `_` and `.` are wanted"));
+            }
+            says.zone = Some(zone.into());
+        }
+        if let Some(metadata) = self.0.get("metadata") {
+            let wrong = || invalid("metadata: an object of strings is wanted");
+            let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+            for (name, value) in metadata.as_object().ok_or_else(wrong)? {
+                all.push((name.as_str().into(), value.as_str().ok_or_else(wrong)?.into()));
+            }
+            all.sort();
+            says.metadata = all.into();
+        }
+        Ok(says.at(address.to_string().into(), address))
     }
 
     fn text(&self, name: &str) -> Result<String, Problem> {

@@ -41,13 +41,15 @@ fn is_local(host: &str) -> bool {
 
 /// Wants the token.
 pub(super) fn want_token(headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Problem> {
+    if token.is_some_and(|token| shows(headers, token)) { Ok(()) } else { Err(Problem::unauthorized()) }
+}
+
+/// Whether this token was shown, and no other.
+pub(super) fn shows(headers: &HeaderMap, token: &Secret) -> bool {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(Problem::unauthorized()) };
+    let (Some(shown), None) = (shown.next(), shown.next()) else { return false };
     let bearer = shown.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-    match bearer.zip(token) {
-        Some(((_, shown), token)) if is_same(shown, token.expose().as_bytes()) => Ok(()),
-        _ => Err(Problem::unauthorized()),
-    }
+    bearer.is_some_and(|(_, shown)| is_same(shown, token.expose().as_bytes()))
 }
 
 /// Compares in a time that tells nothing but the length.

@@ -23,7 +23,8 @@ use super::command::Handle;
 use super::machine::Failed;
 use super::socket::{self, SocketFile};
 use super::upgrade::AdminSockets;
-use crate::plan::{Admin, Plan};
+use crate::config::Secret;
+use crate::plan::{Admin, DiscoverIn, Plan, Registration, Upstream};
 use live::Live;
 pub(in crate::control) use problem::Reply;
 
@@ -42,6 +43,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct Serving {
     shared: Arc<Shared>,
+    /// The plan that was taken up last.
+    plan: Option<Arc<Plan>>,
     stop: watch::Sender<bool>,
     /// Closes when the last answer is out.
     stopped: mpsc::Receiver<()>,
@@ -55,8 +58,10 @@ pub(super) struct Serving {
 struct Shared {
     handle: Handle,
     metrics_dir: Option<PathBuf>,
-    /// What the plan that runs says of the API.
+    /// What the plan that runs says of the API,
     settings: Mutex<Admin>,
+    /// and what lets endpoints register themselves, by their upstreams.
+    registrations: Mutex<Vec<(Arc<str>, Secret)>>,
     live: Mutex<Live>,
 }
 
@@ -64,6 +69,23 @@ impl Shared {
     fn settings(&self) -> Admin {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// The upstreams for which a client has shown the token: it may register endpoints of these.
+    fn may_register(&self, is_shown: impl Fn(&Secret) -> bool) -> Vec<Arc<str>> {
+        let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = registrations.iter().filter(|(_, token)| is_shown(token));
+        shown.map(|(upstream, _)| upstream.clone()).collect()
+    }
+}
+
+fn registrations(plan: &Plan) -> Vec<(Arc<str>, Secret)> {
+    let token = |upstream: &Arc<Upstream>| match &upstream.discover.as_ref()?.place {
+        DiscoverIn::Registration(Registration { token: Some(token), .. }) => {
+            Some((upstream.name.clone(), token.clone()))
+        }
+        _ => None,
+    };
+    plan.upstreams.iter().filter_map(token).collect()
 }
 
 impl Server {
@@ -106,6 +128,7 @@ impl Server {
             handle,
             metrics_dir: plan.cores.metrics_dir.clone(),
             settings: Mutex::new(plan.admin.clone().unwrap_or_default()),
+            registrations: Mutex::new(registrations(plan)),
             live: Mutex::default(),
         });
         // Control waits only for questions to control; those who ask wait on threads of this runtime.
@@ -125,7 +148,7 @@ impl Server {
             // What still waits for control must not hold up the end.
             runtime.shutdown_background();
         })?;
-        Ok(Serving { shared, stop, stopped, file: Some(file), sockets })
+        Ok(Serving { shared, plan: None, stop, stopped, file: Some(file), sockets })
     }
 }
 
@@ -149,11 +172,13 @@ impl Serving {
         matches!(self.stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected))
     }
 
-    /// Takes up what a new plan says of the API.
-    pub(super) fn take_up(&mut self, admin: &Admin) {
-        let mut settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        if *settings != *admin {
-            settings.clone_from(admin);
+    /// Takes up what the plan that runs says of the API, where it is new.
+    pub(super) fn take_up(&mut self, plan: &Arc<Plan>) {
+        let is_known = self.plan.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan));
+        if let (false, Some(admin)) = (is_known, &plan.admin) {
+            self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner).clone_from(admin);
+            *self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner) = registrations(plan);
+            self.plan = Some(plan.clone());
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::problem::{Problem, Reply};
+use super::endpoints::Allowed;
 use super::{Shared, endpoints, gate};
 
 /// Bytes of a request head, and of a request body.
@@ -133,15 +134,26 @@ async fn handle(shared: &Arc<Shared>, request: Request<Incoming>, is_tcp: bool) 
     let endpoint = allowed.into_iter().find(|endpoint| endpoint.method == wanted.as_str());
     let endpoint = endpoint.ok_or_else(|| Problem::method_not_allowed(allow))?;
     let settings = shared.settings();
+    let mut allowed = Allowed::Everything;
     if is_tcp && !endpoint.is_open {
-        gate::want_token(request.headers(), settings.token.as_ref())?;
+        let headers = request.headers();
+        let of_upstreams = if endpoint.call.is_for_endpoints() {
+            shared.may_register(|token| gate::shows(headers, token))
+        } else {
+            Vec::new()
+        };
+        if of_upstreams.is_empty() {
+            gate::want_token(headers, settings.token.as_ref())?;
+        } else {
+            allowed = Allowed::Upstreams(of_upstreams);
+        }
     }
     let (head, body) = request.into_parts();
     let body = match wanted.as_str() {
         "POST" => read(&head.headers, body, settings.timeout).await?,
         _ => Map::new(),
     };
-    endpoints::call(endpoint.call, shared, &head.headers, body).await
+    endpoints::call(endpoint.call, shared, &head.headers, body, &allowed).await
 }
 
 /// The JSON object of a body; none at all is an empty one.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Problem, Reply};
 use crate::control::command::PlanNote;
+use crate::control::discovery::SourceSight;
 use crate::control::sights::{Sight, Status};
 use crate::core::CoreSight;
 use crate::observe::figures::Figures;
@@ -21,6 +22,7 @@ pub(super) fn plan(status: &Status) -> Value {
     let listeners = status.addresses.iter().map(|(name, address)| json!({ "name": name, "address": address }));
     json!({
         "epoch": status.note.epoch,
+        "endpoints_epoch": status.epoch,
         "since": status.note.since_unix_ns as f64 / 1e9,
         "changes": &*status.note.changes,
         "undone_in": status.undone_in.map(|left| left.as_secs_f64()),
@@ -69,7 +71,7 @@ fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
 /// Cores that did not answer, or run another plan just now, by their number.
 fn silent(sight: &Sight) -> Vec<usize> {
     let says_nothing =
-        |core: &Option<CoreSight>| core.as_ref().is_none_or(|core| core.epoch != sight.status.note.epoch);
+        |core: &Option<CoreSight>| core.as_ref().is_none_or(|core| core.epoch != sight.status.epoch);
     (0..).zip(&sight.cores).filter(|(_, core)| says_nothing(core)).map(|(core, _)| core).collect()
 }
 
@@ -81,7 +83,7 @@ pub(super) fn upstreams(sight: &Sight) -> Value {
 }
 
 fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
-    let epoch = sight.status.note.epoch;
+    let epoch = sight.status.epoch;
     let seen: Vec<_> = (sight.cores.iter().flatten())
         .filter(|core| core.epoch == epoch)
         .filter_map(|core| core.upstreams.get(at))
@@ -119,6 +121,34 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
         "breaker": seen.iter().find_map(|upstream| upstream.breaker).map(BreakerState::name),
         "waiting": seen.iter().map(|upstream| upstream.waiting).sum::<usize>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
+    })
+}
+
+/// How the source of an upstream's endpoints is.
+pub(super) fn source(source: &SourceSight) -> Value {
+    let (good_at, age) = source.good_at.map(|(at, age)| (at as f64 / 1e9, age.as_secs_f64())).unzip();
+    let (failure, failing_for) = source.failure.as_ref().map(|(why, time)| (why, time.as_secs_f64())).unzip();
+    let state = match (failure.is_some(), source.kept, source.sets) {
+        (true, ..) => "failing",
+        (_, 0, 0) if source.kind != "registration" => "waiting",
+        (_, 0, _) => "good",
+        _ => "kept",
+    };
+    json!({
+        "upstream": &*source.upstream,
+        "type": source.kind,
+        "place": source.place,
+        "state": state,
+        "endpoints": source.endpoints,
+        "kept": source.kept,
+        "last_good_at": good_at,
+        "age": age,
+        "failure": failure,
+        "failing_for": failing_for,
+        "next_in": source.again_in.map(|left| left.as_secs_f64()),
+        "sets": source.sets,
+        "failures": source.failures,
+        "shrunk": source.shrunk,
     })
 }
 

@@ -140,8 +140,9 @@ impl Loop {
                 });
                 let metrics = self.plans.metrics();
                 let offer = Offer {
-                    epoch: self.plans.note().epoch,
+                    epoch: self.plans.epoch(),
                     drained: self.drained.iter().cloned().collect(),
+                    found: self.discovery.sets(),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,

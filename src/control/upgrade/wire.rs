@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ringway_runtime::histogram::Start;
 use serde_json::{Value, json};
 
+use crate::control::discovery::{self, Sets};
 use crate::control::offers::DoorKey;
 
 /// What both sides must speak.
@@ -27,6 +28,8 @@ pub(super) struct Offer {
     pub(super) epoch: u64,
     /// Endpoints that are drained: upstream and endpoint.
     pub(super) drained: Vec<(Arc<str>, Arc<str>)>,
+    /// Endpoints that were found while it ran. They would be found again, so a process that does not tell is understood.
+    pub(super) found: Sets,
     /// Where its metrics files are, and whose they are.
     pub(super) metrics: Option<(PathBuf, Start)>,
     /// What it listens on.
@@ -67,6 +70,7 @@ impl Offer {
         json!({
             "epoch": self.epoch,
             "drained": drained.collect::<Vec<_>>(),
+            "found": discovery::to_json(&self.found),
             "metrics": metrics,
             "doors": doors.collect::<Vec<_>>(),
             "admin": self.admin.as_ref().map(|(socket, tcp)| json!({ "socket": socket.to_string_lossy(), "tcp": tcp })),
@@ -101,6 +105,7 @@ impl Offer {
         let this = Self {
             epoch: value["epoch"].as_u64()?,
             drained: list(&value["drained"])?.iter().map(pair).collect::<Option<_>>()?,
+            found: if value["found"].is_null() { Sets::default() } else { discovery::from_json(&value["found"])? },
             metrics: if value["metrics"].is_null() { None } else { Some(metrics(&value["metrics"])?) },
             doors: list(&value["doors"])?.iter().map(door).collect::<Option<_>>()?,
             admin: if value["admin"].is_null() { None } else { Some(admin(&value["admin"])?) },
@@ -140,6 +145,7 @@ mod tests {
         let offer = Offer {
             epoch: 41,
             drained: vec![("users".into(), "ü:1".into())],
+            found: [("users".into(), ("registration".to_owned(), Vec::new()))].into(),
             metrics: Some(("/run/ringway/metrics".into(), start)),
             doors: vec![
                 Door {
