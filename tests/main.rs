@@ -6,6 +6,7 @@ mod admin;
 mod alloc;
 mod attack;
 mod balance;
+mod discovery;
 mod health;
 mod http;
 mod logs;

@@ -276,7 +276,8 @@ fn show(live: &Value, not_ready: Option<&str>, out: &mut impl Write) -> io::Resu
 fn show_source(source: &Value, out: &mut impl Write) -> io::Result<()> {
     let (upstream, place, endpoints) = (text(&source["upstream"]), text(&source["place"]), &source["endpoints"]);
     let s = if *endpoints == 1 { "" } else { "s" };
-    let good = source["last_good_at"].as_f64().map_or_else(|| "nothing yet".to_owned(), |at| format!("good {}", ago(at)));
+    let good =
+        source["last_good_at"].as_f64().map_or_else(|| "nothing yet".to_owned(), |at| format!("good {}", ago(at)));
     let kept = match source["kept"].as_u64() {
         Some(kept) if kept > 0 => format!(", {kept} kept that it lacks"),
         _ => String::new(),

@@ -167,10 +167,15 @@ fn dns(fields: &Fields<'_>, port: u16) -> Option<Dns> {
     fields.set("min_ttl", &mut dns.min_ttl, duration);
     fields.set("max_ttl", &mut dns.max_ttl, duration);
     fields.set("timeout", &mut dns.timeout, duration);
-    if dns.max_ttl < dns.min_ttl {
-        let (key, other) = if fields.has("max_ttl") { ("max_ttl", "min_ttl") } else { ("min_ttl", "max_ttl") };
-        let what = if key == "max_ttl" { "shorter" } else { "longer" };
-        fields.complain(key, fields.key_span(key), Problem::new(format!("it is {what} than `{other}`")));
+    match (fields.has("min_ttl"), fields.has("max_ttl")) {
+        (true, true) if dns.max_ttl < dns.min_ttl => {
+            let problem = Problem::new("it is shorter than `min_ttl`");
+            fields.complain("max_ttl", fields.key_span("max_ttl"), problem);
+        }
+        // What is said holds.
+        (true, false) => dns.max_ttl = dns.max_ttl.max(dns.min_ttl),
+        (false, true) => dns.min_ttl = dns.min_ttl.min(dns.max_ttl),
+        _ => {}
     }
     dns.name = fields.required("name", dns_name)?.value.into();
     Some(dns)
@@ -289,7 +294,7 @@ mod tests {
             ("discover = { type = \"dns\", name = \"10.0.0.1\", port = 1 }", "is an address; a name"),
             ("discover = { type = \"dns\", name = \"a..b\", port = 1 }", "is no name in the DNS"),
             ("discover = { type = \"dns-srv\", name = \"a\", port = 1 }", "unknown key `port`"),
-            ("discover = { type = \"dns-srv\", name = \"a\", min_ttl = \"2m\" }", "it is longer than `max_ttl`"),
+            ("discover = { type = \"dns-srv\", name = \"a\", min_ttl = \"2m\", max_ttl = \"1m\" }", "shorter than"),
             ("discover = { type = \"file\" }", "the key `path` is missing"),
             ("discover = { type = \"registration\", token = \"short\" }", "at least 16 characters"),
             ("discover = { type = \"registration\", allow = \"10.0.0.1/8\" }", "did you mean \"10.0.0.0/8\"?"),
@@ -335,7 +340,7 @@ mod tests {
             (":3:2: error: ", "10.0.0.1:80 is an endpoint twice"),
             (":4:2: error: ", "\"users\" is a name; an IP address is wanted"),
             (":5:14: error: ", "has no port from 1"),
-            (":6:31: error: ", "did you mean `weight`?"),
+            (":6:28: error: ", "did you mean `weight`?"),
         ] {
             assert!(wrong.contains(place) && wrong.contains(why), "{place} {why}: {wrong}");
         }

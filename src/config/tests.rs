@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 44] = [
+const HOLES: [(&str, &str); 48] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -44,6 +44,16 @@ const HOLES: [(&str, &str); 44] = [
     ("[listener.NAME.timeouts]", "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.timeouts]\n@\n"),
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
+    (
+        "[upstream.NAME.discover] of type dns",
+        "[upstream.other]\ndiscover = { type = \"dns\", name = \"a\", port = 1, @ }\n",
+    ),
+    (
+        "[upstream.NAME.discover] of type dns-srv",
+        "[upstream.other]\ndiscover = { type = \"dns-srv\", name = \"a\", @ }\n",
+    ),
+    ("[upstream.NAME.discover] of type file", "[upstream.other]\ndiscover = { type = \"file\", path = \"a\", @ }\n"),
+    ("[upstream.NAME.discover] of type registration", "[upstream.other]\ndiscover = { type = \"registration\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
@@ -194,6 +204,13 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
         for key in section.keys.iter().filter(can_be_set) {
             let value = match (key.name, key.kind.name().as_str()) {
                 ("memory", _) => "\"5MiB\"",
+                ("keep", _) if hole.contains("registration") => "\"last-good\"",
+                ("keep", _) => "\"newest\"",
+                ("min_ttl", _) => "\"7s\"",
+                ("family", _) => "\"ipv6\"",
+                ("servers", _) => "\"127.0.0.1:53\"",
+                ("allow", _) => "\"127.0.0.0/8\"",
+                ("discover", _) => "{ type = \"file\", path = \"a\" }",
                 ("eject_for" | "open_for", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
@@ -333,7 +350,12 @@ fn the_examples_of_the_documentation_are_right() {
     let mut examples = 0;
     // The files that examples name.
     let dir = tempfile::tempdir().unwrap();
-    for (file, text) in [("conf.d/a.toml", ""), ("site.toml", ""), ("secrets/token", "Bearer x\n")] {
+    for (file, text) in [
+        ("conf.d/a.toml", ""),
+        ("site.toml", ""),
+        ("secrets/token", "Bearer x\n"),
+        ("secrets/users", "correct-horse-battery\n"),
+    ] {
         let file = dir.path().join(file);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();

@@ -11,7 +11,9 @@ use super::reader::{Fields, Problem, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, name};
-use crate::plan::{Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts};
+use crate::plan::{
+    Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -142,13 +142,15 @@ impl Offers {
         }
         let (slots, new) = self.names.take_up(&PlanNames::from(&*plan)).map_err(|error| error.to_string())?;
         let slots = Arc::new(slots);
-        let kept = self.kept(&plan);
-        let shared = self.shared(&plan, &kept);
+        let follows = self.follows(&plan);
+        let kept = self.kept(&plan, &follows);
+        let shared = self.shared(&plan, &kept, &follows);
         let cores = self.cores;
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
             epoch,
             plan: plan.clone(),
             kept: kept.clone(),
+            follows: follows.clone(),
             seat: Seat { core, cores },
             shared: shared.clone(),
             slots: slots.clone(),
@@ -185,13 +187,10 @@ impl Offers {
     }
 
     /// What the cores will share of each upstream. What is known of an endpoint stays known, whatever else changes.
-    fn shared(&self, plan: &Plan, kept: &[Option<UpstreamId>]) -> Arc<[Arc<Shared>]> {
-        let shared = plan.upstreams.iter().zip(kept).map(|(upstream, kept)| {
-            if let Some(shared) = kept.and_then(|kept| self.shared.get(kept.0 as usize)) {
-                return shared.clone();
-            }
-            let before = self.shared.iter().find(|before| before.upstream().name == upstream.name);
-            Shared::new(upstream, before.map(|before| &**before))
+    fn shared(&self, plan: &Plan, kept: &[Option<UpstreamId>], follows: &[Option<UpstreamId>]) -> Arc<[Arc<Shared>]> {
+        let of = |id: &Option<UpstreamId>| id.and_then(|id| self.shared.get(id.0 as usize));
+        let shared = plan.upstreams.iter().zip(kept).zip(follows).map(|((upstream, kept), follows)| {
+            of(kept).cloned().unwrap_or_else(|| Shared::new(upstream, of(follows).map(|before| &**before)))
         });
         shared.collect()
     }
@@ -251,15 +250,18 @@ impl Offers {
         further
     }
 
-    /// For each upstream of `plan` the one of the running plan that is no different.
-    fn kept(&self, plan: &Plan) -> Arc<[Option<UpstreamId>]> {
+    /// For each upstream of `plan` the one of its name in the running plan.
+    fn follows(&self, plan: &Plan) -> Arc<[Option<UpstreamId>]> {
         let runs = self.runs.iter().flat_map(|plan| &plan.upstreams).enumerate();
-        let known: HashMap<&str, (usize, &Arc<Upstream>)> = runs.map(|(at, old)| (&*old.name, (at, old))).collect();
-        let kept = |new: &Arc<Upstream>| {
-            let &(at, old) = known.get(&*new.name)?;
-            (old == new).then_some(UpstreamId(at as u32))
-        };
-        plan.upstreams.iter().map(kept).collect()
+        let known: HashMap<&str, usize> = runs.map(|(at, old)| (&*old.name, at)).collect();
+        plan.upstreams.iter().map(|new| known.get(&*new.name).map(|&at| UpstreamId(at as u32))).collect()
+    }
+
+    /// Those of them that are no different.
+    fn kept(&self, plan: &Plan, follows: &[Option<UpstreamId>]) -> Arc<[Option<UpstreamId>]> {
+        let old = |id: UpstreamId| self.runs.as_ref()?.upstreams.get(id.0 as usize);
+        let is_same = |new: &Arc<Upstream>, id: UpstreamId| old(id).is_some_and(|old| old == new);
+        plan.upstreams.iter().zip(follows).map(|(new, follows)| follows.filter(|&id| is_same(new, id))).collect()
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Offer {
     pub plan: Arc<Plan>,
     /// For each upstream of the plan, the one of the plan before that is no different: its pool is kept.
     pub kept: Arc<[Option<UpstreamId>]>,
+    /// For each upstream of the plan, the one of its name in the plan before: what is known of its endpoints stays known.
+    pub follows: Arc<[Option<UpstreamId>]>,
     /// Which core it is for.
     pub seat: Seat,
     /// What all cores share of each upstream of the plan.

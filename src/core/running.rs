@@ -8,7 +8,7 @@ use ringway_runtime::engine::Engine;
 
 use super::{FromCore, Offer, Tell};
 use crate::observe::{Metrics, Series};
-use crate::plan::Plan;
+use crate::plan::{Plan, UpstreamId};
 use crate::policy::States;
 use crate::upstream::Pool;
 
@@ -58,9 +58,13 @@ impl Running {
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();
-            match before.zip(kept).and_then(|(before, kept)| before.pools.get(kept.0 as usize)) {
+            let of = |id: Option<UpstreamId>| before.zip(id).and_then(|(before, id)| before.pools.get(id.0 as usize));
+            match of(kept) {
                 Some(pool) => pool.clone(),
-                None => Pool::new(engine, shared, metrics, series.upstream(at)),
+                None => {
+                    let follows = offer.follows.get(at).copied().flatten();
+                    Pool::new(engine, shared, metrics, series.upstream(at), of(follows).map(|pool| &**pool))
+                }
             }
         });
         Rc::new(Self {

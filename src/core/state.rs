@@ -103,8 +103,8 @@ struct Prepared {
     doors: Vec<(Rc<Door>, crate::plan::ListenerId)>,
     /// What the new ones accept from.
     listeners: Vec<(Rc<Door>, Listener, Use)>,
-    /// Pools that the plan does not keep.
-    retired: Vec<Rc<Pool>>,
+    /// Pools that the plan does not keep, each with the one that goes on with its upstream.
+    retired: Vec<(Rc<Pool>, Option<Rc<Pool>>)>,
 }
 
 #[derive(Default)]
@@ -250,8 +250,8 @@ impl CoreState {
         for (door, listener, what_for) in listeners {
             self.engine.spawn(flow::accept(self.clone(), door, listener, what_for));
         }
-        for pool in &retired {
-            pool.retire();
+        for (pool, after) in &retired {
+            pool.retire(after.as_deref());
         }
         (self.tell)(FromCore::Runs(epoch));
         self.engine.spawn(show(self.clone()));
@@ -603,9 +603,16 @@ impl Prepared {
             doors.push((door, offered.listener));
         }
         let running = Running::new(engine, metrics, offer, before, tell);
-        let is_kept = |pool: &&Rc<Pool>| running.pools.iter().any(|kept| Rc::ptr_eq(kept, pool));
         let pools = before.map_or(&[][..], |before| &before.pools);
-        let retired = pools.iter().filter(|pool| !is_kept(pool)).cloned().collect();
+        let mut after: Vec<Option<&Rc<Pool>>> = vec![None; pools.len()];
+        for (pool, follows) in running.pools.iter().zip(&*offer.follows) {
+            if let Some(after) = follows.and_then(|id| after.get_mut(id.0 as usize)) {
+                *after = Some(pool);
+            }
+        }
+        let changed =
+            pools.iter().zip(after).filter(|(pool, after)| after.is_none_or(|after| !Rc::ptr_eq(after, pool)));
+        let retired = changed.map(|(pool, after)| (pool.clone(), after.cloned())).collect();
         metrics.set_names_in_other(offer.names_in_other);
         Ok(Self { running, doors, listeners, retired })
     }

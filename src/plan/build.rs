@@ -5,12 +5,12 @@ use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
 use super::{
-    Action, Discover, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream,
-    UpstreamId, is_in,
+    Action, Discover, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset,
+    Upstream, UpstreamId, is_in,
 };
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
-    RouteSection, ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve, RouteSection,
+    ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
 };
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -119,8 +119,7 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
         }
     }
     let endpoints: Box<[Endpoint]> = endpoints.into();
-    let discover =
-        section.discover.clone().map(|discover| Arc::new(Discover { first: endpoints.clone(), ..discover }));
+    let discover = section.discover.clone().map(|discover| Arc::new(Discover { first: endpoints.clone(), ..discover }));
     Upstream {
         name: section.name.value.as_str().into(),
         endpoints,

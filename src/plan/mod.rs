@@ -486,6 +486,18 @@ pub struct Upstream {
     pub pool: Pool,
 }
 
+impl Upstream {
+    /// Whether two say the same of everything but their endpoints.
+    pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
+        let Self { name, endpoints: _, discover: _, balance, sticky, failover, slow_start, health, .. } = self;
+        let Self { outlier, breaker, subsets, retry, timeout, pool, .. } = self;
+        (name, balance, sticky, failover) == (&other.name, &other.balance, &other.sticky, &other.failover)
+            && (slow_start, health, outlier) == (&other.slow_start, &other.health, &other.outlier)
+            && (breaker, subsets, retry) == (&other.breaker, &other.subsets, &other.retry)
+            && (timeout, pool) == (&other.timeout, &other.pool)
+    }
+}
+
 /// One address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {

@@ -180,8 +180,10 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
         Poll::Ready(())
     })
     .await;
-    // Soon, but not all endpoints in one moment.
-    let mut next = engine.now() + part(plan.interval, u64::from(plan.jitter), engine.random());
+    // As a plan before had it; or soon, but not all endpoints in one moment.
+    let soon = engine.now() + part(plan.interval, u64::from(plan.jitter), engine.random());
+    let known = pool.upgrade().and_then(|pool| pool.next_check(at));
+    let mut next = known.map_or(soon, |known| known.min(engine.now() + plan.interval));
     loop {
         // A pool that is retired has its tasks end at once, however long the interval.
         timer.set(next);
@@ -194,9 +196,10 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
         {
             let turn = checks.turn().await;
             let Some(pool) = pool.upgrade().filter(|pool| !pool.is_retired()) else { return };
+            pool.set_next_check(at, begun + plan.interval);
             let checked = check(&engine, &timer, &plan, pool.upstream(), at).await;
             drop(turn);
-            if pool.is_retired() {
+            if !pool.judges() {
                 return;
             }
             pool.checked(at, &plan, checked);
@@ -204,6 +207,9 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
         let longer = part(plan.interval, 2 * u64::from(plan.jitter), engine.random());
         let least = plan.interval.saturating_sub(part(plan.interval, u64::from(plan.jitter), u64::MAX));
         next = begun + least + longer;
+        if let Some(pool) = pool.upgrade() {
+            pool.set_next_check(at, next);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! wait in line, first come first served, each with a deadline.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -34,33 +34,46 @@ pub struct Pool {
     metrics: Rc<Metrics>,
     series: UpstreamSeries,
     balancer: Balancer,
-    budget: Budget,
-    /// Idle connections by endpoint, the one used last at the back.
-    idle: RefCell<Box<[VecDeque<Idle>]>>,
-    idle_count: Cell<u32>,
-    /// Idle, busy and connecting.
-    open: Cell<u32>,
-    endpoints: Box<[EndpointCounts]>,
-    /// An endpoint may have only so many connections.
-    has_limits: bool,
-    waiting: RefCell<VecDeque<Rc<Place>>>,
+    budget: Rc<Budget>,
+    whole: Rc<Whole>,
+    lines: Box<[Rc<Line>]>,
     /// A task looks whether endpoints that had no room have some.
     looks_for_room: Cell<bool>,
-    /// No plan has it any more: it serves the requests of plans before and keeps nothing.
+    /// No plan has it any more: it serves the requests of plans before, and keeps connections only to endpoints that the
+    /// pool after it has, too.
     retired: Cell<bool>,
+    /// What becomes of its requests still says something of the endpoints.
+    judges: Cell<bool>,
     /// Its endpoints are asked how they are.
     is_checked: Cell<bool>,
     /// The tasks that ask.
     checkers: RefCell<Vec<Waker>>,
 }
 
-/// What the core has of one endpoint.
+/// What the core has of one upstream, for as long as plans have one of its name: its pools share it.
 #[derive(Default)]
-struct EndpointCounts {
+struct Whole {
     /// Idle, busy and connecting.
     open: Cell<u32>,
-    /// Exchanges that failed since the pool began.
+    idle: Cell<u32>,
+    /// An endpoint may have only so many connections, in one of the pools.
+    has_limits: Cell<bool>,
+    waiting: RefCell<VecDeque<Rc<Place>>>,
+}
+
+/// What the core has of one endpoint, for as long as plans have it: its pools share it.
+#[derive(Default)]
+struct Line {
+    /// Idle, busy and connecting.
+    open: Cell<u32>,
+    /// Exchanges that failed since a plan brought it.
     failures: Cell<u64>,
+    /// Idle connections, the one used last at the back.
+    idle: RefCell<VecDeque<Idle>>,
+    /// No plan has it any more.
+    is_gone: Cell<bool>,
+    /// When it is asked next how it is.
+    next_check: Cell<Instant>,
 }
 
 /// How one endpoint is, as one core sees it.
@@ -70,7 +83,7 @@ pub struct EndpointSight {
     pub open: u32,
     /// Those of them that are idle.
     pub idle: u32,
-    /// Exchanges that failed, connects included, since the upstream's connections began with the plan that brought it.
+    /// Exchanges that failed, connects included, since a plan brought it.
     pub failures: u64,
     /// Requests under way.
     pub requests: u32,
@@ -175,7 +188,7 @@ enum Holds {
 impl Drop for Slot {
     fn drop(&mut self) {
         match self.holds {
-            Holds::Idle => self.pool.note_room(self.endpoint, false),
+            Holds::Idle => self.pool.note_room(self.endpoint),
             Holds::Connection => {
                 self.pool.count_open(self.endpoint, -1);
                 self.pool.series.closed();
@@ -187,25 +200,30 @@ impl Drop for Slot {
 }
 
 impl Pool {
-    /// An empty pool.
-    pub fn new(engine: &Engine, shared: &Arc<Shared>, metrics: &Rc<Metrics>, series: UpstreamSeries) -> Rc<Self> {
+    /// A pool that goes on with what the one `before` has of the endpoints that both have; empty without one.
+    pub fn new(
+        engine: &Engine,
+        shared: &Arc<Shared>,
+        metrics: &Rc<Metrics>,
+        series: UpstreamSeries,
+        before: Option<&Self>,
+    ) -> Rc<Self> {
         let upstream = shared.upstream();
-        let endpoints = &upstream.endpoints;
+        let stays = shared.stays(before.map(|before| &*before.upstream));
+        let line = |stays: &Option<usize>| stays.and_then(|at| before?.lines.get(at).cloned()).unwrap_or_default();
+        let budget = before.filter(|before| before.upstream.retry == upstream.retry);
         Rc::new(Self {
             engine: engine.clone(),
             upstream: upstream.clone(),
             metrics: metrics.clone(),
             series,
-            balancer: Balancer::new(shared, engine.random(), engine.now()),
-            budget: Budget::new(&upstream.retry),
-            idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
-            idle_count: Cell::new(0),
-            open: Cell::new(0),
-            endpoints: endpoints.iter().map(|_| EndpointCounts::default()).collect(),
-            has_limits: endpoints.iter().any(|endpoint| endpoint.max_connections.is_some()),
-            waiting: RefCell::default(),
+            balancer: Balancer::new(shared, engine.random(), engine.now(), before.map(|before| &before.balancer)),
+            budget: budget.map_or_else(|| Rc::new(Budget::new(&upstream.retry)), |before| before.budget.clone()),
+            whole: before.map_or_else(Rc::default, |before| before.whole.clone()),
+            lines: stays.iter().map(line).collect(),
             looks_for_room: Cell::new(false),
             retired: Cell::new(false),
+            judges: Cell::new(true),
             is_checked: Cell::new(false),
             checkers: RefCell::default(),
         })
@@ -263,7 +281,7 @@ impl Pool {
                     }
                     self.keep_within(endpoint);
                     // An idle connection to another endpoint makes room.
-                    if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
+                    if self.whole.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
                         // On the heap, as new connections are few: every client connection would have to have room for it.
                         let connected = Box::pin(self.connect(turn, timer, deadline)).await;
                         return connected.map_err(|reason| (reason, Some(endpoint)));
@@ -296,7 +314,7 @@ impl Pool {
     /// Tells the breakers and outlier ejection how a request went. A plan that is gone has no say any more.
     fn judge(&self, picked: Picked, leave: Leave, outcome: Outcome) {
         let shared = self.shared();
-        if self.retired.get() || !shared.judges() {
+        if !self.judges.get() || !shared.judges() {
             return;
         }
         let now = self.engine.now();
@@ -320,6 +338,12 @@ impl Pool {
     /// The plan it belongs to runs now. Its endpoints are asked how they are, each by one core.
     pub fn settle(self: &Rc<Self>, checks: &Rc<Checks>, seat: Seat) {
         self.shared().settle(self.engine.now());
+        if self.upstream.endpoints.iter().any(|endpoint| endpoint.max_connections.is_some()) {
+            self.whole.has_limits.set(true);
+        }
+        for at in 0..self.lines.len() {
+            self.note_room(at);
+        }
         if !self.is_checked.replace(true) {
             health::start(self, &self.engine, checks, seat);
         }
@@ -327,6 +351,11 @@ impl Pool {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.get()
+    }
+
+    /// Whether what becomes of its requests and checks still says something of the endpoints.
+    pub(super) fn judges(&self) -> bool {
+        self.judges.get()
     }
 
     pub(super) fn wake_when_retired(&self, waker: Waker) {
@@ -344,10 +373,10 @@ impl Pool {
 
     /// Adds to what is open.
     fn count_open(&self, endpoint: usize, change: i32) {
-        self.open.set(self.open.get().saturating_add_signed(change));
-        if let Some(counts) = self.endpoints.get(endpoint) {
-            counts.open.set(counts.open.get().saturating_add_signed(change));
-            self.note_room(endpoint, self.idle.borrow().get(endpoint).is_some_and(VecDeque::is_empty));
+        self.whole.open.set(self.whole.open.get().saturating_add_signed(change));
+        if let Some(line) = self.lines.get(endpoint) {
+            line.open.set(line.open.get().saturating_add_signed(change));
+            self.note_room(endpoint);
         }
     }
 
@@ -357,22 +386,24 @@ impl Pool {
     }
 
     /// Tells the balancer whether there is room at an endpoint that may have only so many connections.
-    fn note_room(&self, endpoint: usize, none_is_idle: bool) {
-        if !self.has_limits {
+    fn note_room(&self, endpoint: usize) {
+        if !self.whole.has_limits.get() {
             return;
         }
-        if let (Some(most), Some(counts)) = (self.most_at(endpoint), self.endpoints.get(endpoint)) {
-            self.balancer.set_full(endpoint, none_is_idle && counts.open.get() >= most);
+        if let Some(line) = self.lines.get(endpoint) {
+            let is_full = |most: u32| line.open.get() >= most && line.idle.borrow().is_empty();
+            self.balancer.set_full(endpoint, self.most_at(endpoint).is_some_and(is_full));
         }
     }
 
     /// Makes room for a new connection to an endpoint that may have only so many, of which one must be idle then.
     fn keep_within(self: &Rc<Self>, endpoint: usize) {
         let Some(most) = self.most_at(endpoint) else { return };
-        while self.endpoints.get(endpoint).is_some_and(|counts| counts.open.get() >= most) {
-            let oldest = self.idle.borrow_mut().get_mut(endpoint).and_then(VecDeque::pop_front);
+        let Some(line) = self.lines.get(endpoint) else { return };
+        while line.open.get() >= most {
+            let oldest = line.idle.borrow_mut().pop_front();
             let Some(oldest) = oldest else { return };
-            self.idle_count.set(self.idle_count.get() - 1);
+            self.whole.idle.set(self.whole.idle.get() - 1);
             self.close(endpoint, oldest);
         }
     }
@@ -389,7 +420,7 @@ impl Pool {
             loop {
                 engine.sleep(LOOK_FOR_ROOM).await;
                 let Some(pool) = pool.upgrade() else { return };
-                if pool.waiting.borrow().is_empty() {
+                if pool.whole.waiting.borrow().is_empty() {
                     pool.looks_for_room.set(false);
                     return;
                 }
@@ -401,8 +432,8 @@ impl Pool {
     /// An exchange with this endpoint failed.
     pub fn failed(&self, endpoint: usize, kind: UpstreamFailure) {
         self.series.failed(kind);
-        if let Some(counts) = self.endpoints.get(endpoint) {
-            counts.failures.set(counts.failures.get() + 1);
+        if let Some(line) = self.lines.get(endpoint) {
+            line.failures.set(line.failures.get() + 1);
         }
     }
 
@@ -424,33 +455,29 @@ impl Pool {
     pub fn sight(&self) -> Vec<EndpointSight> {
         let now = self.engine.now();
         self.shared().look_at_time(now);
-        let idle = self.idle.borrow();
-        let sight = |(at, (counts, idle)): (usize, (&EndpointCounts, &VecDeque<Idle>))| EndpointSight {
-            open: counts.open.get(),
-            idle: idle.len() as u32,
-            failures: counts.failures.get(),
+        let sight = |(at, line): (usize, &Rc<Line>)| EndpointSight {
+            open: line.open.get(),
+            idle: line.idle.borrow().len() as u32,
+            failures: line.failures.get(),
             requests: self.balancer.requests(at),
             standing: self.shared().standing(at),
             health: self.shared().health_sight(at, now),
         };
-        self.endpoints.iter().zip(idle.iter()).enumerate().map(sight).collect()
+        self.lines.iter().enumerate().map(sight).collect()
     }
 
     /// Requests that wait for a connection now.
     pub fn waiting(&self) -> usize {
-        self.waiting.borrow().len()
+        self.whole.waiting.borrow().len()
     }
 
     /// An idle connection to `endpoint` that is still good.
     fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<(Idle, Slot)> {
+        let line = self.lines.get(endpoint)?;
         let idle = loop {
-            let (idle, none_is_left) = {
-                let mut all = self.idle.borrow_mut();
-                let line = all.get_mut(endpoint)?;
-                (line.pop_back()?, line.is_empty())
-            };
-            self.note_room(endpoint, none_is_left);
-            self.idle_count.set(self.idle_count.get() - 1);
+            let idle = line.idle.borrow_mut().pop_back()?;
+            self.note_room(endpoint);
+            self.whole.idle.set(self.whole.idle.get() - 1);
             // Closed by the endpoint, or unasked bytes: the next request must not see it.
             if idle.stream.is_quiet() {
                 break idle;
@@ -470,19 +497,13 @@ impl Pool {
     /// Closes the connection that has been idle longest, for a request that needs its place. The place is not called
     /// out to the line: it is the caller's.
     fn close_one_idle(&self) -> bool {
-        let mut idle = self.idle.borrow_mut();
-        let Some((endpoint, line)) = idle
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, line)| !line.is_empty())
-            .min_by_key(|(_, line)| line.front().map_or(Instant::default(), |idle| idle.since))
-        else {
-            return false;
-        };
-        let oldest = line.pop_front();
-        drop(idle);
+        let since = |line: &Line| line.idle.borrow().front().map(|idle| idle.since);
+        let all = self.lines.iter().enumerate();
+        let oldest = all.filter_map(|(at, line)| Some((since(line)?, at))).min();
+        let Some((line, endpoint)) = oldest.and_then(|(_, at)| Some((self.lines.get(at)?, at))) else { return false };
+        let oldest = line.idle.borrow_mut().pop_front();
         if oldest.is_some() {
-            self.idle_count.set(self.idle_count.get() - 1);
+            self.whole.idle.set(self.whole.idle.get() - 1);
             self.count_open(endpoint, -1);
             self.series.closed();
         }
@@ -533,7 +554,7 @@ impl Pool {
     async fn wait_in_line(&self, timer: &Timer, give_up: Instant, at_head: bool) -> Result<(), Reason> {
         let place = InLine { pool: self, place: Rc::default() };
         {
-            let mut waiting = self.waiting.borrow_mut();
+            let mut waiting = self.whole.waiting.borrow_mut();
             if at_head {
                 waiting.push_front(place.place.clone());
             } else if waiting.len() >= self.upstream().pool.max_waiting as usize {
@@ -561,7 +582,7 @@ impl Pool {
 
     /// A place came free: whoever waits longest may have it.
     fn call_next(&self) {
-        let next = self.waiting.borrow_mut().pop_front();
+        let next = self.whole.waiting.borrow_mut().pop_front();
         if let Some(place) = next {
             place.called.set(true);
             let waker = place.waker.borrow_mut().take();
@@ -578,24 +599,45 @@ impl Pool {
         self.close_idle(|_, idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
     }
 
-    /// Closes what is idle, and from now on every connection whose request is done.
-    pub fn retire(self: &Rc<Self>) {
+    /// No plan has it any more. What it has of endpoints that the pool `after` it has, too, goes on there; all else that
+    /// is idle is closed, and from now on every connection whose request is done.
+    pub fn retire(self: &Rc<Self>, after: Option<&Self>) {
         self.retired.set(true);
+        self.judges.set(after.is_some_and(|after| self.upstream.is_same_but_for_endpoints(&after.upstream)));
         let checkers = self.checkers.take();
         checkers.into_iter().for_each(Waker::wake);
-        self.close_idle(|_, _| true);
+        let stay: HashSet<*const Line> = after.iter().flat_map(|after| &after.lines).map(Rc::as_ptr).collect();
+        for line in self.lines.iter().filter(|line| !stay.contains(&Rc::as_ptr(line))) {
+            line.is_gone.set(true);
+        }
+        self.close_idle(|endpoint, _| self.is_gone(endpoint));
+    }
+
+    fn is_gone(&self, endpoint: usize) -> bool {
+        self.lines.get(endpoint).is_none_or(|line| line.is_gone.get())
+    }
+
+    /// When an endpoint is asked next how it is, where that is known from a plan before.
+    pub(super) fn next_check(&self, endpoint: usize) -> Option<Instant> {
+        self.lines.get(endpoint).map(|line| line.next_check.get()).filter(|next| *next > self.engine.now())
+    }
+
+    pub(super) fn set_next_check(&self, endpoint: usize, next: Instant) {
+        if let Some(line) = self.lines.get(endpoint) {
+            line.next_check.set(next);
+        }
     }
 
     fn close_idle(self: &Rc<Self>, which: impl Fn(usize, &Idle) -> bool) {
-        let lines = self.idle.borrow().len();
-        for endpoint in 0..lines {
+        for (endpoint, line) in self.lines.iter().enumerate() {
             loop {
-                let mut idle = self.idle.borrow_mut();
-                let Some(line) = idle.get_mut(endpoint) else { break };
-                let stale = line.iter().position(|idle| which(endpoint, idle));
-                let Some(stale) = stale.and_then(|at| line.remove(at)) else { break };
-                drop(idle);
-                self.idle_count.set(self.idle_count.get() - 1);
+                let stale = {
+                    let mut idle = line.idle.borrow_mut();
+                    let stale = idle.iter().position(|idle| which(endpoint, idle));
+                    stale.and_then(|at| idle.remove(at))
+                };
+                let Some(stale) = stale else { break };
+                self.whole.idle.set(self.whole.idle.get() - 1);
                 self.close(endpoint, stale);
             }
         }
@@ -610,7 +652,7 @@ struct InLine<'a> {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.pool.waiting.borrow_mut().retain(|place| !Rc::ptr_eq(place, &self.place));
+        self.pool.whole.waiting.borrow_mut().retain(|place| !Rc::ptr_eq(place, &self.place));
         if self.place.called.get() {
             self.pool.call_next();
         }
@@ -653,14 +695,14 @@ impl Connection {
         drop(turn);
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
-        let is_full = pool.idle_count.get() >= limits.max_idle;
-        let is_unwanted = pool.retired.get() || pool.is_drained(endpoint);
+        let is_full = pool.whole.idle.get() >= limits.max_idle;
+        let is_unwanted = pool.is_gone(endpoint) || pool.is_drained(endpoint);
         if is_unwanted || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
-        if let Some(line) = pool.idle.borrow_mut().get_mut(endpoint) {
-            line.push_back(Idle { stream, since: now, opened });
-            pool.idle_count.set(pool.idle_count.get() + 1);
+        if let Some(line) = pool.lines.get(endpoint) {
+            line.idle.borrow_mut().push_back(Idle { stream, since: now, opened });
+            pool.whole.idle.set(pool.whole.idle.get() + 1);
             slot.holds = Holds::Idle;
         }
     }

@@ -4,6 +4,8 @@
 //! Control makes it with the plan. Everything that changes is a number by itself, so a relaxed access is enough; only
 //! [`Shared::changes`] tells cores that there is something to look at.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -13,7 +15,7 @@ use super::balance::{Groups, Table, Tokens};
 use super::breaker::Breaker;
 use super::health::Known;
 use super::outlier::Outlier;
-use crate::plan::Upstream;
+use crate::plan::{self, Upstream};
 
 /// Why an endpoint gets no new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +120,23 @@ pub struct Shared {
     seats: AtomicU32,
 }
 
+/// For each endpoint its place in the upstream of a plan before, where it is there as well.
+fn stays(upstream: &Upstream, before: Option<&Upstream>) -> Vec<Option<usize>> {
+    let before = || before.iter().flat_map(|before| &before.endpoints);
+    let known: HashMap<SocketAddr, (usize, &plan::Endpoint)> =
+        before().enumerate().map(|(at, endpoint)| (endpoint.address, (at, endpoint))).collect();
+    let place = |endpoint: &plan::Endpoint| {
+        let found = known.get(&endpoint.address).filter(|(_, known)| known.name == endpoint.name);
+        found.map(|(at, _)| *at)
+    };
+    upstream.endpoints.iter().map(place).collect()
+}
+
 impl Shared {
     /// For an upstream of a new plan, with what is known of its endpoints from the plan `before`.
     pub fn new(upstream: &Arc<Upstream>, before: Option<&Self>) -> Arc<Self> {
-        let known = |at: usize| {
-            let (before, wanted) = (before?, upstream.endpoints.get(at)?);
-            let mut known = before.upstream.endpoints.iter().zip(&before.endpoints);
-            let found = known.find(|(known, _)| known.name == wanted.name && known.address == wanted.address);
-            found.map(|(_, endpoint)| endpoint.clone())
-        };
+        let stays = stays(upstream, before.map(|before| &*before.upstream));
+        let known = |at: &Option<usize>| at.and_then(|at| before?.endpoints.get(at).cloned());
         let since = if before.is_some() { COMES } else { 0 };
         let starts_healthy = upstream.health.as_ref().is_none_or(|health| health.starts_healthy);
         let standing = if starts_healthy { 0 } else { Cause::Unhealthy.bit() };
@@ -139,7 +149,7 @@ impl Shared {
         Arc::new(Self {
             upstream: upstream.clone(),
             changes: before.map_or_else(Arc::default, |before| before.changes.clone()),
-            endpoints: (0..upstream.endpoints.len()).map(|at| known(at).unwrap_or_else(fresh)).collect(),
+            endpoints: stays.iter().map(|at| known(at).unwrap_or_else(fresh)).collect(),
             breaker: before.map_or_else(Arc::default, |before| before.breaker.clone()),
             due: AtomicU64::new(0),
             counts: tables.iter().map(|_| Count::default()).collect(),
@@ -148,6 +158,11 @@ impl Shared {
             tokens: upstream.sticky.as_ref().map(|sticky| Tokens::new(sticky, upstream)),
             seats: AtomicU32::new(0),
         })
+    }
+
+    /// For each endpoint its place in the upstream of a plan before, where it is there as well.
+    pub(super) fn stays(&self, before: Option<&Upstream>) -> Vec<Option<usize>> {
+        stays(&self.upstream, before)
     }
 
     /// What the plan says.

@@ -3,6 +3,7 @@
 //! Nothing here sleeps: every wait is for an event of the other side, and ends with a failed test after [`PATIENCE`].
 
 mod client;
+pub(crate) mod dns;
 mod gateway;
 mod message;
 mod origin;

@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::problem::{Problem, Reply};
 use super::endpoints::Allowed;
+use super::problem::{Problem, Reply};
 use super::{Shared, endpoints, gate};
 
 /// Bytes of a request head, and of a request body.

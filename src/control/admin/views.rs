@@ -70,8 +70,7 @@ fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
 
 /// Cores that did not answer, or run another plan just now, by their number.
 fn silent(sight: &Sight) -> Vec<usize> {
-    let says_nothing =
-        |core: &Option<CoreSight>| core.as_ref().is_none_or(|core| core.epoch != sight.status.epoch);
+    let says_nothing = |core: &Option<CoreSight>| core.as_ref().is_none_or(|core| core.epoch != sight.status.epoch);
     (0..).zip(&sight.cores).filter(|(_, core)| says_nothing(core)).map(|(core, _)| core).collect()
 }
 

@@ -95,7 +95,9 @@ impl Discovery {
             }
             Ask::Register { upstream, endpoint } => {
                 let Some(entry) = self.entries.get_mut(&*upstream) else { return self.unknown(&upstream) };
-                let DiscoverIn::Registration(registration) = &entry.rule.place else { return no_registration(&upstream) };
+                let DiscoverIn::Registration(registration) = &entry.rule.place else {
+                    return no_registration(&upstream);
+                };
                 match entry.registered.register(endpoint, registration, entry.rule.max_endpoints, now) {
                     Ok(is_another) => {
                         entry.is_stale |= is_another;

@@ -289,7 +289,10 @@ mod tests {
             shown(&[server(0, 60_000, "a"), server(0, 30_000, "b")], known),
             [at(1, 0, 1000), at(2, 0, 250), at(3, 0, 250)]
         );
-        assert_eq!(shown(&[server(0, 1, "a"), server(0, 1, "b")], known), [at(1, 0, 1000), at(2, 0, 500), at(3, 0, 500)]);
+        assert_eq!(
+            shown(&[server(0, 1, "a"), server(0, 1, "b")], known),
+            [at(1, 0, 1000), at(2, 0, 500), at(3, 0, 500)]
+        );
         // One without an address is left out.
         assert_eq!(shown(&[server(0, 1, "a"), server(0, 1, "x")], known), [at(1, 0, 1)]);
     }

@@ -24,7 +24,7 @@ use super::log::Log;
 use super::machine;
 use super::plans::Plans;
 use super::watch::Watcher;
-use crate::plan::{Discover, DiscoverIn, Endpoint, Plan, Upstream};
+use crate::plan::{Discover, DiscoverIn, Endpoint, Level, Plan, Upstream};
 pub use ask::{Ask, SourceSight};
 use registered::Registered;
 use set::{Known, difference};
@@ -424,6 +424,7 @@ impl Entry {
     }
 
     fn failed(&mut self, upstream: &str, why: String, now: Instant, log: &mut Log<'_>) {
+        let why = why.trim_end().to_owned();
         self.failures += 1;
         self.failing_since.get_or_insert(now);
         // The same again is no news.
@@ -437,7 +438,7 @@ impl Entry {
             _ => format!("its {stay} endpoints stay"),
         };
         if let (true, Some(head)) = (why.contains('\n'), why.lines().next()) {
-            log.report(crate::plan::Level::Warn, &why);
+            log.report(Level::Warn, &format!("{why}\n"));
             log.warn(format_args!("upstream {upstream}: nothing from {source}, {what}: {head}"));
         } else {
             log.warn(format_args!("upstream {upstream}: nothing from {source}, {what}: {why}"));

@@ -92,11 +92,6 @@ impl Registered {
         }
     }
 
-    /// Whether this address is registered.
-    pub(super) fn has(&self, address: SocketAddr) -> bool {
-        self.all.contains_key(&address)
-    }
-
     /// All of them.
     pub(super) fn set(&self) -> Vec<Endpoint> {
         self.all.values().map(|(endpoint, _)| endpoint.clone()).collect()

@@ -58,7 +58,11 @@ pub(in crate::control) struct Report {
 }
 
 enum Order {
-    Start { upstream: Arc<str>, nth: u64, source: Box<dyn Source> },
+    Start {
+        upstream: Arc<str>,
+        nth: u64,
+        source: Box<dyn Source>,
+    },
     Stop(Arc<str>),
     LookAgain(Arc<str>),
     /// Something slow that is no look.
@@ -153,13 +157,7 @@ async fn run(mut orders: UnboundedReceiver<Order>, tell: Tell) {
 }
 
 /// Asks one source again and again.
-async fn ask(
-    upstream: Arc<str>,
-    nth: u64,
-    mut source: Box<dyn Source>,
-    mut wanted: watch::Receiver<()>,
-    tell: Tell,
-) {
+async fn ask(upstream: Arc<str>, nth: u64, mut source: Box<dyn Source>, mut wanted: watch::Receiver<()>, tell: Tell) {
     let (first, longest) = source.patience();
     let mut patience = first;
     loop {

@@ -62,7 +62,10 @@ pub(in crate::control) fn from_json(value: &Value) -> Option<Sets> {
 
 fn from_one(value: &Value) -> Option<Endpoint> {
     let number = |name: &str, least: u64, most: u64| {
-        value[name].as_u64().filter(|number| (least..=most).contains(number)).and_then(|number| u32::try_from(number).ok())
+        value[name]
+            .as_u64()
+            .filter(|number| (least..=most).contains(number))
+            .and_then(|number| u32::try_from(number).ok())
     };
     let maybe = |name: &str| if value[name].is_null() { Some(None) } else { number(name, 1, 1_000_000).map(Some) };
     let zone = match &value["zone"] {

@@ -23,6 +23,7 @@ mod weighted;
 mod tests;
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ pub struct Balancer {
     seen: Cell<u64>,
     /// When weights in slow start are looked at again.
     ramps: Cell<Option<Instant>>,
-    locals: Box<[Local]>,
+    locals: Box<[Rc<Local>]>,
     /// The mean response time of all endpoints, in nanoseconds; the unit of the models.
     mean: Cell<f64>,
     /// How fast peaks are forgotten, in nanoseconds.
@@ -160,7 +161,7 @@ pub struct Balancer {
     has_breakers: bool,
 }
 
-/// What one core knows of one endpoint.
+/// What one core knows of one endpoint. It stays known for as long as plans have the endpoint.
 #[derive(Debug, Default)]
 struct Local {
     requests: Cell<u32>,
@@ -272,7 +273,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn local(&self, endpoint: u32) -> Option<&Local> {
-        self.balancer.locals.get(endpoint as usize)
+        self.balancer.locals.get(endpoint as usize).map(|local| &**local)
     }
 
     /// Whether this request may go there, as far as limits and what it tried before go.
@@ -339,9 +340,13 @@ impl View<'_> {
 }
 
 impl Balancer {
-    /// For one core. `seed` is for its draws.
-    pub fn new(shared: &Arc<Shared>, seed: u64, now: Instant) -> Self {
+    /// For one core. `seed` is for its draws. What the one `before` knows of endpoints that stay is known.
+    pub fn new(shared: &Arc<Shared>, seed: u64, now: Instant, before: Option<&Self>) -> Self {
         let upstream = shared.upstream().clone();
+        let local = |stays: Option<usize>| stays.and_then(|at| before?.locals.get(at).cloned()).unwrap_or_default();
+        let random = Random::from_seed(seed);
+        // Where sets come one after the other their turns must not all begin at the same endpoint.
+        let seat = if before.is_some() { random.next() as u32 } else { shared.take_seat() };
         let has_limits = upstream.endpoints.iter().any(|at| at.max_requests.is_some() || at.max_connections.is_some());
         let counts_requests = match &upstream.balance {
             Balance::RoundRobin | Balance::Random => false,
@@ -353,15 +358,15 @@ impl Balancer {
             _ => 1e10,
         };
         let balancer = Self {
-            locals: upstream.endpoints.iter().map(|_| Local::default()).collect(),
+            locals: shared.stays(before.map(|before| &*before.upstream)).into_iter().map(local).collect(),
             upstream,
             shared: shared.clone(),
-            seat: shared.take_seat(),
-            random: Random::from_seed(seed),
+            seat,
+            random,
             layouts: RefCell::default(),
             seen: Cell::new(u64::MAX),
             ramps: Cell::new(None),
-            mean: Cell::new(0.0),
+            mean: Cell::new(before.map_or(0.0, |before| before.mean.get())),
             decay,
             counts_requests: counts_requests || has_limits,
             has_limits,

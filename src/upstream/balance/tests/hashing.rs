@@ -147,7 +147,7 @@ fn a_cookie_names_its_endpoint_and_nobody_makes_one_without_the_secret() {
 fn a_client_comes_back_for_as_long_as_its_endpoint_may_be_used() {
     let shared =
         Shared::new(&upstream("endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\nsticky = { secret = \"hush\" }"), None);
-    let balancer = Balancer::new(&shared, 1, now());
+    let balancer = Balancer::new(&shared, 1, now(), None);
     let sticky = |at| move |_| Asked { sticky: Some(at), ..Asked::default() };
     assert_eq!(counts(&balancer, 10, sticky(1)), [0, 10]);
     shared.set_standing(1, Cause::Drained, true, now());

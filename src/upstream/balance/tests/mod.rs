@@ -46,7 +46,7 @@ fn now() -> Instant {
 }
 
 fn balancer(upstream: &Arc<Upstream>) -> Balancer {
-    Balancer::new(&Shared::new(upstream, None), 7, now())
+    Balancer::new(&Shared::new(upstream, None), 7, now(), None)
 }
 
 /// So many picks, each of which ends at once; how many went to each endpoint.

@@ -69,14 +69,14 @@ fn weighted_picks_are_spread() {
 #[test]
 fn cores_do_not_begin_with_the_same_endpoint() {
     let shared = Shared::new(&weighted("\"round-robin\"", &[1, 1, 1]), None);
-    let first = |seed| Balancer::new(&shared, seed, now()).pick(&Asked::default(), now()).unwrap().endpoint;
+    let first = |seed| Balancer::new(&shared, seed, now(), None).pick(&Asked::default(), now()).unwrap().endpoint;
     assert_eq!([first(1), first(2), first(3), first(4)], [0, 1, 2, 0]);
 }
 
 #[test]
 fn least_counts_the_requests_of_all_cores() {
     let shared = Shared::new(&weighted("\"least-requests\"", &[1, 1, 2]), None);
-    let [one, other] = [1, 2].map(|seed| Balancer::new(&shared, seed, now()));
+    let [one, other] = [1, 2].map(|seed| Balancer::new(&shared, seed, now(), None));
     let mut load = [0; 3];
     let mut under_way = Vec::new();
     for pick in 0..40 {
@@ -154,7 +154,7 @@ fn an_endpoint_has_no_more_requests_than_it_may() {
         let endpoints =
             "[{ address = \"10.0.0.1:80\", max_requests = 3 }, { address = \"10.0.0.2:80\", max_requests = 5 }]";
         let shared = Shared::new(&upstream(&format!("balance = {balance}\nendpoints = {endpoints}")), None);
-        let cores = [1, 2].map(|seed| Balancer::new(&shared, seed, now()));
+        let cores = [1, 2].map(|seed| Balancer::new(&shared, seed, now(), None));
         let mut under_way = Vec::new();
         for pick in 0..8 {
             under_way.push(cores[pick % 2].pick(&key(pick as u64), now()).unwrap());

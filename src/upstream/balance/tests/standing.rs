@@ -166,10 +166,10 @@ fn what_is_known_of_an_endpoint_stays_known_when_a_plan_replaces_another() {
     let section =
         |more: &str| upstream(&format!("slow_start = \"10s\"\nendpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"{more}]"));
     let before = Shared::new(&section(""), None);
-    let old = Balancer::new(&before, 1, now());
+    let old = Balancer::new(&before, 1, now(), None);
     before.set_standing(1, Cause::Unhealthy, true, now());
     let after = Shared::new(&section(", \"10.0.0.3:80\""), Some(&before));
-    let new = Balancer::new(&after, 1, now());
+    let new = Balancer::new(&after, 1, now(), None);
     assert!(after.standing(1).has(Cause::Unhealthy));
     let picks = counts(&new, 1_100, key);
     assert!(picks[1] == 0 && (90..110).contains(&picks[2]), "the new one comes slowly: {picks:?}");
@@ -195,7 +195,7 @@ proptest! {
             "balance = {balance}\nfailover = {{ panic = \"off\" }}\nendpoints = [{}]", endpoints.join(", ")
         ));
         let shared = Shared::new(&upstream, None);
-        let cores = [1, 2].map(|seed| Balancer::new(&shared, seed, now()));
+        let cores = [1, 2].map(|seed| Balancer::new(&shared, seed, now(), None));
         let mut out = vec![false; weights.len()];
         let mut load = vec![0u32; weights.len()];
         let mut under_way = Vec::new();
