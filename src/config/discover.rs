@@ -11,8 +11,10 @@ use super::values::{check_name, duration, integer, network, one_of, path, ratio,
 use super::{include, syntax};
 use crate::plan::{Discover, DiscoverIn, Dns, Endpoint, Family, Registration};
 use ipnet::IpNet;
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time;
 
 /// The fewest characters of a token: fewer can be guessed.
@@ -219,19 +221,30 @@ fn registration(fields: &Fields<'_>) -> Registration {
     registration
 }
 
-/// The endpoints that a file holds: as `endpoints` of `[upstream.NAME]` has them, each with an IP address. The error is
-/// all that is wrong, each with its place.
-pub(crate) fn read_endpoints(file: &Path) -> Result<Vec<Endpoint>, String> {
+/// A file of endpoints that was read.
+#[derive(Debug)]
+pub(crate) struct EndpointsFile {
+    text: String,
+    /// As `endpoints` of `[upstream.NAME]` has them, each with an IP address.
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// Reads a file of endpoints; what was read before is given back where the file says the same. The error is all that is
+/// wrong, each with its place.
+pub(crate) fn read_endpoints(file: &Path, before: Option<Arc<EndpointsFile>>) -> Result<Arc<EndpointsFile>, String> {
     let failed = |why: String| format!("{}: error: {why}\n", file.display());
     let bytes = std::fs::metadata(file).map_err(|error| failed(format!("cannot be read: {error}")))?.len();
     if bytes > FILE_MAX {
         return Err(failed(format!("a file of endpoints has at most {FILE_MAX} bytes")));
     }
     let text = include::read_file(file).map_err(failed)?;
+    if let Some(before) = before.filter(|before| before.text == text) {
+        return Ok(before);
+    }
     let diags = Diagnostics::default();
     let endpoints = parse_endpoints(file, &text, &diags);
     let report = diags.into_report();
-    if report.errors() > 0 { Err(report.to_string()) } else { Ok(endpoints) }
+    if report.errors() > 0 { Err(report.to_string()) } else { Ok(Arc::new(EndpointsFile { text, endpoints })) }
 }
 
 fn parse_endpoints(file: &Path, text: &str, diags: &Diagnostics) -> Vec<Endpoint> {
@@ -243,23 +256,21 @@ fn parse_endpoints(file: &Path, text: &str, diags: &Diagnostics) -> Vec<Endpoint
     let fields = Fields::new(&table, "", base..base, &OF_FILE, diags);
     fields.must_have("endpoints");
     let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut seen = HashSet::new();
     for found in upstream::endpoints(&fields) {
         let at = &found.address;
-        match at.value.host.parse::<IpAddr>() {
-            Ok(ip) => {
-                let address = SocketAddr::new(ip, at.value.port);
-                if endpoints.iter().any(|known| known.address == address) {
-                    let problem = Problem::new(format!("{address} is an endpoint twice"));
-                    fields.complain("endpoints", at.span.clone(), problem);
-                }
-                endpoints.push(found.says.at(at.value.to_string().into(), address));
-            }
-            Err(_) => {
-                let problem = Problem::new(format!("\"{}\" is a name; an IP address is wanted", at.value.host));
-                let help = "names are found with `discover = { type = \"dns\", ... }`";
-                fields.complain("endpoints", at.span.clone(), problem.with_help(help));
-            }
+        let Ok(ip) = at.value.host.parse::<IpAddr>() else {
+            let problem = Problem::new(format!("\"{}\" is a name; an IP address is wanted", at.value.host));
+            let help = "names are found with `discover = { type = \"dns\", ... }`";
+            fields.complain("endpoints", at.span.clone(), problem.with_help(help));
+            continue;
+        };
+        let address = SocketAddr::new(ip, at.value.port);
+        if !seen.insert(address) {
+            let problem = Problem::new(format!("{address} is an endpoint twice"));
+            fields.complain("endpoints", at.span.clone(), problem);
         }
+        endpoints.push(found.says.at(at.value.to_string().into(), address));
     }
     endpoints
 }
@@ -319,7 +330,7 @@ mod tests {
         let file = dir.path().join("e.toml");
         let read = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            read_endpoints(&file)
+            read_endpoints(&file, None).map(|file| file.endpoints.clone())
         };
         let sound = read(
             "endpoints = [\n \"10.0.0.1:80\",\n { address = \"[::1]:81\", weight = 3, priority = 1, zone = \"a\", \
@@ -346,6 +357,6 @@ mod tests {
         }
         assert!(read("endpoints = [").unwrap_err().contains("e.toml:1:"));
         assert!(read("servers = []").unwrap_err().contains("the key `endpoints` is missing"));
-        assert!(read_endpoints(&dir.path().join("none")).unwrap_err().contains("cannot be read"));
+        assert!(read_endpoints(&dir.path().join("none"), None).unwrap_err().contains("cannot be read"));
     }
 }

@@ -34,7 +34,7 @@ mod upstream;
 mod values;
 
 pub use diff::{Change, Diff, Object, diff};
-pub(crate) use discover::{is_name, read_endpoints};
+pub(crate) use discover::{EndpointsFile, is_name, read_endpoints};
 pub use effective::Effective;
 pub use format::format;
 pub use listener::ListenerSection;

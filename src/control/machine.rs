@@ -184,7 +184,8 @@ impl Control {
         };
         let builder = Box::new(builder(file, send.clone()));
         let (mut plans, first) =
-            Plans::start(first, config, in_use, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+            Plans::start(first, config, offers, inboxes.clone(), cpus.clone(), metrics.clone(), builder);
+        plans.in_use = in_use;
         let watcher = Watcher::new(send.clone(), || Event::FileChanged, CONFIG_REST, "files of the config");
         let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();

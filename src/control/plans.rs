@@ -131,7 +131,6 @@ impl Plans {
     pub(super) fn start(
         first: Draft,
         (says, files): (Effective, Vec<PathBuf>),
-        in_use: InUse,
         mut offers: Offers,
         inboxes: Vec<Arc<Inbox>>,
         cpus: Vec<usize>,
@@ -160,7 +159,7 @@ impl Plans {
             version,
             last_epoch: epoch,
             history,
-            in_use,
+            in_use: InUse::default(),
             held,
             step: Step::Idle,
             began: Instant::default(),
@@ -482,7 +481,9 @@ impl Plans {
         if let Step::Committing { job, note, .. } = std::mem::replace(&mut self.step, Step::Idle) {
             self.by = None;
             if let What::Endpoints(changes) = &job.what {
-                changes.iter().for_each(|change| log.info(format_args!("{change}")));
+                for change in changes {
+                    log.info(format_args!("{change}"));
+                }
                 let took = Instant::now().since(self.began).as_millis();
                 log.debug(format_args!("plan {} with other endpoints runs after {took} ms", note.epoch));
             } else {

@@ -59,13 +59,10 @@ impl Running {
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();
             let of = |id: Option<UpstreamId>| before.zip(id).and_then(|(before, id)| before.pools.get(id.0 as usize));
-            match of(kept) {
-                Some(pool) => pool.clone(),
-                None => {
-                    let follows = offer.follows.get(at).copied().flatten();
-                    Pool::new(engine, shared, metrics, series.upstream(at), of(follows).map(|pool| &**pool))
-                }
-            }
+            of(kept).cloned().unwrap_or_else(|| {
+                let follows = offer.follows.get(at).copied().flatten();
+                Pool::new(engine, shared, metrics, series.upstream(at), of(follows).map(|pool| &**pool))
+            })
         });
         Rc::new(Self {
             epoch: offer.epoch,

@@ -49,13 +49,13 @@ fn a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones(engine: Engine)
     assert_eq!(client.response().text(), "finished");
     upstream.expect_end();
     gateway.child.says(" is drained\n");
-    // So it stays with another plan, in which the upstream is another one, too.
+    // So it stays with another plan, in which the upstream is another one, too, but for what is idle at the other endpoint.
     let later = config.upstream("timeout = { connect = \"2s\" }");
     gateway.run(&later);
     assert_eq!(place.json("/v1/upstreams")["upstreams"][0]["endpoints"][0]["drained"], true);
     let mut client = gateway.connect();
     client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut upstream = other.accept();
+    let upstream = &mut idle[1];
     for _ in 0..4 {
         upstream.request();
         upstream.answer("other");

@@ -46,7 +46,9 @@ fn no_request_fails_whatever_endpoints_come_and_go(engine: Engine) {
         gateway.child.says("+1 endpoint from registration");
     }
     stop.store(true, Ordering::SeqCst);
-    threads.into_iter().for_each(|thread| thread.join().expect("no request failed"));
+    for thread in threads {
+        thread.join().expect("no request failed");
+    }
     assert!(asked.load(Ordering::SeqCst) > CHANGES, "the changes met requests");
     assert_eq!(gateway.stop().exit.code(), Some(0));
 }

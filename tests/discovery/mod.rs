@@ -128,7 +128,7 @@ fn answer(gateway: &Gateway) -> (u16, String) {
     let answer = gateway.connect().get("/");
     match answer.status() {
         200 => (200, answer.text().to_owned()),
-        status => (status, answer.code().to_owned()),
+        status => (status, answer.code().clone()),
     }
 }
 

@@ -110,7 +110,9 @@ fn a_thousand_registrations_make_few_plans() {
         })
         .collect();
     let started = Instant::now();
-    threads.into_iter().for_each(|thread| thread.join().expect("every registration is taken"));
+    for thread in threads {
+        thread.join().expect("every registration is taken");
+    }
     while place.names().len() < usize::from(COUNT) {
         assert!(started.elapsed() < crate::support::PATIENCE);
     }

@@ -10,14 +10,20 @@ use ringway_runtime::clock::Instant;
 
 use super::Shared;
 use super::problem::{Problem, Reply};
+use super::serve::wait;
+use crate::control::command::{Answer, Command};
+use crate::control::discovery::{Ask, SourceSight};
 use crate::observe::figures::Figures;
-use crate::observe::prometheus::{self, Format};
+use crate::observe::prometheus::{self, Beside, Format};
 use crate::observe::{Run, read_run};
 
 /// Figures of less than this age are not read anew.
 const FRESH: Duration = Duration::from_millis(900);
 /// Figures of an interval longer than this say little of now: then those of the last look do not count.
 const STALE: Duration = Duration::from_secs(15);
+
+/// Upstreams whose sources have metrics, as many as have metrics at all.
+const SOURCES_MAX: usize = 1024;
 
 /// The last look.
 #[derive(Debug, Default)]
@@ -52,13 +58,35 @@ pub(super) async fn latest(shared: &Arc<Shared>) -> Result<Arc<Figures>, Problem
 /// The metrics as Prometheus reads them.
 pub(super) async fn exposition(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Reply, Problem> {
     let format = Format::negotiate(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let beside = match wait(shared.handle.send(Command::Discovery(Ask::Sources))).await? {
+        Answer::Sources(sources) => of_sources(&sources),
+        _ => Vec::new(),
+    };
     let shared = shared.clone();
     let read = tokio::task::spawn_blocking(move || {
         let merged = of_this_process(&shared)?.merged().map_err(|error| no_metrics(&error.to_string()))?;
-        Ok(prometheus::render(&merged, format, prometheus::DEFAULT_MAX_SERIES))
+        Ok(prometheus::render_with(&merged, &beside, format, prometheus::DEFAULT_MAX_SERIES))
     });
     let body = read.await.unwrap_or_else(|_| Err(Problem::no_answer()))?;
     Ok(Reply::new(200, format.content_type(), body))
+}
+
+/// What is counted of the sources of endpoints.
+fn of_sources(sources: &[SourceSight]) -> Vec<Beside> {
+    let of = |name, number: &dyn Fn(&SourceSight) -> Option<u64>| {
+        let samples =
+            sources.iter().take(SOURCES_MAX).filter_map(|source| Some((source.upstream.clone(), number(source)?)));
+        Beside { name, samples: samples.collect() }
+    };
+    vec![
+        of("ringway_discovery_endpoints", &|source| Some(source.endpoints as u64)),
+        of("ringway_discovery_kept_endpoints", &|source| Some(source.kept as u64)),
+        of("ringway_discovery_failing", &|source| Some(u64::from(source.failure.is_some()))),
+        of("ringway_discovery_age_seconds", &|source| Some(source.good_at?.1.as_nanos() as u64)),
+        of("ringway_discovery_sets_total", &|source| Some(source.sets)),
+        of("ringway_discovery_failures_total", &|source| Some(source.failures)),
+        of("ringway_discovery_shrunk_total", &|source| Some(source.shrunk)),
+    ]
 }
 
 fn of_this_process(shared: &Shared) -> Result<Run, Problem> {

@@ -98,7 +98,7 @@ impl DnsSource {
             let address = SocketAddr::new(ip, self.dns.port);
             EndpointSays::default().at(address.to_string().into(), address)
         };
-        Ok(Found { endpoints: said.all.into_iter().map(endpoint).collect(), again: self.again(said.ttl) })
+        Ok(Found { endpoints: said.all.into_iter().map(endpoint).collect(), again: Some(self.again(said.ttl)) })
     }
 
     async fn servers(&mut self, most: usize) -> Result<Found, String> {
@@ -141,15 +141,15 @@ impl DnsSource {
             Some(why) if endpoints.is_empty() => Err(why),
             // Soon again, for the sake of the one that could not be looked up.
             Some(_) => Ok(Found { endpoints, again: Some(self.dns.min_ttl) }),
-            None => Ok(Found { endpoints, again: self.again(ttl) }),
+            None => Ok(Found { endpoints, again: Some(self.again(ttl)) }),
         }
     }
 
     /// When an answer that holds for so many seconds is asked for again. What is not there holds, too, for as long as
     /// the zone says.
-    fn again(&self, ttl: Option<u32>) -> Option<Duration> {
+    fn again(&self, ttl: Option<u32>) -> Duration {
         let ttl = ttl.map_or(self.dns.min_ttl, |seconds| Duration::from_secs(seconds.into()));
-        Some(ttl.clamp(self.dns.min_ttl, self.dns.max_ttl))
+        ttl.clamp(self.dns.min_ttl, self.dns.max_ttl)
     }
 }
 
@@ -312,11 +312,11 @@ mod tests {
             family: Family::Auto,
             servers: [].into(),
             min_ttl: Duration::from_secs(2),
-            max_ttl: Duration::from_secs(60),
+            max_ttl: Duration::from_mins(1),
             timeout: Duration::from_secs(1),
         };
         let source = DnsSource::of_addresses(&dns);
-        let again = |ttl| source.again(ttl).unwrap().as_secs();
+        let again = |ttl| source.again(ttl).as_secs();
         assert_eq!([Some(0), Some(30), Some(86_400), None].map(again), [2, 30, 60, 2]);
     }
 }

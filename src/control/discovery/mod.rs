@@ -35,6 +35,8 @@ pub(super) use state::{Sets, from_json, to_json};
 const QUIET: Duration = Duration::from_millis(10);
 /// The least time between two files that keep what was found.
 const CACHE_REST: Duration = Duration::from_secs(1);
+/// Bytes of what is handed to a process that takes over.
+const HANDED_MAX: usize = 8 << 20;
 /// The least time between two looks at files that change.
 const FILES_REST: Duration = Duration::from_millis(200);
 
@@ -125,7 +127,7 @@ impl Discovery {
         let path = plan.control.discovery_cache.as_ref();
         let before = handed.unwrap_or_else(|| {
             let read = path.map(|path| state::read(path).map_err(|why| format!("{}: {why}", path.display())));
-            read.transpose().map(Option::unwrap_or_default).unwrap_or_else(|why| {
+            read.unwrap_or_else(|| Ok(Sets::default())).unwrap_or_else(|why| {
                 log.warn(format_args!("endpoints that were found before are not known: {why}"));
                 Sets::default()
             })
@@ -342,8 +344,19 @@ impl Discovery {
         }
     }
 
-    /// The last good sets, for a process that takes over.
-    pub(super) fn sets(&self) -> Sets {
+    /// The last good sets, for a process that takes over; none where they are too much for a message.
+    pub(super) fn sets_to_hand_over(&self, log: &mut Log<'_>) -> Sets {
+        let sets = self.sets();
+        let bytes = to_json(&sets).to_string().len();
+        if bytes > HANDED_MAX {
+            log.warn(format_args!("{bytes} bytes of endpoints that were found are too many to hand over"));
+            return Sets::default();
+        }
+        sets
+    }
+
+    /// The last good sets.
+    fn sets(&self) -> Sets {
         let set = |(upstream, entry): (&Arc<str>, &Entry)| {
             let is_known = entry.known.has_base();
             is_known.then(|| (upstream.clone(), (state::place(&entry.rule.place), entry.known.in_use().to_vec())))
@@ -419,11 +432,11 @@ impl Entry {
                 self.failing_since = None;
                 self.found(&upstream, endpoints, log);
             }
-            Err(why) => self.failed(&upstream, why, now, log),
+            Err(why) => self.failed(&upstream, &why, now, log),
         }
     }
 
-    fn failed(&mut self, upstream: &str, why: String, now: Instant, log: &mut Log<'_>) {
+    fn failed(&mut self, upstream: &str, why: &str, now: Instant, log: &mut Log<'_>) {
         let why = why.trim_end().to_owned();
         self.failures += 1;
         self.failing_since.get_or_insert(now);

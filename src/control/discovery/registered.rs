@@ -160,16 +160,13 @@ mod tests {
                 let lapsed = naive.len();
                 naive.retain(|_, (_, until)| *until > second);
                 prop_assert_eq!(registered.lapse(now), lapsed - naive.len());
-                match what {
-                    0 => prop_assert_eq!(
-                        registered.deregister(endpoint(last, 1).address),
-                        naive.remove(&last).is_some()
-                    ),
-                    _ => {
-                        let before = naive.insert(last, (weight, second + 10));
-                        let is_new = before.is_none_or(|(before, _)| before != weight);
-                        prop_assert_eq!(registered.register(endpoint(last, weight), &rule(), 9, now), Ok(is_new));
-                    }
+                if what == 0 {
+                    let was_there = naive.remove(&last).is_some();
+                    prop_assert_eq!(registered.deregister(endpoint(last, 1).address), was_there);
+                } else {
+                    let before = naive.insert(last, (weight, second + 10));
+                    let is_new = before.is_none_or(|(before, _)| before != weight);
+                    prop_assert_eq!(registered.register(endpoint(last, weight), &rule(), 9, now), Ok(is_new));
                 }
                 let wanted: Vec<Endpoint> = naive.iter().map(|(last, (weight, _))| endpoint(*last, *weight)).collect();
                 prop_assert_eq!(registered.set(), wanted);

@@ -57,7 +57,12 @@ impl Known {
 
     /// A source found these. True when it has lost too many.
     pub(super) fn find(&mut self, found: Vec<Endpoint>, rule: &Discover) -> bool {
-        self.newest = in_order(found).into();
+        let found = in_order(found);
+        if self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &self.newest)) && *found == *self.newest {
+            // The same again.
+            return false;
+        }
+        self.newest = found.into();
         let base = self.base.clone().unwrap_or_default();
         let still: HashSet<SocketAddr> = self.newest.iter().map(|endpoint| endpoint.address).collect();
         let gone: Vec<&Endpoint> = base.iter().filter(|endpoint| !still.contains(&endpoint.address)).collect();

@@ -55,16 +55,7 @@ impl Control {
         let builder: Builder = Box::new(move |origin, _, _| seen.borrow_mut().push(origin));
         let inboxes = (0..cores).map(|_| Inbox::new()).collect();
         let metrics = MetricsPlace { dir: None, start: Start::default() };
-        let (plans, _) = Plans::start(
-            first,
-            (says, Vec::new()),
-            InUse::default(),
-            offers,
-            inboxes,
-            vec![0; cores],
-            metrics,
-            builder,
-        );
+        let (plans, _) = Plans::start(first, (says, Vec::new()), offers, inboxes, vec![0; cores], metrics, builder);
         Self { plans, log: Vec::new(), builds }
     }
 

@@ -142,7 +142,7 @@ impl Loop {
                 let offer = Offer {
                     epoch: self.plans.epoch(),
                     drained: self.drained.iter().cloned().collect(),
-                    found: self.discovery.sets(),
+                    found: self.discovery.sets_to_hand_over(log),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,

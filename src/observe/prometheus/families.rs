@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ringway_runtime::histogram::{Distribution, Metric, Snapshot, Unit, Value};
 
-use super::help;
+use super::{Beside, help};
 
 /// Classic buckets end below these powers of two, in nanoseconds or whatever the unit is: 2^12 ns is 4 us, 2^36 ns is
 /// 69 s. Every histogram file cuts there, whatever its precision, so the counts are exact.
@@ -62,8 +62,8 @@ impl Family<'_> {
 
 /// The families of a snapshot in the order of its schema. A metric whose lines would go beyond `max_series` is left
 /// out whole, and counted.
-pub(super) fn families(snapshot: &Snapshot, max_series: usize) -> Vec<Family<'_>> {
-    let mut families: Vec<Family<'_>> = Vec::new();
+pub(super) fn families<'a>(snapshot: &'a Snapshot, beside: &'a [Beside], max_series: usize) -> Vec<Family<'a>> {
+    let mut families: Vec<Family<'a>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut left = max_series;
     let mut dropped = 0;
@@ -85,6 +85,21 @@ pub(super) fn families(snapshot: &Snapshot, max_series: usize) -> Vec<Family<'_>
             }
             _ => dropped += series,
         }
+    }
+    for Beside { name, samples } in beside {
+        let kind = if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge };
+        let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::None };
+        let mut family = Family::new(Cow::Borrowed(*name), kind, unit);
+        for (upstream, value) in samples.iter().take(left) {
+            let number = match kind {
+                Kind::Counter => Number::Counter(*value),
+                _ => Number::Gauge(i64::try_from(*value).unwrap_or(i64::MAX)),
+            };
+            family.samples.push(Sample { labels: vec![("upstream", Cow::Borrowed(&**upstream))], number });
+        }
+        dropped += samples.len() - family.samples.len();
+        left -= family.samples.len();
+        families.push(family);
     }
     families.extend(of_the_processes(snapshot));
     let mut family = Family::new("ringway_metrics_series_dropped".into(), Kind::Gauge, Unit::None);

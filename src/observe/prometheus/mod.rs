@@ -10,6 +10,8 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use ringway_runtime::histogram::Snapshot;
 
 use families::families;
@@ -47,10 +49,24 @@ impl Format {
     }
 }
 
+/// Metrics of one name that no core counts: what control knows, by upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The whole name; that of a counter ends in `_total`, that of a time in `_seconds`.
+    pub name: &'static str,
+    /// Each upstream and its number; nanoseconds where it is a time.
+    pub samples: Vec<(Arc<str>, u64)>,
+}
+
 /// Renders the metrics of one or more cores. At most `max_series` of them are in it, in the order of the schema;
 /// `ringway_metrics_series_dropped` says how many are not.
 pub fn render(snapshot: &Snapshot, format: Format, max_series: usize) -> Vec<u8> {
-    let families = families(snapshot, max_series);
+    render_with(snapshot, &[], format, max_series)
+}
+
+/// The same with what nobody but control knows.
+pub fn render_with(snapshot: &Snapshot, beside: &[Beside], format: Format, max_series: usize) -> Vec<u8> {
+    let families = families(snapshot, beside, max_series);
     match format {
         Format::Text => text::render(&families, false).into_bytes(),
         Format::OpenMetrics => text::render(&families, true).into_bytes(),
