@@ -222,7 +222,9 @@ fn an_idle_connection_holds_little() {
     let (core, _client) = proxied("path = \"/users/{id}\"", ANSWER);
     let open = |count: usize| -> Vec<Client> {
         let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(core.address)).collect();
-        clients.iter_mut().for_each(|client| assert_eq!(client.get("/users/7").text(), "hello"));
+        for client in &mut clients {
+            assert_eq!(client.get("/users/7").text(), "hello");
+        }
         clients
     };
     let first = open(FIRST);
