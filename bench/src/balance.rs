@@ -227,7 +227,7 @@ fn simulate(pool: &Pool, upstream: &Arc<Upstream>, args: &BalanceArgs, seed: u64
     let mut random = Random(seed);
     let shared = Shared::new(upstream, None);
     let cores: Vec<Balancer> =
-        (0..args.cores as u64).map(|core| Balancer::new(&shared, seed * 1000 + core, instant(0.0))).collect();
+        (0..args.cores as u64).map(|core| Balancer::new(&shared, seed * 1000 + core, instant(0.0), None)).collect();
     let capacity: f64 = pool.endpoints.iter().map(|endpoint| endpoint.workers as f64 / endpoint.service).sum();
     let gap = 1.0 / (capacity * pool.load);
     let mut queues: Vec<Queue> = pool.endpoints.iter().map(|_| Queue::default()).collect();

@@ -314,7 +314,7 @@ fn pick(balance: &'static str, endpoints: usize) -> Result<Part, Error> {
     let (plan, _) = ringway::config::compile("micro", &config, 1, &mut resolve)
         .map_err(|report| Error::Failed(report.to_string()))?;
     let upstream = plan.upstreams.first().ok_or_else(|| Error::Failed("no upstream".to_owned()))?;
-    let (balancer, mut number) = (Balancer::new(&Shared::new(upstream, None), 1, now(0)), 0u64);
+    let (balancer, mut number) = (Balancer::new(&Shared::new(upstream, None), 1, now(0), None), 0u64);
     let mut call = move || {
         number += 1;
         let asked = Asked { hash: Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ..Asked::default() };
