@@ -117,7 +117,7 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
 }
 
 impl Glommio {
-    /// Glommio does not tell its turns apart, so this reads the clock.
+    /// Tasks run between two looks at the sockets, too, so this reads the clock.
     #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
     pub(crate) fn now(&self) -> Instant {
         Instant::now()

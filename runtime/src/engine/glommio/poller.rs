@@ -2,7 +2,8 @@
 //!
 //! Glommio's own streams arm a poll in its ring for every read. Each that completes while the core is at work interrupts
 //! it, as glommio sets its rings up without COOP_TASKRUN, and on a virtual machine an interrupt from another core costs
-//! more than the read. Here only one poll is ever armed, and only while the core has nothing to do.
+//! more than the read (docs/decisions/001-own-ring-driver.md). Here one poll at most is armed, once the core has nothing to
+//! do.
 
 use std::cell::{Cell, RefCell};
 use std::io;
