@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::balance::{self, BalanceArgs};
 use crate::compare::{self, CompareArgs};
-use crate::load;
+use crate::load::{self, Percentiles};
 use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -52,6 +52,8 @@ enum Command {
     Floor(FloorArgs),
     /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
     Compare(CompareArgs),
+    /// Watch the clock and nothing else: how late this machine makes a loop that has nothing to do
+    Pauses(PausesArgs),
     /// Measure what reloads cost clients: the same load with and without them, in turn
     Reloads(ReloadsArgs),
     /// Measure single parts: codec, router, histogram
@@ -128,6 +130,16 @@ struct OriginArgs {
     /// Stop after this many seconds
     #[arg(long, default_value_t = 600)]
     max_seconds: u64,
+}
+
+#[derive(Args)]
+struct PausesArgs {
+    /// CPU to watch from
+    #[arg(long)]
+    core: Option<usize>,
+    /// How long to watch
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    duration: Duration,
 }
 
 #[derive(Args)]
@@ -241,6 +253,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Load(args) => load(&args, &stop_flag()?),
         Command::Floor(args) => floor(&args, &stop_flag()?),
         Command::Compare(args) => compare::run(&args, &stop_flag()?),
+        Command::Pauses(args) => pauses(&args),
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
         Command::Balance(args) => balance::run(&args),
@@ -316,6 +329,15 @@ fn load(args: &LoadArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if outcome.completed == 0 {
         return Err(Error::Failed("no answer came inside the measured window".to_owned()));
     }
+    Ok(())
+}
+
+fn pauses(args: &PausesArgs) -> Result<(), Error> {
+    if let Some(core) = args.core {
+        net::pin(core)?;
+    }
+    let pauses = load::watch(args.duration);
+    print!("{}{}", Percentiles::heading(), Percentiles::of(pauses.lateness()).row("machine alone"));
     Ok(())
 }
 

@@ -6,12 +6,14 @@
 
 mod connection;
 mod generator;
+mod pauses;
 mod report;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use generator::{Edge, run};
+pub(crate) use pauses::watch;
 pub(crate) use report::{Percentiles, Summary, histogram};
 
 /// One run of the generator.

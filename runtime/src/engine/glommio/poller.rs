@@ -123,8 +123,7 @@ impl Poller {
         let readiness = Rc::new(Readiness::default());
         readiness.readable.set(true);
         let key = self.sockets.borrow_mut().insert(readiness.clone());
-        let flags =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         if let Err(error) = epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key as u64), flags) {
             self.sockets.borrow_mut().remove(key);
             return Err(error.into());
