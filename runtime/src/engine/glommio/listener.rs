@@ -50,7 +50,7 @@ impl Listener {
                     return Poll::Pending;
                 }
                 // The peer went away in the queue; the others are still there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

@@ -1,7 +1,7 @@
 //! Which sockets are ready: one epoll set with all of them, which glommio waits for as for a single socket.
 //!
 //! Glommio's own streams arm a poll in its ring for every read. Each that completes while the core is at work interrupts
-//! it, as glommio sets its rings up without COOP_TASKRUN, and on a virtual machine an interrupt from another core costs
+//! it, as glommio sets its rings up without `COOP_TASKRUN`, and on a virtual machine an interrupt from another core costs
 //! more than the read (docs/decisions/001-own-ring-driver.md). Here one poll at most is armed, once the core has nothing to
 //! do.
 
