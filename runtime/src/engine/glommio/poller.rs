@@ -103,12 +103,17 @@ pub(super) struct Poller {
     runs: Cell<u32>,
     /// What glommio waits with, see [`Poller::poll_wait`].
     waiting: RefCell<Option<TcpStream>>,
+    /// A duplicate of the set for the next wait, so that the core always has as many descriptors.
+    spare: Cell<Option<OwnedFd>>,
 }
 
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let spare = Cell::new(Some(epoll.try_clone()?));
         Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            epoll,
+            spare,
             sockets: RefCell::default(),
             events: RefCell::new(Vec::with_capacity(EVENTS)),
             looker: Cell::default(),
@@ -185,7 +190,7 @@ impl Poller {
         let stream = match &mut *waiting {
             Some(stream) => stream,
             none => {
-                let duplicate = self.epoll.try_clone()?;
+                let duplicate = self.spare.take().map_or_else(|| self.epoll.try_clone(), Ok)?;
                 // SAFETY: the descriptor is open and given away here.
                 none.insert(unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) })
             }
@@ -194,6 +199,7 @@ impl Poller {
             self.looker.set(Some(cx.waker().clone()));
             return Poll::Pending;
         }
+        self.spare.set(Some(self.epoll.try_clone()?));
         *waiting = None;
         Poll::Ready(Ok(()))
     }
