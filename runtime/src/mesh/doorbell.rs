@@ -73,10 +73,3 @@ pub(crate) fn clear_eventfd(eventfd: BorrowedFd<'_>) {
     // SAFETY: `count` is eight writable bytes. The eventfd does not block, so an empty one returns at once.
     unsafe { libc::read(eventfd.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
 }
-
-/// A doorbell that rings an eventfd, and that eventfd.
-pub(crate) fn eventfd_doorbell() -> io::Result<(Doorbell, OwnedFd)> {
-    let eventfd = eventfd()?;
-    let bell = eventfd.try_clone()?;
-    Ok((Doorbell::new(move || write_eventfd(bell.as_fd())), eventfd))
-}
