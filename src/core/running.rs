@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringway_runtime::engine::Engine;
 
-use super::{FromCore, Offer, Tell};
+use super::{FromCore, Line, Offer};
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
 use crate::policy::States;
@@ -31,12 +31,12 @@ pub struct Running {
 
 struct Released {
     epoch: u64,
-    tell: Tell,
+    line: Rc<Line>,
 }
 
 impl Drop for Released {
     fn drop(&mut self) {
-        (self.tell)(FromCore::Released(self.epoch));
+        self.line.tell(FromCore::Released(self.epoch));
     }
 }
 
@@ -53,7 +53,7 @@ impl Running {
         metrics: &Rc<Metrics>,
         offer: &Offer,
         before: Option<&Running>,
-        tell: &Tell,
+        line: &Rc<Line>,
     ) -> Rc<Self> {
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
@@ -69,7 +69,7 @@ impl Running {
             pools: pools.collect(),
             policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
             series,
-            _released: Released { epoch: offer.epoch, tell: tell.clone() },
+            _released: Released { epoch: offer.epoch, line: line.clone() },
         })
     }
 }
