@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ringway_runtime::engine::Engine;
 
 use super::{FromCore, Line, Offer};
+use crate::observe::records::Recorder;
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
 use crate::policy::States;
@@ -54,13 +55,14 @@ impl Running {
         offer: &Offer,
         before: Option<&Running>,
         line: &Rc<Line>,
+        records: &Rc<Recorder>,
     ) -> Rc<Self> {
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();
             match before.zip(kept).and_then(|(before, kept)| before.pools.get(kept.0 as usize)) {
                 Some(pool) => pool.clone(),
-                None => Pool::new(engine, shared, metrics, series.upstream(at)),
+                None => Pool::new(engine, shared, metrics, series.upstream(at), records),
             }
         });
         Rc::new(Self {

@@ -73,7 +73,7 @@ pub struct CoreState {
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
     /// What it tells the log thread.
-    pub records: Recorder,
+    pub records: Rc<Recorder>,
     /// Who is served when there is too much to do.
     pub admission: Admission,
     files: Files,
@@ -158,9 +158,9 @@ impl CoreState {
     ) -> Result<Rc<Self>, String> {
         let placement = place.map(|place| Placement::start(&engine, place)).transpose();
         let placement = placement.map_err(|error| format!("cannot hear other cores: {error}"))?;
-        let metrics = Rc::new(metrics);
+        let (metrics, records) = (Rc::new(metrics), Rc::new(records));
         let next_id = Cell::new(engine.random());
-        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line)?;
+        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line, &records)?;
         let state = Rc::new(Self {
             engine,
             metrics,
@@ -209,7 +209,7 @@ impl CoreState {
         let running = self.running();
         let prepared = {
             let doors = self.doors.borrow();
-            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.line)?
+            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.line, &self.records)?
         };
         // What was prepared before and not committed is of no more use.
         let before = self.prepared.replace(Some(prepared));
@@ -230,6 +230,7 @@ impl CoreState {
         self.admission.limit(&running.plan.cores);
         self.files.limit(&self.engine, &running.plan.cores);
         self.checks.limit(running.plan.cores.health_checks);
+        self.records.limit(running.plan.log.events);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
             pool.set_drained(&drained);
@@ -585,6 +586,7 @@ impl Prepared {
         before: Option<&Running>,
         open: &[Rc<Door>],
         line: &Rc<Line>,
+        records: &Rc<Recorder>,
     ) -> Result<Self, String> {
         // Whatever becomes of the plan, control counts on its names from now on.
         if let Some(segment) = offer.segment.take() {
@@ -603,7 +605,7 @@ impl Prepared {
             }
             doors.push((door, offered.listener));
         }
-        let running = Running::new(engine, metrics, offer, before, line);
+        let running = Running::new(engine, metrics, offer, before, line, records);
         let is_kept = |pool: &&Rc<Pool>| running.pools.iter().any(|kept| Rc::ptr_eq(kept, pool));
         let pools = before.map_or(&[][..], |before| &before.pools);
         let retired = pools.iter().filter(|pool| !is_kept(pool)).cloned().collect();
