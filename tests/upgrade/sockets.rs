@@ -2,6 +2,9 @@
 
 use std::net::TcpStream;
 
+use ringway_runtime::core::cpus;
+use ringway_runtime::histogram::{Snapshot, read_dir};
+
 use super::{Place, echo, take_over};
 use crate::support::{Client, Engine, Gateway, Origin, on_both_engines};
 
@@ -12,6 +15,8 @@ on_both_engines!(
     fewer_and_more_cores_leave_nobody_waiting,
     addresses_come_and_go_with_an_upgrade,
     the_other_engine_takes_over,
+    connections_go_to_the_core_of_their_cpu_after_an_upgrade_too,
+    connections_go_to_the_core_with_least_to_do_after_an_upgrade_too,
     drained_endpoints_stay_drained_and_plans_count_on,
 );
 
@@ -133,6 +138,67 @@ fn the_other_engine_takes_over(engine: Engine) {
         assert_eq!(new.connect().get("/").status(), 200);
     }
     assert_eq!(new.stop().exit.code(), Some(0));
+}
+
+/// Client connections of each core.
+fn of_cores(place: &Place) -> Vec<u64> {
+    let answer = place.ask("/v1/connections");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let sight: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    sight["cores"].as_array().expect("cores").iter().filter_map(|core| core["connections"].as_u64()).collect()
+}
+
+/// So many clients from a thread on this CPU, each with an answer.
+fn clients_on(cpu: Option<usize>, gateway: &Gateway, count: usize) -> Vec<Client> {
+    let address = gateway.address;
+    let connect = move || {
+        if let Some(cpu) = cpu {
+            cpus::pin(cpu).expect("the CPU is ours");
+        }
+        let client = |_| {
+            let mut client = Client::connect(address);
+            assert_eq!(client.get("/").status(), 200);
+            client
+        };
+        (0..count).map(client).collect()
+    };
+    std::thread::spawn(connect).join().expect("they connect")
+}
+
+fn connections_go_to_the_core_of_their_cpu_after_an_upgrade_too(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = place.config(engine).cores("placement = \"cpu\"").data(2).origin(&origin);
+    let mut gateway = config.start();
+    for _ in 0..2 {
+        let new = take_over(&config);
+        assert_eq!(std::mem::replace(&mut gateway, new).child.wait().exit.code(), Some(0));
+        let allowed = cpus::allowed().expect("CPUs");
+        let first = clients_on(Some(allowed[0]), &gateway, 12);
+        assert_eq!(of_cores(&place), [12, 0]);
+        let second = clients_on(Some(allowed[1]), &gateway, 5);
+        assert_eq!(of_cores(&place), [12, 5]);
+        drop((first, second));
+    }
+}
+
+fn connections_go_to_the_core_with_least_to_do_after_an_upgrade_too(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = place.config(engine).cores("placement = \"least-loaded\"").data(2).origin(&origin);
+    let gateway = config.start();
+    let new = take_over(&config);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    let passed = || {
+        let files = read_dir(&place.metrics()).expect("metrics").into_iter().flatten();
+        let count = |file: Snapshot| file.counter("ringway_connections_handed_over_total", &[("direction", "out")]);
+        files.filter_map(count).sum::<u64>()
+    };
+    assert_eq!(passed(), 0);
+    let clients = clients_on(None, &new, 100);
+    let of_cores = of_cores(&place);
+    assert_eq!(of_cores.iter().sum::<u64>(), 100);
+    assert!(of_cores.iter().all(|&count| count >= 25), "{of_cores:?}");
+    assert!(passed() > 0, "some went to the other core: {of_cores:?}");
+    drop(clients);
 }
 
 fn drained_endpoints_stay_drained_and_plans_count_on(engine: Engine) {
