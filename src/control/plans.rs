@@ -13,10 +13,10 @@ use ringway_runtime::engine::ListenSource;
 use ringway_runtime::histogram::Start;
 use ringway_runtime::net;
 
-use super::build::{Base, Built, NotBuilt, Version};
+use super::build::{Base, Built, Known, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
 use super::cores::Cores;
-use super::history::{Held, History};
+use super::history::{Held, History, Past};
 use super::log::Log;
 use super::offers::{Draft, Offers};
 use crate::config::{Effective, diff};
@@ -33,7 +33,7 @@ pub(super) enum Origin {
     /// The config's file.
     File,
     /// A plan of before.
-    Again(Version),
+    Again(Known),
 }
 
 /// Starts a build, whose end comes as [`Plans::built`].
@@ -63,7 +63,7 @@ struct Job {
     what: What,
     reply: Option<Sender<Answer>>,
     /// The plan of before that is to run again, once that is known.
-    back_to: Option<(u64, Version)>,
+    back_to: Option<(u64, Known)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ enum Step {
 
 /// What is undone unless it is confirmed.
 struct Unconfirmed {
-    back_to: (u64, Version),
+    back_to: (u64, Known),
     by: Instant,
 }
 
@@ -171,6 +171,17 @@ impl Plans {
     /// When it began to run, and what changed with it.
     pub(super) fn note(&self) -> PlanNote {
         self.history.newest()
+    }
+
+    /// The plans of the gateway before can run again, too.
+    pub(super) fn inherit(&mut self, before: Vec<Past>) {
+        let keep = self.plan().control.history as usize;
+        self.history.inherit(before, keep);
+    }
+
+    /// Those that can run again, and the one that runs, for the process that takes over.
+    pub(super) fn past(&self) -> Vec<Past> {
+        self.history.past()
     }
 
     /// When it is undone unless somebody confirms it.
@@ -283,8 +294,7 @@ impl Plans {
             };
             match found {
                 Ok(()) => {
-                    let origin =
-                        job.back_to.as_ref().map_or(Origin::File, |(_, version)| Origin::Again(version.clone()));
+                    let origin = job.back_to.as_ref().map_or(Origin::File, |(_, known)| Origin::Again(known.clone()));
                     self.began = Instant::now();
                     let base = Base { plan: self.plan().clone(), cpus: self.cpus.clone(), open: self.offers.open() };
                     (self.builder)(origin, self.last_epoch + 1, base);
@@ -411,7 +421,7 @@ impl Plans {
         let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.epoch);
         match &job.what {
             What::ReloadUnlessUndone(within) => {
-                let back_to = (self.epoch, self.version.clone());
+                let back_to = (self.epoch, Known::Built(self.version.clone()));
                 let back_to = self.unconfirmed.take().map_or(back_to, |before| before.back_to);
                 self.unconfirmed = Some(Unconfirmed { back_to, by: Instant::now() + *within });
             }

@@ -24,6 +24,7 @@ use super::build::{self, Base};
 use super::command::Handle;
 use super::cores::Cores;
 use super::events::{Event, Events, Queue, queue};
+use super::history::Past;
 use super::log::{self, Log, Spawned, Told};
 use super::machine::{Failed, Loop, Parts};
 use super::notify::Notifier;
@@ -108,7 +109,7 @@ impl Control {
             None if takes_over => return Err(Failed::new("control.upgrade_socket is not set".to_owned())),
             _ => None,
         };
-        let Before { doors, upgrade, admin, drained, start, stage } = Before::new(before, &mut plan);
+        let Before { doors, upgrade, admin, drained, past, start, stage } = Before::new(before, &mut plan);
         let plan = Arc::new(plan);
         let bound = build::bind(&plan, &cpus, &[], doors).map_err(Failed::new)?;
         let giving =
@@ -136,6 +137,7 @@ impl Control {
         let builder = Box::new(builder(file, events.clone()));
         let (mut plans, first) =
             Plans::start(first, config, offers, cores.clone(), cpus.clone(), metrics.clone(), builder);
+        plans.inherit(past);
         let watcher = Watcher::new(events.clone());
         let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();
@@ -193,6 +195,8 @@ struct Before {
     upgrade: Option<UnixListener>,
     admin: Option<upgrade::AdminSockets>,
     drained: Arc<Drained>,
+    /// The plans that ran in its time.
+    past: Vec<Past>,
     start: Start,
     stage: Stage,
 }
@@ -211,6 +215,7 @@ impl Before {
             upgrade: Some(before.upgrade),
             admin: before.admin,
             drained: Arc::new(before.drained),
+            past: before.past,
             start,
             stage: Stage::Taking(before.link),
         }
@@ -223,7 +228,7 @@ fn builder(file: Option<PathBuf>, events: Events) -> impl Fn(Origin, u64, Base) 
         let (file, done) = (file.clone(), events.clone());
         let build = move || {
             let built = match (origin, file) {
-                (Origin::Again(version), _) => build::again(version, &base),
+                (Origin::Again(known), _) => build::again(known, epoch, &base),
                 (Origin::File, Some(file)) => build::build(&file, epoch, &base),
                 (Origin::File, None) => Err("this gateway has no config to read".to_owned().into()),
             };

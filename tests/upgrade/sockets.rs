@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use ringway_runtime::core::cpus;
 use ringway_runtime::histogram::{Snapshot, read_dir};
+use rustix::process::Signal;
 
 use super::{Place, echo, take_over};
 use crate::support::{Client, Engine, Gateway, Origin, on_both_engines};
@@ -18,6 +19,7 @@ on_both_engines!(
     connections_go_to_the_core_of_their_cpu_after_an_upgrade_too,
     connections_go_to_the_core_with_least_to_do_after_an_upgrade_too,
     drained_endpoints_stay_drained_and_plans_count_on,
+    plans_of_before_an_upgrade_can_run_again,
 );
 
 fn a_long_request_is_answered_by_the_process_that_it_began_on(engine: Engine) {
@@ -199,6 +201,53 @@ fn connections_go_to_the_core_with_least_to_do_after_an_upgrade_too(engine: Engi
     assert!(of_cores.iter().all(|&count| count >= 25), "{of_cores:?}");
     assert!(passed() > 0, "some went to the other core: {of_cores:?}");
     drop(clients);
+}
+
+fn plans_of_before_an_upgrade_can_run_again(engine: Engine) {
+    let place = Place::new();
+    let says = |text: &str, more: &str| {
+        let hello = format!("[service.hello]\ntype = \"respond\"\nbody = \"{text}\"\n");
+        let route = "[[route]]\nname = \"hello\"\npath = \"/\"\nservice = \"hello\"\n";
+        place.config(engine).more(&hello).more(route).more(more)
+    };
+    let admin = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let socket = place.dir.path().join("admin.sock");
+        let ended = command.arg("admin").args(words).arg("--socket").arg(socket).output().expect("it runs");
+        (ended.status.success(), String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned())
+    };
+    let body = |gateway: &Gateway| gateway.connect().get("/").text().to_owned();
+    // The second one says it in a file that it includes, and that is gone by then.
+    let included = place.dir.path().join("included.toml");
+    std::fs::write(&included, "[service.beside]\ntype = \"respond\"\nbody = \"beside\"\n").expect("it is written");
+    let second = says("second", "[[route]]\nname = \"beside\"\npath = \"/beside\"\nservice = \"beside\"\n");
+    let mut gateway = says("first", "").start();
+    let text = format!("include = \"{}\"\n{}", included.display(), second.text());
+    std::fs::write(gateway.file(), text).expect("the config is written");
+    gateway.child.signal(Signal::HUP);
+    assert!(gateway.child.says("plan ").contains("plan 1 -> 2"));
+    assert_eq!(
+        (body(&gateway), gateway.connect().get("/beside").text().to_owned()),
+        ("second".to_owned(), "beside".to_owned())
+    );
+    gateway.run(&says("third", ""));
+    std::fs::remove_file(&included).expect("it is there");
+    for _ in 0..2 {
+        let new = take_over(&says("fourth", ""));
+        assert_eq!(std::mem::replace(&mut gateway, new).child.wait().exit.code(), Some(0));
+    }
+    assert_eq!(body(&gateway), "fourth");
+    let (is_done, said) = admin(&["rollback", "2"]);
+    assert!(is_done && said.contains("back to 2"), "{said}");
+    assert_eq!(
+        (body(&gateway), gateway.connect().get("/beside").text().to_owned()),
+        ("second".to_owned(), "beside".to_owned())
+    );
+    let (is_done, said) = admin(&["rollback", "1"]);
+    assert!(is_done, "{said}");
+    assert_eq!(body(&gateway), "first");
+    assert!(!admin(&["rollback", "9"]).0);
+    assert_eq!(gateway.stop().exit.code(), Some(0));
 }
 
 fn drained_endpoints_stay_drained_and_plans_count_on(engine: Engine) {

@@ -72,7 +72,8 @@ impl Control {
     fn built(&mut self, text: &str) {
         let version = match self.builds.borrow_mut().pop().expect("a build was asked for") {
             Origin::File => version(text),
-            Origin::Again(version) => version,
+            Origin::Again(Known::Built(version)) => version,
+            Origin::Again(Known::Written(_)) => panic!("there was no gateway before"),
         };
         self.plans.built(
             Ok(Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new(), access: None }),

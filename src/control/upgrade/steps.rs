@@ -143,6 +143,7 @@ impl Loop {
                 let offer = Offer {
                     epoch: self.plans.note().epoch,
                     drained: self.drained.iter().cloned().collect(),
+                    past: self.plans.past(),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,
