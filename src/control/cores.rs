@@ -119,13 +119,11 @@ mod tests {
         // It is awake again: control is woken as it takes, and each wait ends.
         for epoch in 0..100 {
             let next = loop {
-                match stuck.try_receive() {
-                    Some((_, next)) => break next,
-                    None => {
-                        cores.wait(None);
-                        assert!(cores.hear().is_none());
-                    }
+                if let Some((_, next)) = stuck.try_receive() {
+                    break next;
                 }
+                cores.wait(None);
+                assert!(cores.hear().is_none());
             };
             assert!(matches!(next, ToCore::Commit(found) if found == epoch), "{next:?}");
         }

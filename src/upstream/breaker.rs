@@ -306,8 +306,8 @@ mod tests {
     }
 
     /// It was closed, and opened for that.
-    fn opened(why: &'static str) -> Option<Turned> {
-        Some(Turned { from: BreakerState::Closed, to: BreakerState::Open, why })
+    fn opened(why: &'static str) -> Turned {
+        Turned { from: BreakerState::Closed, to: BreakerState::Open, why }
     }
 
     /// Sends one request at a time, where it gets leave.
@@ -320,7 +320,7 @@ mod tests {
     fn it_opens_at_its_ratio_once_there_are_requests_enough() {
         let (breaker, plan) = (Breaker::default(), plan());
         let changes: Vec<_> = [500, 500, 200, 503].map(|status| send(&breaker, &plan, status, 5)).into();
-        assert_eq!(changes, [(true, None), (true, None), (true, None), (true, opened("failure_ratio"))]);
+        assert_eq!(changes, [(true, None), (true, None), (true, None), (true, Some(opened("failure_ratio")))]);
         assert_eq!(breaker.state(&plan, at(6)), BreakerState::Open);
         assert_eq!(send(&breaker, &plan, 200, 30_004), (false, None));
         // Few failures among many do not open it.
@@ -346,14 +346,14 @@ mod tests {
         for status in [500, 500, 200, 500, 500] {
             assert_eq!(send(&breaker, &in_a_row, status, 5), (true, None));
         }
-        assert_eq!(send(&breaker, &in_a_row, 500, 5), (true, opened("consecutive_failures")));
+        assert_eq!(send(&breaker, &in_a_row, 500, 5), (true, Some(opened("consecutive_failures"))));
         let slow = plan::Breaker { slow: Some(Duration::from_millis(100)), ..plan() };
         let breaker = Breaker::default();
         let answer = |took| {
             let leave = breaker.leave(&slow, at(1)).unwrap();
             breaker.report(&slow, leave, Outcome::Answered(200, Duration::from_millis(took)), 0, at(1))
         };
-        assert_eq!([answer(90), answer(101), answer(100), answer(3_000)], [None, None, None, opened("slow_ratio")]);
+        assert_eq!([answer(90), answer(101), answer(100), answer(3_000)], [None, None, None, Some(opened("slow_ratio"))]);
     }
 
     #[test]

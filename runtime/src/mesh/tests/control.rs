@@ -102,14 +102,11 @@ fn control_says_one_thing_and_hears_another_and_cores_have_no_way_to_each_other(
                 }
             }
         };
-        let start = |seat| {
-            let scenario = scenario.clone();
-            thread::spawn(move || run(kind, &small(), |engine| scenario(engine, seat)).unwrap())
-        };
+        let start = |seat| thread::spawn(move || run(kind, &small(), |engine| scenario(engine, seat)).unwrap());
         let threads: Vec<_> = cores.into_iter().map(start).collect();
         let mut control = control.into_control();
         for core in 0..2 {
-            let mut unsent = std::collections::VecDeque::from_iter((1..100).chain([0]));
+            let mut unsent: std::collections::VecDeque<u32> = (1..100).chain([0]).collect();
             let mut heard = Vec::new();
             while heard.len() < 99 || !unsent.is_empty() {
                 // What does not fit is sent when there is room.
