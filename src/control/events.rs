@@ -1,7 +1,7 @@
 //! What control waits for: the words of its cores, and what its other threads tell it.
 
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 
@@ -35,6 +35,10 @@ pub(super) enum Event {
     Upgrade(upgrade::Event),
 }
 
+/// There is no control any more.
+#[derive(Debug)]
+pub(super) struct NoControl;
+
 /// The way to control from its other threads.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
@@ -44,9 +48,9 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Tells control. The error: there is no control any more.
-    pub(super) fn send(&self, event: Event) -> Result<(), SendError<Event>> {
-        self.queue.send(event)?;
+    /// Tells control.
+    pub(super) fn send(&self, event: Event) -> Result<(), NoControl> {
+        self.queue.send(event).map_err(|_| NoControl)?;
         // Control looks into the queue before it first waits.
         if let Some(control) = self.control.get() {
             control.unpark();

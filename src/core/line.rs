@@ -60,13 +60,12 @@ impl Line {
             self.port.send_or_drop(Peer::Control, message);
             return;
         }
-        if !self.is_sending.get() {
-            let Err(SendError::Full(message)) = self.port.send(Peer::Control, message) else { return };
+        if self.is_sending.get() {
+            self.kept.borrow_mut().push_back(message);
+        } else if let Err(SendError::Full(message)) = self.port.send(Peer::Control, message) {
             self.is_sending.set(true);
             self.kept.borrow_mut().push_back(message);
             self.engine.spawn(send_kept(self.clone()));
-        } else {
-            self.kept.borrow_mut().push_back(message);
         }
     }
 

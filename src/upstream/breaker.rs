@@ -353,7 +353,10 @@ mod tests {
             let leave = breaker.leave(&slow, at(1)).unwrap();
             breaker.report(&slow, leave, Outcome::Answered(200, Duration::from_millis(took)), 0, at(1))
         };
-        assert_eq!([answer(90), answer(101), answer(100), answer(3_000)], [None, None, None, Some(opened("slow_ratio"))]);
+        assert_eq!(
+            [answer(90), answer(101), answer(100), answer(3_000)],
+            [None, None, None, Some(opened("slow_ratio"))]
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::codec::{Reader, put_text, put_u16, put_u32, put_u64};
 const NEVER: u64 = u64::MAX;
 
 /// What a core tells.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack of whoever reads it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A request has been answered, or its client left.
