@@ -11,7 +11,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use ringway_runtime::clock::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
+use super::events::{Event, Events};
 use super::log::Log;
-use super::machine::Event;
 
 /// Directories watched at most.
 const MAX_DIRECTORIES: usize = 1024;
@@ -34,7 +33,7 @@ const BUFFER: usize = 16 << 10;
 
 /// Watches the files of the config.
 pub(super) struct Watcher {
-    events: Sender<Event>,
+    events: Events,
     inotify: Option<Arc<OwnedFd>>,
     files: Vec<PathBuf>,
     watches: BTreeSet<i32>,
@@ -44,7 +43,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Watches nothing yet.
-    pub(super) fn new(events: Sender<Event>) -> Self {
+    pub(super) fn new(events: Events) -> Self {
         Self { events, inotify: None, files: Vec::new(), watches: BTreeSet::new(), is_stale: false }
     }
 
@@ -129,7 +128,7 @@ fn directories(file: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// Tells of each burst of changes once, until control has ended.
-fn listen(inotify: &OwnedFd, events: &Sender<Event>) {
+fn listen(inotify: &OwnedFd, events: &Events) {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut reader = Reader::new(inotify, &mut buffer);
     let mut told = Instant::default();

@@ -3,7 +3,6 @@
 //! Control offers a plan; the core prepares everything that can fail and says how that went. Control then commits the
 //! plan, or withdraws it where a core could not prepare it. In all of this the core goes on with the plan it runs.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
@@ -51,7 +50,8 @@ pub struct Offer {
     pub doors: Vec<OfferedDoor>,
 }
 
-/// What control tells a core. A core deals with it in order.
+/// What control tells a core. A core deals with it in order. None of it is lost: control keeps what a core has no room
+/// for, and asks nothing more of a core that it keeps something for.
 #[derive(Debug)]
 pub enum ToCore {
     /// Prepare this plan.
@@ -74,7 +74,8 @@ pub enum ToCore {
     TookOver(Vec<(DoorId, ListenSource)>),
 }
 
-/// What a core tells control.
+/// What a core tells control. What control counts on is never lost: a core keeps what control has no room for. There
+/// are no more of these than a few for each plan and question of control. What is only news may be dropped.
 #[derive(Debug)]
 pub enum FromCore {
     /// The plan of this epoch can be run from now on, or why it cannot.
@@ -89,6 +90,19 @@ pub enum FromCore {
     ShortOfFiles,
     /// After [`ToCore::HandOver`]: the core accepts no more.
     LetGo,
+    /// The core's loop turns.
+    Beat,
+}
+
+impl FromCore {
+    /// Whether it is dropped, and counted, where control has no room for it: the next of its kind says the same, or it
+    /// has been said in the metrics.
+    pub fn is_news(&self) -> bool {
+        match self {
+            Self::Prepared(..) | Self::Runs(_) | Self::Released(_) | Self::Seen(_) | Self::LetGo => false,
+            Self::ShortOfFiles | Self::Beat => true,
+        }
+    }
 }
 
 /// How the connections of one core are.
@@ -112,6 +126,3 @@ pub struct UpstreamSight {
     /// Its endpoints, by their index.
     pub endpoints: Vec<EndpointSight>,
 }
-
-/// Carries what a core says to control.
-pub type Tell = Rc<dyn Fn(FromCore)>;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ringway_runtime::engine::Engine;
 
-use super::{FromCore, Offer, Tell};
+use super::{FromCore, Line, Offer};
+use crate::observe::records::Recorder;
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
 use crate::policy::States;
@@ -31,12 +32,12 @@ pub struct Running {
 
 struct Released {
     epoch: u64,
-    tell: Tell,
+    line: Rc<Line>,
 }
 
 impl Drop for Released {
     fn drop(&mut self) {
-        (self.tell)(FromCore::Released(self.epoch));
+        self.line.tell(FromCore::Released(self.epoch));
     }
 }
 
@@ -53,14 +54,15 @@ impl Running {
         metrics: &Rc<Metrics>,
         offer: &Offer,
         before: Option<&Running>,
-        tell: &Tell,
+        line: &Rc<Line>,
+        records: &Rc<Recorder>,
     ) -> Rc<Self> {
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();
             match before.zip(kept).and_then(|(before, kept)| before.pools.get(kept.0 as usize)) {
                 Some(pool) => pool.clone(),
-                None => Pool::new(engine, shared, metrics, series.upstream(at)),
+                None => Pool::new(engine, shared, metrics, series.upstream(at), records),
             }
         });
         Rc::new(Self {
@@ -69,7 +71,7 @@ impl Running {
             pools: pools.collect(),
             policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
             series,
-            _released: Released { epoch: offer.epoch, tell: tell.clone() },
+            _released: Released { epoch: offer.epoch, line: line.clone() },
         })
     }
 }

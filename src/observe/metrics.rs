@@ -183,6 +183,16 @@ label! {
     }
 }
 
+label! {
+    /// Who a core sends messages to over the mesh.
+    MeshPeer {
+        /// Another core.
+        Core = "core",
+        /// Control.
+        Control = "control",
+    }
+}
+
 /// The metrics of one core, and the only one who writes them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -365,12 +375,11 @@ impl Metrics {
         self.writer.gauge(self.ids.load).set(connections as i64);
     }
 
-    /// What the core's port of the mesh counted since the last time.
-    pub fn mesh(&self, now: &PortStats, before: &PortStats) {
-        for (at, count) in
-            [now.sent - before.sent, now.full - before.full, now.dropped - before.dropped].into_iter().enumerate()
-        {
-            if let Some(id) = self.ids.mesh.get(at) {
+    /// What the core's port of the mesh to those peers counted since the last time.
+    pub fn mesh(&self, to: MeshPeer, now: &PortStats, before: &PortStats) {
+        let counts = [now.sent - before.sent, now.full - before.full, now.dropped - before.dropped];
+        for (at, count) in counts.into_iter().enumerate() {
+            if let Some(id) = self.ids.mesh.get(to as usize * counts.len() + at) {
                 self.add(id, count);
             }
         }
@@ -521,7 +530,9 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         mesh: build.counters(
             "ringway_mesh_messages_total",
             None,
-            ["sent", "refused", "dropped"].map(|outcome| [("outcome", outcome)]),
+            MeshPeer::VALUES
+                .iter()
+                .flat_map(|&to| ["sent", "refused", "dropped"].map(|outcome| [("outcome", outcome), ("to", to)])),
         ),
         mesh_doorbells: build.counter("ringway_mesh_doorbells_total", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
@@ -639,7 +650,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 36] = [
+        let steps: [(Step, &[&str]); 37] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -664,14 +675,21 @@ mod tests {
             (
                 |m, _| {
                     let now = PortStats { sent: 9, received: 8, full: 7, dropped: 6, doorbells: 5 };
-                    m.mesh(&now, &PortStats { sent: 2, ..PortStats::default() });
+                    m.mesh(MeshPeer::Core, &now, &PortStats { sent: 2, ..PortStats::default() });
                 },
                 &[
-                    "ringway_mesh_messages_total outcome=sent",
-                    "ringway_mesh_messages_total outcome=refused",
-                    "ringway_mesh_messages_total outcome=dropped",
+                    "ringway_mesh_messages_total outcome=sent to=core",
+                    "ringway_mesh_messages_total outcome=refused to=core",
+                    "ringway_mesh_messages_total outcome=dropped to=core",
                     "ringway_mesh_doorbells_total",
                 ],
+            ),
+            (
+                |m, _| {
+                    let now = PortStats { dropped: 1, ..PortStats::default() };
+                    m.mesh(MeshPeer::Control, &now, &PortStats::default());
+                },
+                &["ringway_mesh_messages_total outcome=dropped to=control"],
             ),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),

@@ -53,13 +53,17 @@ pub(super) enum Leave {
     Plain,
     /// As one of the probes of the round that ends then.
     Probe(u64),
+    /// As the first of them after the breaker was open: with it the breaker is half-open.
+    First(u64),
 }
 
 /// What a report changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Opened,
-    Closed,
+pub(super) struct Turned {
+    pub(super) from: BreakerState,
+    pub(super) to: BreakerState,
+    /// The key of the plan that asks for it, or what came of the probes.
+    pub(super) why: &'static str,
 }
 
 /// The state, in 64 bits: until when in milliseconds, times it opened without closing, probes sent and probes that
@@ -171,7 +175,7 @@ impl Breaker {
             return Some(Leave::Plain);
         }
         let now = now.as_nanos() / 1_000_000;
-        let (_, after) = self.change(|state| {
+        let (before, after) = self.change(|state| {
             let state = state.at(plan, now);
             match state.kind {
                 BreakerState::Closed => Some(state),
@@ -181,7 +185,11 @@ impl Breaker {
                 _ => None,
             }
         })?;
-        Some(if after.kind == BreakerState::Closed { Leave::Plain } else { Leave::Probe(after.until) })
+        Some(match (before.kind, after.kind) {
+            (_, BreakerState::Closed) => Leave::Plain,
+            (BreakerState::Open, _) => Leave::First(after.until),
+            _ => Leave::Probe(after.until),
+        })
     }
 
     /// How a request went that had leave.
@@ -192,9 +200,9 @@ impl Breaker {
         outcome: Outcome,
         random: u64,
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<Turned> {
         let millis = now.as_nanos() / 1_000_000;
-        if let Leave::Probe(round) = leave {
+        if let Leave::Probe(round) | Leave::First(round) = leave {
             return self.probed(plan, round, outcome, random, millis);
         }
         let slow = matches!((outcome, plan.slow), (Outcome::Answered(_, took), Some(slow)) if took > slow);
@@ -214,18 +222,24 @@ impl Breaker {
             0
         };
         let is_enough = counts.all >= u64::from(plan.min_requests);
-        let trips = failed && plan.consecutive_failures.is_some_and(|most| row >= most)
-            || is_enough && failed && plan.failure_ratio.is_some_and(|ratio| counts.are_at_least(counts.failed, ratio))
-            || is_enough && slow && counts.are_at_least(counts.slow, plan.slow_ratio);
-        if !trips {
+        let why = if failed && plan.consecutive_failures.is_some_and(|most| row >= most) {
+            "consecutive_failures"
+        } else if is_enough
+            && failed
+            && plan.failure_ratio.is_some_and(|ratio| counts.are_at_least(counts.failed, ratio))
+        {
+            "failure_ratio"
+        } else if is_enough && slow && counts.are_at_least(counts.slow, plan.slow_ratio) {
+            "slow_ratio"
+        } else {
             return None;
-        }
+        };
         self.change(|state| (state.kind == BreakerState::Closed).then(|| state.opened(plan, random, millis)))?;
         self.forget();
-        Some(Change::Opened)
+        Some(Turned { from: BreakerState::Closed, to: BreakerState::Open, why })
     }
 
-    fn probed(&self, plan: &plan::Breaker, round: u64, outcome: Outcome, random: u64, now: u64) -> Option<Change> {
+    fn probed(&self, plan: &plan::Breaker, round: u64, outcome: Outcome, random: u64, now: u64) -> Option<Turned> {
         let is_of_round = |state: State| state.kind == BreakerState::HalfOpen && state.until == round;
         let slow = matches!((outcome, plan.slow), (Outcome::Answered(_, took), Some(slow)) if took > slow);
         let (_, after) = self.change(|state| {
@@ -238,10 +252,12 @@ impl Breaker {
             })
         })?;
         match after.kind {
-            BreakerState::Open => Some(Change::Opened),
+            BreakerState::Open => {
+                Some(Turned { from: BreakerState::HalfOpen, to: BreakerState::Open, why: "probe_failed" })
+            }
             BreakerState::Closed => {
                 self.forget();
-                Some(Change::Closed)
+                Some(Turned { from: BreakerState::HalfOpen, to: BreakerState::Closed, why: "probes_passed" })
             }
             _ => None,
         }
@@ -253,6 +269,16 @@ impl Breaker {
         let before = State::of(self.word.swap(State { kind, ..State::default() }.word(), Ordering::Relaxed));
         self.forget();
         before.kind != kind
+    }
+
+    /// Closes it, for good. How it was, unless it was closed.
+    pub(super) fn close(&self) -> Option<BreakerState> {
+        if self.load().kind == BreakerState::Closed {
+            return None;
+        }
+        let before = State::of(self.word.swap(State::default().word(), Ordering::Relaxed));
+        self.forget();
+        (before.kind != BreakerState::Closed).then_some(before.kind)
     }
 
     fn forget(&self) {
@@ -279,8 +305,13 @@ mod tests {
         Outcome::Answered(status, Duration::from_millis(1))
     }
 
+    /// It was closed, and opened for that.
+    fn opened(why: &'static str) -> Turned {
+        Turned { from: BreakerState::Closed, to: BreakerState::Open, why }
+    }
+
     /// Sends one request at a time, where it gets leave.
-    fn send(breaker: &Breaker, plan: &plan::Breaker, status: u16, millis: u64) -> (bool, Option<Change>) {
+    fn send(breaker: &Breaker, plan: &plan::Breaker, status: u16, millis: u64) -> (bool, Option<Turned>) {
         let Some(leave) = breaker.leave(plan, at(millis)) else { return (false, None) };
         (true, breaker.report(plan, leave, answered(status), 0, at(millis)))
     }
@@ -289,7 +320,7 @@ mod tests {
     fn it_opens_at_its_ratio_once_there_are_requests_enough() {
         let (breaker, plan) = (Breaker::default(), plan());
         let changes: Vec<_> = [500, 500, 200, 503].map(|status| send(&breaker, &plan, status, 5)).into();
-        assert_eq!(changes, [(true, None), (true, None), (true, None), (true, Some(Change::Opened))]);
+        assert_eq!(changes, [(true, None), (true, None), (true, None), (true, Some(opened("failure_ratio")))]);
         assert_eq!(breaker.state(&plan, at(6)), BreakerState::Open);
         assert_eq!(send(&breaker, &plan, 200, 30_004), (false, None));
         // Few failures among many do not open it.
@@ -315,14 +346,17 @@ mod tests {
         for status in [500, 500, 200, 500, 500] {
             assert_eq!(send(&breaker, &in_a_row, status, 5), (true, None));
         }
-        assert_eq!(send(&breaker, &in_a_row, 500, 5), (true, Some(Change::Opened)));
+        assert_eq!(send(&breaker, &in_a_row, 500, 5), (true, Some(opened("consecutive_failures"))));
         let slow = plan::Breaker { slow: Some(Duration::from_millis(100)), ..plan() };
         let breaker = Breaker::default();
         let answer = |took| {
             let leave = breaker.leave(&slow, at(1)).unwrap();
             breaker.report(&slow, leave, Outcome::Answered(200, Duration::from_millis(took)), 0, at(1))
         };
-        assert_eq!([answer(90), answer(101), answer(100), answer(3_000)], [None, None, None, Some(Change::Opened)]);
+        assert_eq!(
+            [answer(90), answer(101), answer(100), answer(3_000)],
+            [None, None, None, Some(opened("slow_ratio"))]
+        );
     }
 
     #[test]
@@ -332,13 +366,16 @@ mod tests {
             send(&breaker, &plan, 500, 0);
         }
         let leaves: Vec<_> = (0..10).filter_map(|_| breaker.leave(&plan, at(30_000))).collect();
+        let is_first = leaves.iter().map(|leave| matches!(leave, Leave::First(_))).collect::<Vec<_>>();
+        assert_eq!(is_first, [true, false, false], "the first one tells that it is half-open");
         assert_eq!(leaves.len(), 3);
         // Who has nothing to tell gives its place back.
         assert_eq!(breaker.report(&plan, leaves[0], Outcome::Unknown, 0, at(30_001)), None);
         let again = breaker.leave(&plan, at(30_001)).unwrap();
         assert_eq!(breaker.leave(&plan, at(30_001)), None);
         let all = [leaves[1], leaves[2], again].map(|leave| breaker.report(&plan, leave, answered(200), 0, at(30_002)));
-        assert_eq!(all, [None, None, Some(Change::Closed)]);
+        let closed = Turned { from: BreakerState::HalfOpen, to: BreakerState::Closed, why: "probes_passed" };
+        assert_eq!(all, [None, None, Some(closed)]);
         // What failed before is forgotten.
         assert_eq!(send(&breaker, &plan, 500, 30_003), (true, None));
     }
@@ -351,7 +388,8 @@ mod tests {
         }
         let mut now = 30_000;
         for seconds in [60, 120, 240, 300, 300] {
-            assert_eq!(send(&breaker, &plan, 500, now), (true, Some(Change::Opened)));
+            let (is_sent, turned) = send(&breaker, &plan, 500, now);
+            assert!(is_sent && turned.is_some_and(|turned| turned.to == BreakerState::Open));
             let until = breaker.until().unwrap();
             assert_eq!(until.since(at(now)), Duration::from_secs(seconds));
             now = until.as_nanos() / 1_000_000;
@@ -414,7 +452,7 @@ mod tests {
                         let would = breaker.would_leave(&plan, at(now));
                         let leave = breaker.leave(&plan, at(now));
                         prop_assert_eq!(would, leave.is_some());
-                        if let Some(Leave::Probe(round)) = leave {
+                        if let Some(Leave::Probe(round) | Leave::First(round)) = leave {
                             *of_round.entry(round).or_insert(0u32) += 1;
                             prop_assert!(of_round[&round] <= plan.probes);
                         }
@@ -425,7 +463,7 @@ mod tests {
                         let leave = under_way.swap_remove(random as usize % under_way.len());
                         let outcome = [answered(200), answered(500), answered(503), Outcome::Unknown][random as usize / 7 % 4];
                         breaker.report(&plan, leave, outcome, random, at(now));
-                        if let (Leave::Probe(round), Outcome::Unknown) = (leave, outcome) {
+                        if let (Leave::Probe(round) | Leave::First(round), Outcome::Unknown) = (leave, outcome) {
                             *of_round.entry(round).or_insert(0) -= 1;
                         }
                     }

@@ -14,7 +14,7 @@ use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, Re
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::{Cause, Pool, hash};
+use super::{Cause, Change, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
 use crate::plan::{Check, Health, Limits, Upstream};
 
@@ -322,7 +322,7 @@ impl Pool {
         self.series().event(if is_passed { UpstreamEvent::CheckPassed } else { UpstreamEvent::CheckFailed });
         let Some(is_well) = self.shared().health(at).and_then(|known| known.add(plan, checked)) else { return };
         if self.shared().set_standing(at, Cause::Unhealthy, !is_well, self.now()) {
-            self.series().event(if is_well { UpstreamEvent::Healthy } else { UpstreamEvent::Unhealthy });
+            self.tell(Change::health(at, is_well, checked.name()));
         }
     }
 }

@@ -18,9 +18,10 @@ use ringway_runtime::engine::{Engine, Stream, Timer};
 use super::breaker::Leave;
 use super::health;
 use super::{
-    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
+    Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
     Standing, Unpicked,
 };
+use crate::observe::records::{Event, Recorder};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
 
@@ -33,6 +34,8 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     metrics: Rc<Metrics>,
     series: UpstreamSeries,
+    /// Takes what operators hear of.
+    records: Rc<Recorder>,
     balancer: Balancer,
     budget: Budget,
     /// Idle connections by endpoint, the one used last at the back.
@@ -188,7 +191,13 @@ impl Drop for Slot {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(engine: &Engine, shared: &Arc<Shared>, metrics: &Rc<Metrics>, series: UpstreamSeries) -> Rc<Self> {
+    pub fn new(
+        engine: &Engine,
+        shared: &Arc<Shared>,
+        metrics: &Rc<Metrics>,
+        series: UpstreamSeries,
+        records: &Rc<Recorder>,
+    ) -> Rc<Self> {
         let upstream = shared.upstream();
         let endpoints = &upstream.endpoints;
         Rc::new(Self {
@@ -196,6 +205,7 @@ impl Pool {
             upstream: upstream.clone(),
             metrics: metrics.clone(),
             series,
+            records: records.clone(),
             balancer: Balancer::new(shared, engine.random(), engine.now()),
             budget: Budget::new(&upstream.retry),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
@@ -245,6 +255,7 @@ impl Pool {
         let mut was_called = false;
         loop {
             let leave = self.leave().ok_or((Reason::BreakerOpen, None))?;
+            self.look_at_time(self.engine.now());
             match self.balancer.pick(asked, self.engine.now()) {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
                 Err(Unpicked::Broken) => return Err((self.refused(), None)),
@@ -252,6 +263,9 @@ impl Pool {
                 Ok(picked) => {
                     if let Some(special) = picked.special {
                         self.series.picked(special);
+                    }
+                    if let Leave::First(_) = picked.leave {
+                        self.is_half_open(Some(picked.endpoint));
                     }
                     let outcome = Cell::new(Outcome::Unknown);
                     let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
@@ -281,10 +295,42 @@ impl Pool {
     /// Leave of the upstream's breaker.
     fn leave(self: &Rc<Self>) -> Option<UpstreamLeave<'_>> {
         let leave = self.shared().leave(self.engine.now());
-        if leave.is_none() {
-            self.refused();
+        match leave {
+            Some(Leave::Plain | Leave::Probe(_)) => {}
+            Some(Leave::First(_)) => self.is_half_open(None),
+            None => _ = self.refused(),
         }
         leave.map(|leave| UpstreamLeave { pool: self, leave: Cell::new(Some(leave)) })
+    }
+
+    /// The first probe goes through a breaker.
+    #[cold]
+    fn is_half_open(&self, endpoint: Option<usize>) {
+        self.tell(Change::breaker(endpoint, BreakerState::Open, BreakerState::HalfOpen, "open_for"));
+    }
+
+    /// Lets in again who was out for long enough.
+    fn look_at_time(&self, now: Instant) {
+        self.shared().look_at_time(now, |change| self.tell(change));
+    }
+
+    /// Tells of a change that this core made.
+    #[cold]
+    pub(super) fn tell(&self, change: Change) {
+        let Change { kind, endpoint, old, new, reason, event } = change;
+        if let Some(event) = event {
+            self.series.event(event);
+        }
+        let endpoint = endpoint.and_then(|at| self.upstream.endpoints.get(at));
+        let event = Event {
+            upstream: self.upstream.name.as_bytes(),
+            endpoint: endpoint.map_or(&b""[..], |endpoint| endpoint.name.as_bytes()),
+            old: old.as_bytes(),
+            new: new.as_bytes(),
+            code: reason.as_bytes(),
+            ..Event::new(kind, self.engine.wall().as_nanos())
+        };
+        self.records.event(&event, self.engine.now());
     }
 
     /// A breaker refused a request.
@@ -301,12 +347,10 @@ impl Pool {
         }
         let now = self.engine.now();
         let random = self.balancer.random();
-        let changes = [
-            shared.report_at(picked.endpoint, picked.leave, outcome, random, now),
-            shared.report(leave, outcome, random, now),
-        ];
-        for event in changes.into_iter().flatten() {
-            self.series.event(event);
+        let of_endpoint = shared.report_at(picked.endpoint, picked.leave, outcome, random, now);
+        let of_upstream = shared.report(leave, outcome, random, now);
+        for change in of_endpoint.into_iter().chain([of_upstream]).flatten() {
+            self.tell(change);
         }
     }
 
@@ -319,7 +363,7 @@ impl Pool {
 
     /// The plan it belongs to runs now. Its endpoints are asked how they are, each by one core.
     pub fn settle(self: &Rc<Self>, checks: &Rc<Checks>, seat: Seat) {
-        self.shared().settle(self.engine.now());
+        self.shared().settle(self.engine.now(), |change| self.tell(change));
         if !self.is_checked.replace(true) {
             health::start(self, &self.engine, checks, seat);
         }
@@ -423,7 +467,7 @@ impl Pool {
     /// How its endpoints are, by their index.
     pub fn sight(&self) -> Vec<EndpointSight> {
         let now = self.engine.now();
-        self.shared().look_at_time(now);
+        self.look_at_time(now);
         let idle = self.idle.borrow();
         let sight = |(at, (counts, idle)): (usize, (&EndpointCounts, &VecDeque<Idle>))| EndpointSight {
             open: counts.open.get(),
@@ -571,9 +615,10 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long, and what its endpoint closed.
+    /// Closes what has been idle for too long, and what its endpoint closed. Called now and then.
     pub fn sweep(self: &Rc<Self>) {
         let now = self.engine.now();
+        self.look_at_time(now);
         let limit = self.upstream().pool.idle;
         self.close_idle(|_, idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
     }

@@ -20,13 +20,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway::control::offers::{Bound, Draft, Offers, wanted};
-use ringway::core::{Ended, FromCore, Inbox, ToCore, places};
+use ringway::core::{Ended, FromCore, Outfit, ToCore, lines, places};
 use ringway::observe::Metrics;
 use ringway::observe::records::{Records, ring};
 use ringway::plan::Plan;
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
-use ringway_runtime::mesh::Loads;
+use ringway_runtime::mesh::{ControlPort, Loads, Peer};
 
 /// Where the gateway listens.
 const PORT: u16 = 8080;
@@ -39,10 +39,10 @@ struct Gateway {
     cores: Vec<Engine>,
     /// What its cores count, where they share connections.
     loads: Option<Loads>,
-    inboxes: Vec<Arc<Inbox>>,
+    control: RefCell<ControlPort<ToCore, FromCore>>,
     offers: Rc<RefCell<Offers>>,
     /// What the cores said to control.
-    heard: Rc<RefCell<Vec<FromCore>>>,
+    heard: RefCell<Vec<FromCore>>,
     ended: Rc<RefCell<Vec<Ended>>>,
     /// What each core tells of requests, where the config has it do so.
     records: Vec<Records>,
@@ -53,29 +53,27 @@ impl Gateway {
     fn start(world: &World, cores: usize, config: &str) -> Self {
         let mut offers = Offers::new(cores);
         let mut first = draft(&mut offers, cores, 1, config);
+        let lines = lines(cores);
         let mut this = Self {
             address: SocketAddr::new(world.address("gateway"), PORT),
             cores: Vec::new(),
             loads: None,
-            inboxes: Vec::new(),
+            control: RefCell::new(lines.control.into_control()),
             offers: Rc::new(RefCell::new(offers)),
-            heard: Rc::default(),
+            heard: RefCell::default(),
             ended: Rc::default(),
             records: Vec::new(),
         };
         let places = places(cores, first.plan.cores.placement);
-        for (offer, place) in std::mem::take(&mut first.offers).into_iter().zip(places) {
+        let offers = std::mem::take(&mut first.offers);
+        for ((first, line), place) in offers.into_iter().zip(lines.cores).zip(places) {
             let engine = world.node("gateway").unwrap();
             this.cores.push(engine.clone());
             this.loads = place.as_ref().map(|place| place.loads().clone());
-            let inbox = Inbox::new();
-            this.inboxes.push(inbox.clone());
             let (recorder, records) = ring(1 << 16, || ());
             this.records.push(records);
-            let heard = this.heard.clone();
-            let tell = Rc::new(move |message| heard.borrow_mut().push(message));
-            let core =
-                ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell, place, recorder);
+            let outfit = Outfit { first, line, place, records: recorder, beat: None };
+            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), outfit);
             let ended = this.ended.clone();
             engine.spawn(async move {
                 let end = core.await.unwrap();
@@ -86,21 +84,33 @@ impl Gateway {
         this
     }
 
-    fn tell(&self, message: impl Fn() -> ToCore) {
-        for inbox in &self.inboxes {
-            inbox.send(message()).unwrap();
+    /// Tells one core.
+    fn tell(&self, core: usize, message: ToCore) {
+        self.control.borrow_mut().send(Peer::Core(core as u16), message).unwrap();
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToCore) {
+        (0..self.cores.len()).for_each(|core| self.tell(core, message()));
+    }
+
+    /// How many such messages the cores have sent so far.
+    fn heard(&self, wanted: impl Fn(&FromCore) -> bool) -> usize {
+        let mut heard = self.heard.borrow_mut();
+        while let Some((_, message)) = self.control.borrow_mut().try_receive() {
+            heard.push(message);
         }
+        heard.iter().filter(|message| wanted(message)).count()
     }
 
     /// Tells every core to drain.
     fn raise(&self) {
-        self.tell(|| ToCore::Drain);
+        self.tell_all(|| ToCore::Drain);
     }
 
     /// Drains every core and returns how each ended.
     fn drain(self, world: &World) -> Vec<Ended> {
         self.raise();
-        world.run_until(|| self.ended.borrow().len() == self.inboxes.len()).unwrap();
+        world.run_until(|| self.ended.borrow().len() == self.cores.len()).unwrap();
         self.ended.take()
     }
 }

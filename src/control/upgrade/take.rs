@@ -13,6 +13,7 @@ use ringway_runtime::net::handover;
 use serde_json::json;
 
 use super::wire::{self, Offer, VERSION};
+use crate::control::history::Past;
 use crate::control::offers::DoorKey;
 use crate::upstream::Drained;
 
@@ -26,6 +27,8 @@ pub(in crate::control) struct Inherited {
     pub(in crate::control) epoch: u64,
     /// Endpoints that it sent no requests to.
     pub(in crate::control) drained: Drained,
+    /// Its plans that could run again, and the one that runs, oldest first.
+    pub(in crate::control) past: Vec<Past>,
     /// Where its metrics are, and whose they are.
     pub(in crate::control) metrics: Option<(PathBuf, Start)>,
     /// The sockets of each door, in the order of its cores.
@@ -99,6 +102,7 @@ pub(in crate::control) fn take(socket: &Path) -> Result<Inherited, String> {
     Ok(Inherited {
         epoch: offer.epoch,
         drained: offer.drained.into_iter().collect(),
+        past: offer.past,
         metrics: offer.metrics,
         doors: all,
         upgrade,

@@ -527,7 +527,6 @@ impl Balancer {
 
     /// Makes the layouts anew where a standing has changed, or a slow start goes on.
     fn refresh(&self, now: Instant) {
-        self.shared.look_at_time(now);
         let changes = self.shared.changes();
         if self.seen.get() != changes || self.ramps.get().is_some_and(|ramps| now >= ramps) {
             self.seen.set(changes);
