@@ -272,6 +272,9 @@ impl Pool {
             }
             // Who waits keeps nobody else from trying.
             drop(leave);
+            if asked.at_once {
+                return Err((Reason::PoolExhausted, None));
+            }
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;

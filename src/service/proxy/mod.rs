@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use ringway_runtime::clock::Instant;
 
+use self::discard::{Held, Passed};
 use self::relay::{Relay, Sent};
 use self::tries::{Failed, Tries};
 use crate::flow::{After, Client, Exchange, refuse, tell};
@@ -42,8 +43,18 @@ async fn proxy_to(
     let mut asked = asked::asked(exchange, &pool, to);
     let mut tries = Tries::new(&pool, exchange, to.retry, client.now(), deadline);
     let mut fresh = false;
+    let mut held: Option<Box<Held>> = None;
     loop {
-        let again = match pool.acquire(&client.timer, deadline, &asked, fresh).await {
+        // An answer that is held back must not wait for the connection that it keeps itself.
+        asked.at_once = held.as_ref().is_some_and(|held| held.has_connection());
+        let (connection, begun) = match pool.acquire(&client.timer, deadline, &asked, fresh).await {
+            Ok(connection) => {
+                if let Some(held) = held.take() {
+                    held.discard(client);
+                }
+                exchange.attempts += 1;
+                (connection, None)
+            }
             Err((reason, endpoint)) => {
                 let again = endpoint.and_then(|endpoint| {
                     (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
@@ -59,77 +70,97 @@ async fn proxy_to(
                     }
                     exchange.retry_after = pool.retry_after();
                 }
-                again.ok_or_else(|| refuse(client, exchange, reason))
-            }
-            Ok(connection) => {
-                let (endpoint, was_reused) = (connection.endpoint(), connection.reused);
-                (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
-                let mut relay = Relay::new(client, exchange, &connection, &mut tries, asked.sticky, deadline);
-                let outcome = relay.run().await;
-                relay.account();
-                match outcome {
-                    Ok(Sent::Done { after, reusable }) => {
-                        connection.went(answered(exchange));
-                        if reusable {
-                            connection.keep();
+                match (again, held.take()) {
+                    (Some(at), before) => {
+                        held = before;
+                        if !wait(client, at).await {
+                            return Ok(After::Gone);
                         }
-                        Err(after)
+                        continue;
                     }
-                    Ok(Sent::Upgraded(rest)) => {
-                        connection.went(answered(exchange));
-                        // Few requests become tunnels: a connection has no room for what most of them never need.
-                        return Ok(Box::pin(tunnel::run(client, connection, rest, &mut exchange.traffic)).await);
+                    (None, None) => return Ok(refuse(client, exchange, reason)),
+                    // No time is left for the rest of it.
+                    (None, Some(before)) if before.has_connection() && client.now() >= deadline => {
+                        return Ok(refuse(client, exchange, reason));
                     }
-                    Ok(Sent::Discarded { at, rest }) => {
-                        connection.went(answered(exchange));
-                        asked.avoid.add(endpoint);
-                        discard::discard(client, connection, rest);
-                        Ok(at)
-                    }
-                    Err(failure) => {
-                        // A connection that went stale is no failure of its endpoint's.
-                        let failed = match failure.failed {
-                            Some(Failed::Reset) if was_reused => Some(Failed::Stale),
-                            failed => failed,
-                        };
-                        if failure.kind.is_some() && failed != Some(Failed::Stale) {
-                            connection.went(Outcome::Failed(client.now().since(exchange.ledger.sent)));
-                            asked.avoid.add(endpoint);
-                        }
-                        drop(connection);
-                        if let Some(kind) = failure.kind {
-                            pool.failed(endpoint, kind);
-                        }
-                        let again = failed.filter(|_| !failure.started).and_then(|failed| tries.again(client, failed));
-                        // That an idle connection was closed is no failure to tell of.
-                        if failure.kind.is_some() && !(failed == Some(Failed::Stale) && again.is_some()) {
-                            tell::upstream_failed(client, exchange, failure.reason, failure.detail);
-                        }
-                        if failure.started {
-                            exchange.reason = failure.breaks_off();
-                            return Ok(failure.after);
-                        }
-                        fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale));
-                        again.ok_or_else(|| refuse(client, exchange, failure.reason))
-                    }
+                    // What the endpoint said before tells the client more than that nobody can be asked again.
+                    (None, Some(before)) => match before.pass_on(client, exchange, &mut tries) {
+                        Passed::Whole(after) => return Ok(after),
+                        Passed::Begun(connection, input) => (connection, Some(input)),
+                    },
                 }
             }
         };
-        match again {
-            Ok(at) if at <= client.now() => {}
-            // A request that waits may allocate.
-            Ok(at) => {
-                if !Box::pin(wait(client, at)).await {
-                    return Ok(After::Gone);
+        let (endpoint, was_reused) = (connection.endpoint(), connection.reused);
+        exchange.asked = Some((to.upstream, endpoint));
+        let mut relay = Relay::new(client, exchange, &connection, &mut tries, asked.sticky, deadline);
+        let outcome = match begun {
+            None => relay.run().await,
+            Some(input) => Box::pin(relay.resume(input)).await,
+        };
+        relay.account();
+        let again = match outcome {
+            Ok(Sent::Done { after, reusable }) => {
+                connection.went(answered(exchange));
+                if reusable {
+                    connection.keep();
+                }
+                return Ok(after);
+            }
+            Ok(Sent::Upgraded(rest)) => {
+                connection.went(answered(exchange));
+                // Few requests become tunnels: a connection has no room for what most of them never need.
+                return Ok(Box::pin(tunnel::run(client, connection, rest, &mut exchange.traffic)).await);
+            }
+            Ok(Sent::Held { at, rest }) => {
+                connection.went(answered(exchange));
+                asked.avoid.add(endpoint);
+                held = Some(Box::new(Held::new(client, connection, rest)));
+                at
+            }
+            Err(failure) => {
+                // A connection that went stale is no failure of its endpoint's.
+                let failed = match failure.failed {
+                    Some(Failed::Reset) if was_reused => Some(Failed::Stale),
+                    failed => failed,
+                };
+                if failure.kind.is_some() && failed != Some(Failed::Stale) {
+                    connection.went(Outcome::Failed(client.now().since(exchange.ledger.sent)));
+                    asked.avoid.add(endpoint);
+                }
+                drop(connection);
+                if let Some(kind) = failure.kind {
+                    pool.failed(endpoint, kind);
+                }
+                let again = failed.filter(|_| !failure.started).and_then(|failed| tries.again(client, failed));
+                // That an idle connection was closed is no failure to tell of.
+                if failure.kind.is_some() && !(failed == Some(Failed::Stale) && again.is_some()) {
+                    tell::upstream_failed(client, exchange, failure.reason, failure.detail);
+                }
+                if failure.started {
+                    exchange.reason = failure.breaks_off();
+                    return Ok(failure.after);
+                }
+                fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale));
+                match again {
+                    Some(at) => at,
+                    None => return Ok(refuse(client, exchange, failure.reason)),
                 }
             }
-            Err(after) => return Ok(after),
+        };
+        if !wait(client, again).await {
+            return Ok(After::Gone);
         }
     }
 }
 
 /// Waits until then. False when the client left meanwhile.
 async fn wait(client: &mut Client, until: Instant) -> bool {
+    // A request that waits may allocate.
+    until <= client.now() || Box::pin(wait_for(client, until)).await
+}
+
+async fn wait_for(client: &mut Client, until: Instant) -> bool {
     client.timer.set(until);
     loop {
         let read = poll_fn(|cx| {

@@ -89,6 +89,8 @@ pub struct Asked {
     pub sticky: Option<usize>,
     /// What it tried before.
     pub avoid: Avoid,
+    /// It takes no place in the line for a connection.
+    pub at_once: bool,
 }
 
 /// Why there is no endpoint.
