@@ -5,6 +5,7 @@ mod admin;
 mod balance;
 mod control;
 mod cores;
+mod deadline;
 mod diff;
 mod effective;
 mod environment;

@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::balance::{METADATA, metadata};
+use super::deadline::{DEADLINE, deadline};
 use super::kind::Kind::{Duration, Either, Flag, List, Map, OneOf, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::policy::{self, PolicyRef};
@@ -10,7 +11,7 @@ use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
-use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
+use crate::plan::{BodyLimit, Deadline, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
 use std::ops::Range;
 use std::time;
 
@@ -28,6 +29,7 @@ pub(super) const SECTION: Section = section(
         key("subset", METADATA, Words("every endpoint")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
+        key("deadline", Table(&DEADLINE), Words("nobody gives one, nobody is told")),
         key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
@@ -67,6 +69,8 @@ pub struct RouteSection {
     pub subset: Spanned<Subset>,
     /// See [`crate::plan::Route::total_timeout`].
     pub total_timeout: Option<time::Duration>,
+    /// See [`crate::plan::Route::deadline`].
+    pub deadline: Option<Deadline>,
     /// See [`crate::plan::Proxy::retry`].
     pub retry: RouteRetry,
     /// See [`crate::plan::Route::priority`].
@@ -129,6 +133,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         target: target(fields),
         subset: subset(fields),
         total_timeout: total.map(|total| total.value),
+        deadline: deadline_of(fields),
         retry: retry_of(fields),
         priority,
         body,
@@ -151,6 +156,14 @@ fn retry_of(fields: &Fields<'_>) -> RouteRetry {
         fields.complain("retry", fields.key_span("retry"), problem);
     }
     fields.table("retry", &retry::OF_ROUTE).map(|fields| retry::of_route(&fields)).unwrap_or_default()
+}
+
+fn deadline_of(fields: &Fields<'_>) -> Option<Deadline> {
+    if fields.has("deadline") && !fields.has("upstream") {
+        let problem = Problem::new("only a route with an `upstream` has somebody to wait for");
+        fields.complain("deadline", fields.key_span("deadline"), problem);
+    }
+    fields.table("deadline", &DEADLINE).map(|fields| deadline(&fields))
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {

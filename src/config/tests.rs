@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 44] = [
+const HOLES: [(&str, &str); 45] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -46,6 +46,7 @@ const HOLES: [(&str, &str); 44] = [
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
+    ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
     (
@@ -228,6 +229,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("failover", _) => "{ zone = \"a\" }",
                 (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
                 (_, "bytes a second or \"off\"") => "\"off\"",
+                ("deadline", _) => "{ trust = \"anyone\" }",
+                ("header", _) => "\"grpc-timeout\"",
+                ("send", _) => "[\"x-left\", \"grpc-timeout\"]",
+                ("trust", _) => "\"nobody\"",
+                ("format", _) if title == "[route.deadline]" => "\"seconds\"",
                 ("level", _) => "\"debug\"",
                 ("format", _) if title == "[log]" => "\"json\"",
                 ("format", _) => "\"combined\"",

@@ -237,6 +237,7 @@ impl<'c> Builder<'c> {
             policies,
             action: action?,
             total_timeout: section.total_timeout,
+            deadline: section.deadline.clone().map(Box::new),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,
@@ -254,7 +255,8 @@ impl<'c> Builder<'c> {
                 let subset = self.subset(index, upstream, &section.subset)?;
                 let fallback = self.fallback(upstream);
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback }))
+                let tells_deadline = section.deadline.is_some();
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback, tells_deadline }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;

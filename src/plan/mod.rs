@@ -6,6 +6,7 @@
 mod answer;
 mod balance;
 mod build;
+mod deadline;
 mod health;
 mod host;
 mod log;
@@ -20,6 +21,7 @@ mod trie;
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
@@ -566,6 +568,8 @@ pub struct Route {
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
+    /// Whether clients say by when they want their answer.
+    pub deadline: Option<Box<Deadline>>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
@@ -635,6 +639,8 @@ pub struct Proxy {
     pub capture: Option<u8>,
     /// What it says otherwise than `retry` of the upstream.
     pub retry: RouteRetry,
+    /// The upstream is told how much time is left.
+    pub tells_deadline: bool,
     /// The upstream that answers while the breakers of this one are open.
     pub fallback: Option<UpstreamId>,
 }

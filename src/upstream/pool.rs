@@ -265,7 +265,7 @@ impl Pool {
                     // An idle connection to another endpoint makes room.
                     if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
                         // On the heap, as new connections are few: every client connection would have to have room for it.
-                        let connected = Box::pin(self.connect(turn, timer, deadline)).await;
+                        let connected = Box::pin(self.connect(turn, timer, deadline, asked.is_hurried)).await;
                         return connected.map_err(|reason| (reason, Some(endpoint)));
                     }
                 }
@@ -492,7 +492,13 @@ impl Pool {
         oldest.is_some()
     }
 
-    async fn connect(self: &Rc<Self>, turn: Turn, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
+    async fn connect(
+        self: &Rc<Self>,
+        turn: Turn,
+        timer: &Timer,
+        deadline: Instant,
+        is_hurried: bool,
+    ) -> Result<Connection, Reason> {
         let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
         self.count_open(endpoint, 1);
@@ -506,7 +512,8 @@ impl Pool {
             Poll::Pending => timer.poll(cx).map(|()| None),
         })
         .await;
-        if !matches!(outcome, Some(Ok(_))) {
+        let is_cut = is_hurried && own > deadline && outcome.is_none();
+        if !matches!(outcome, Some(Ok(_))) && !is_cut {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
@@ -520,6 +527,7 @@ impl Pool {
                 self.failed(endpoint, UpstreamFailure::Connect);
                 Err(Reason::UpstreamConnectFailed)
             }
+            None if is_cut => Err(Reason::UpstreamTimeoutTotal),
             None => {
                 self.failed(endpoint, UpstreamFailure::Timeout);
                 if own <= deadline {

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod budget;
+mod deadlines;
 mod held;
 
 use crate::support::{Client, Config, Engine, Gateway, Origin, on_both_engines};

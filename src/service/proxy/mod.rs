@@ -14,8 +14,8 @@ use ringway_runtime::clock::Instant;
 use self::discard::{Held, Passed};
 use self::relay::{Relay, Sent};
 use self::tries::{Failed, Tries};
-use crate::flow::{After, Client, Exchange, refuse, tell};
-use crate::observe::{Reason, UpstreamEvent};
+use crate::flow::{self, After, Client, Exchange, refuse, tell};
+use crate::observe::{Reason, Timeout, UpstreamEvent};
 use crate::plan::{Proxy, UpstreamId};
 use crate::upstream::Outcome;
 
@@ -41,6 +41,7 @@ async fn proxy_to(
 ) -> Result<After, UpstreamId> {
     let pool = client.running.pools[to.upstream.0 as usize].clone();
     let mut asked = asked::asked(exchange, &pool, to);
+    asked.is_hurried = exchange.has_deadline;
     let mut tries = Tries::new(&pool, exchange, to.retry, client.now(), deadline);
     let mut fresh = false;
     let mut held: Option<Box<Held>> = None;
@@ -56,6 +57,7 @@ async fn proxy_to(
                 (connection, None)
             }
             Err((reason, endpoint)) => {
+                let reason = in_time(client, exchange, reason, deadline);
                 let again = endpoint.and_then(|endpoint| {
                     (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
                     tell::upstream_failed(client, exchange, reason, "");
@@ -93,6 +95,9 @@ async fn proxy_to(
         };
         let (endpoint, was_reused) = (connection.endpoint(), connection.reused);
         exchange.asked = Some((to.upstream, endpoint));
+        if to.tells_deadline {
+            flow::deadline::tell(client, exchange, deadline);
+        }
         let mut relay = Relay::new(client, exchange, &connection, &mut tries, asked.sticky, deadline);
         let outcome = match begun {
             None => relay.run().await,
@@ -180,6 +185,16 @@ async fn wait_for(client: &mut Client, until: Instant) -> bool {
             Some(_) => return false,
         }
     }
+}
+
+/// Why no endpoint could be asked: nobody else is to blame where the client's deadline passed meanwhile.
+fn in_time(client: &Client, exchange: &Exchange, reason: Reason, deadline: Instant) -> Reason {
+    let is_time = matches!(reason, Reason::PoolTimeout | Reason::UpstreamTimeoutTotal);
+    if exchange.has_deadline && is_time && client.now() >= deadline {
+        client.state.metrics.timed_out(Timeout::Deadline);
+        return Reason::DeadlineExceeded;
+    }
+    reason
 }
 
 /// What the balancer is told of an exchange that has its answer. What the client takes of it is not the endpoint's time.

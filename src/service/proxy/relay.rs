@@ -663,6 +663,7 @@ impl<'a, 'p> Relay<'a, 'p> {
 
     fn timed_out(&self, due: Due) -> Failure {
         let (timeout, reason) = match due {
+            Due::Total if self.exchange.has_deadline => (Timeout::Deadline, Reason::DeadlineExceeded),
             Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
             Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
             Due::Try => (Timeout::Try, Reason::UpstreamTimeoutTry),
@@ -678,6 +679,8 @@ impl<'a, 'p> Relay<'a, 'p> {
             Due::ClientSend | Due::ClientSendRate => Failure { kind: None, after: After::Reset, ..failure },
             Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
             Due::FirstByte | Due::Try | Due::UpstreamIdle => Failure { failed: Some(Failed::Timeout), ..failure },
+            // A client that gives little time says nothing of the endpoint.
+            Due::Total if self.exchange.has_deadline => Failure { kind: None, ..failure },
             Due::Total => failure,
         }
     }

@@ -91,6 +91,8 @@ pub struct Asked {
     pub avoid: Avoid,
     /// It takes no place in the line for a connection.
     pub at_once: bool,
+    /// Its client gives it little time: that this is over says nothing of an endpoint.
+    pub is_hurried: bool,
 }
 
 /// Why there is no endpoint.
