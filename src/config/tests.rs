@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 45] = [
+const HOLES: [(&str, &str); 46] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -45,6 +45,7 @@ const HOLES: [(&str, &str); 45] = [
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
+    ("[upstream.NAME.retry.hedge]", concat!(upstream!(), "retry = { hedge = { @ } }\n")),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
@@ -198,6 +199,10 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("eject_for" | "open_for", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
+                ("after", _) => "\"p50\"",
+                ("max", "number") => "2",
+                ("hedge", "table") => "{}",
+                ("hedge", _) => "false",
                 ("attempts", _) => "5",
                 ("backoff", _) => "\"100ms\"",
                 ("non_idempotent", _) => "true",
@@ -547,8 +552,9 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         .chain(of("upstream.NAME.pool", &upstream::POOL))
         .chain(
             of("upstream.NAME.retry", &retry::RETRY)
-                .filter(|(_, key)| !["on", "per_try", "non_idempotent"].contains(&key.name)),
+                .filter(|(_, key)| !["on", "per_try", "non_idempotent", "hedge"].contains(&key.name)),
         )
+        .chain(of("upstream.NAME.retry.hedge", &retry::HEDGE))
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
         .chain(
             of("cores", &cores::SECTION)

@@ -70,6 +70,22 @@ label! {
     }
 }
 
+label! {
+    /// What became of a hedge.
+    Hedged {
+        /// The request went to another endpoint as well.
+        Sent = "sent",
+        /// That one's answer is the client's.
+        Won = "won",
+        /// Another one's is.
+        Lost = "lost",
+        /// There would be too many.
+        OutOfBudget = "out_of_budget",
+        /// There is nobody else to ask, or everybody has enough to do.
+        NoEndpoint = "no_endpoint",
+    }
+}
+
 /// What a policy did; the discriminant is the place of its counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PolicyEvent {
@@ -648,7 +664,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 37] = [
+        let steps: [(Step, &[&str]); 38] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -702,6 +718,7 @@ mod tests {
             (|_, b| b.picked(UpstreamPick::Spilled), &["ringway_upstream_special_picks_total upstream=b kind=spilled"]),
             (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
             (|_, b| b.out_of_budget(), &["ringway_upstream_retries_out_of_budget_total upstream=b"]),
+            (|_, b| b.hedged(Hedged::Won), &["ringway_upstream_hedges_total upstream=b outcome=won"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),

@@ -256,7 +256,7 @@ impl<'c> Builder<'c> {
                 let fallback = self.fallback(upstream);
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
                 let tells_deadline = section.deadline.is_some();
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback, tells_deadline }))
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, fallback }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;

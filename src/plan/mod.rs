@@ -27,7 +27,7 @@ pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
 pub use path::{Normalized, PathError, normalize};
-pub use retry::{Retry, RetryOn, RouteRetry, Statuses};
+pub use retry::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry, Statuses};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};

@@ -18,7 +18,7 @@ use ringway_runtime::engine::{Engine, Stream, Timer};
 use super::breaker::Leave;
 use super::health;
 use super::{
-    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
+    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Hedging, Outcome, Picked, Seat, Shared,
     Standing, Unpicked,
 };
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
@@ -35,6 +35,7 @@ pub struct Pool {
     series: UpstreamSeries,
     balancer: Balancer,
     budget: Budget,
+    hedging: Option<Box<Hedging>>,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
     idle_count: Cell<u32>,
@@ -122,6 +123,11 @@ impl Turn {
     fn went(&self, outcome: Outcome) {
         self.outcome.set(outcome);
         if let Some(leave) = self.leave.take() {
+            if let (Some(hedging), Outcome::Answered(..500, took) | Outcome::Abandoned(took)) =
+                (&self.pool.hedging, outcome)
+            {
+                hedging.took(took);
+            }
             self.pool.judge(self.picked, leave, outcome);
         }
     }
@@ -198,6 +204,7 @@ impl Pool {
             series,
             balancer: Balancer::new(shared, engine.random(), engine.now()),
             budget: Budget::new(&upstream.retry),
+            hedging: Hedging::new(&upstream.retry),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
@@ -226,6 +233,16 @@ impl Pool {
         &self.budget
     }
 
+    /// What its hedges need, where it is hedged.
+    pub fn hedging(&self) -> Option<&Hedging> {
+        self.hedging.as_deref()
+    }
+
+    /// Whether there is an endpoint beside another.
+    pub fn has_several(&self) -> bool {
+        self.upstream.endpoints.len() > 1
+    }
+
     /// What the cores share of it.
     pub fn shared(&self) -> &Shared {
         self.balancer.shared()
@@ -248,6 +265,7 @@ impl Pool {
             match self.balancer.pick(asked, self.engine.now()) {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
                 Err(Unpicked::Broken) => return Err((self.refused(), None)),
+                Err(Unpicked::Full) if asked.at_once => {}
                 Err(Unpicked::Full) => self.look_for_room(),
                 Ok(picked) => {
                     if let Some(special) = picked.special {
@@ -642,6 +660,12 @@ impl Connection {
     /// The endpoint's index in the upstream.
     pub fn endpoint(&self) -> usize {
         self.turn.endpoint()
+    }
+
+    /// Whether a breaker let this request through to see how it fares.
+    pub fn is_probe(&self) -> bool {
+        let leaves = [self.turn.leave.get(), Some(self.turn.picked.leave)];
+        leaves.into_iter().flatten().any(|leave| matches!(leave, Leave::Probe(_)))
     }
 
     /// How the exchange on it went, for the balancer; nothing is known where this is not told.

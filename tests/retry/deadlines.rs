@@ -31,7 +31,11 @@ fn ask(client: &mut Client, fields: &str) {
 fn millis(head: &Head, name: &str) -> u64 {
     let all = head.all(name);
     assert_eq!(all.len(), 1, "{name}: {head:?}");
-    all[0].trim_end_matches('m').parse().unwrap_or_else(|_| panic!("{name}: {all:?}"))
+    let (digits, by) = match all[0].strip_suffix('u') {
+        Some(micros) => (micros, 1_000),
+        None => (all[0].trim_end_matches('m'), 1),
+    };
+    digits.parse::<u64>().unwrap_or_else(|_| panic!("{name}: {all:?}")) / by
 }
 
 fn what_is_left_is_told_in_every_field_that_is_asked_for(engine: Engine) {

@@ -3,6 +3,7 @@
 mod bodies;
 mod budget;
 mod deadlines;
+mod hedges;
 mod held;
 
 use crate::support::{Client, Config, Engine, Gateway, Origin, on_both_engines};

@@ -165,7 +165,10 @@ struct Course {
     is_post: BTreeMap<usize, bool>,
 }
 
-fn run(world: &World) -> Course {
+/// Hedges of each request, at most.
+const HEDGES: u32 = 2;
+
+fn run(world: &World, hedge: &str) -> Course {
     let seen = Seen::default();
     let endpoints: Vec<String> = (0..ORIGINS).map(|at| format!("\"{}\"", origin(world, at, &seen))).collect();
     let gateway = Gateway::start(
@@ -174,7 +177,7 @@ fn run(world: &World) -> Course {
         &format!(
             "[upstream.u]\nendpoints = [{}]\ntimeout = {{ total = \"1m\" }}\n\
              retry = {{ attempts = {ATTEMPTS}, on = [\"connect\", \"reset\", \"timeout\", \"5xx\"], per_try = \"1s\", \
-             body = \"8KiB\", bodies = \"32KiB\", budget = \"off\" }}\n\
+             body = \"8KiB\", bodies = \"32KiB\", budget = \"off\"{hedge} }}\n\
              [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n",
             endpoints.join(", ")
         ),
@@ -210,18 +213,29 @@ fn run(world: &World) -> Course {
 
 fn nothing_is_done_twice_that_may_not(course: &Course) {
     for (number, times) in &course.seen {
-        let most = if course.is_post[number] { 1 } else { ATTEMPTS + 1 };
+        let most = if course.is_post[number] { 1 } else { ATTEMPTS + 1 + HEDGES };
         assert!(*times <= most, "request {number} came {times} times");
     }
 }
 
 #[test]
 fn every_request_has_one_answer_and_it_is_the_right_one() {
+    every_request_has_one_answer("");
+}
+
+#[test]
+fn nor_do_hedges_change_that() {
+    every_request_has_one_answer(HEDGED);
+}
+
+const HEDGED: &str = ", hedge = { after = \"20ms\", budget = 1, max = 2 }";
+
+fn every_request_has_one_answer(hedge: &str) {
     let total: RefCell<BTreeMap<String, u32>> = RefCell::default();
     explore(0..20, |world| {
         world.set_time_limit(Duration::from_hours(24));
         world.set_faults(Faults { segment: 700, ..Faults::rough() });
-        let course = run(world);
+        let course = run(world, hedge);
         nothing_is_done_twice_that_may_not(&course);
         for (outcome, count) in course.outcomes {
             *total.borrow_mut().entry(outcome).or_insert(0) += count;
@@ -247,6 +261,7 @@ fn on_broken_networks_nothing_is_done_twice_either() {
             refuse_per_million: 100_000,
             ..Faults::rough()
         });
-        nothing_is_done_twice_that_may_not(&run(world));
+        let hedge = if world.node("coin").unwrap().random().is_multiple_of(2) { HEDGED } else { "" };
+        nothing_is_done_twice_that_may_not(&run(world, hedge));
     });
 }

@@ -36,7 +36,7 @@ pub(super) enum Passed {
     /// All of it.
     Whole(After),
     /// What is there, and then what comes from the endpoint.
-    Begun(Connection, Input),
+    Begun(Box<(Connection, Input)>),
 }
 
 impl Held {
@@ -72,9 +72,9 @@ impl Held {
     pub(super) fn pass_on(self, client: &mut Client, exchange: &mut Exchange, tries: &mut Tries<'_>) -> Passed {
         let mut input = self.rest.input;
         if let Some(connection) = self.connection {
-            return Passed::Begun(connection, input);
+            return Passed::Begun(Box::new((connection, input)));
         }
-        tries.settle(exchange);
+        tries.settle(client, exchange);
         let mut written = 0;
         let mut answer = Answer::begin(client, exchange, &mut input, &mut written);
         // It was looked through before: it ends, and breaks no rule.
@@ -128,49 +128,49 @@ impl Rest {
     }
 }
 
-/// Keeps the connection of a response that is thrown away, at once where all of it is there. Otherwise a task reads at
-/// most as much as a stream buffer holds, for at most as long as an endpoint may pause; past that the connection closes.
-fn discard(client: &Client, connection: Connection, mut rest: Rest) {
-    rest.input.consume(rest.head);
-    let is_bounded = !matches!(rest.framing, Framing::UntilClose);
-    if !rest.keep_alive || !is_bounded {
-        return;
-    }
-    let limits = client.listener().limits.of_responses();
-    match rest.read(&limits) {
-        At::End => keep(connection, &rest),
-        At::Nowhere => {}
-        At::Middle => {
-            let engine = &client.state.engine;
-            let until = client.now() + connection.upstream().timeout.idle;
-            let (timer, most) = (engine.timer(), stream_buffer(client));
-            engine.spawn(read_rest(connection, rest, limits, timer, until, most));
-        }
-    }
+/// What bounds the reading of a response that nobody gets.
+pub(super) struct Bounds {
+    pub(super) limits: Limits,
+    pub(super) timer: Timer,
+    /// By when it must have ended.
+    pub(super) until: Instant,
+    /// Bytes that may come.
+    pub(super) most: usize,
 }
 
-async fn read_rest(
-    connection: Connection,
-    mut rest: Rest,
-    limits: Limits,
-    timer: Timer,
-    until: Instant,
-    mut most: usize,
-) {
-    timer.set(until);
+/// Keeps the connection of a response that is thrown away, at once where all of it is there. Otherwise a task reads at
+/// most as much as a stream buffer holds, for at most as long as an endpoint may pause; past that the connection closes.
+fn discard(client: &Client, connection: Connection, rest: Rest) {
+    let engine = &client.state.engine;
+    let bounds = Bounds {
+        limits: client.listener().limits.of_responses(),
+        timer: engine.timer(),
+        until: client.now() + connection.upstream().timeout.idle,
+        most: stream_buffer(client),
+    };
+    engine.spawn(read_to_end(connection, rest, bounds));
+}
+
+/// Reads a response that nobody gets to its end, and keeps its connection, where that is within bounds.
+pub(super) async fn read_to_end(connection: Connection, mut rest: Rest, mut bounds: Bounds) {
+    if !rest.keep_alive || matches!(rest.framing, Framing::UntilClose) {
+        return;
+    }
+    rest.input.consume(rest.head);
+    bounds.timer.set(bounds.until);
     loop {
-        let read = poll_fn(|cx| match connection.stream().poll_read(cx) {
-            Poll::Ready(read) => Poll::Ready(read.ok().flatten()),
-            Poll::Pending => timer.poll(cx).map(|()| None),
-        });
-        let Some(lease) = read.await.filter(|lease| lease.len() <= most) else { return };
-        most -= lease.len();
-        rest.input.add(lease);
-        match rest.read(&limits) {
+        match rest.read(&bounds.limits) {
             At::End => return keep(connection, &rest),
             At::Middle => {}
             At::Nowhere => return,
         }
+        let read = poll_fn(|cx| match connection.stream().poll_read(cx) {
+            Poll::Ready(read) => Poll::Ready(read.ok().flatten()),
+            Poll::Pending => bounds.timer.poll(cx).map(|()| None),
+        });
+        let Some(lease) = read.await.filter(|lease| lease.len() <= bounds.most) else { return };
+        bounds.most -= lease.len();
+        rest.input.add(lease);
     }
 }
 

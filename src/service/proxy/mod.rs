@@ -2,6 +2,7 @@
 
 mod asked;
 mod discard;
+mod hedge;
 mod relay;
 mod tries;
 mod tunnel;
@@ -12,9 +13,10 @@ use std::task::Poll;
 use ringway_runtime::clock::Instant;
 
 use self::discard::{Held, Passed};
+use self::hedge::{Race, Raced};
 use self::relay::{Relay, Sent};
 use self::tries::{Failed, Tries};
-use crate::flow::{self, After, Client, Exchange, refuse, tell};
+use crate::flow::{self, After, Client, Exchange, Input, refuse, tell};
 use crate::observe::{Reason, Timeout, UpstreamEvent};
 use crate::plan::{Proxy, UpstreamId};
 use crate::upstream::Outcome;
@@ -42,66 +44,95 @@ async fn proxy_to(
     let pool = client.running.pools[to.upstream.0 as usize].clone();
     let mut asked = asked::asked(exchange, &pool, to);
     asked.is_hurried = exchange.has_deadline;
-    let mut tries = Tries::new(&pool, exchange, to.retry, client.now(), deadline);
+    let mut tries = Tries::new(&pool, exchange, to.retry, asked.sticky.is_some(), client.now(), deadline);
     let mut fresh = false;
     let mut held: Option<Box<Held>> = None;
     loop {
-        // An answer that is held back must not wait for the connection that it keeps itself.
-        asked.at_once = held.as_ref().is_some_and(|held| held.has_connection());
-        let (connection, begun) = match pool.acquire(&client.timer, deadline, &asked, fresh).await {
-            Ok(connection) => {
-                if let Some(held) = held.take() {
-                    held.discard(client);
-                }
-                exchange.attempts += 1;
-                (connection, None)
+        let raced = match tries.race.take_if(|race| race.has_others()) {
+            Some(mut race) => {
+                // Few requests are under way at several endpoints.
+                let raced = Box::pin(race.run(client, exchange, &mut asked, to, &tries, deadline)).await;
+                tries.race = Some(race);
+                Some(raced)
             }
-            Err((reason, endpoint)) => {
-                let reason = in_time(client, exchange, reason, deadline);
-                let again = endpoint.and_then(|endpoint| {
-                    (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), exchange.attempts + 1);
-                    tell::upstream_failed(client, exchange, reason, "");
-                    asked.avoid.add(endpoint);
-                    tries.again(client, Failed::Connect)
-                });
-                if matches!(reason, Reason::BreakerOpen | Reason::NoEndpoint) {
-                    // Nothing of the request is gone yet.
-                    if let Some(fallback) = to.fallback.filter(|_| exchange.attempts == 0) {
-                        pool.series().event(UpstreamEvent::FellBack);
-                        return Err(fallback);
+            None => None,
+        };
+        let got = match raced {
+            Some(Raced::Answers(answer)) => Ok((answer.0, Begun::Answers(answer.1))),
+            Some(Raced::Gone) => return Ok(After::Gone),
+            Some(Raced::Over(reason)) => return Ok(refuse(client, exchange, reason)),
+            Some(Raced::Lost(failed, reason)) => {
+                fresh |= matches!(failed, Failed::Reset | Failed::Stale);
+                Err((tries.again(client, failed), reason))
+            }
+            None => {
+                tries.end_race();
+                // An answer that is held back must not wait for the connection that it keeps itself.
+                asked.at_once = held.as_ref().is_some_and(|held| held.has_connection());
+                let acquired = pool.acquire(&client.timer, deadline, &asked, fresh).await;
+                match acquired {
+                    Ok(connection) => {
+                        exchange.attempts += 1;
+                        Ok((connection, Begun::Not))
                     }
-                    exchange.retry_after = pool.retry_after();
-                }
-                match (again, held.take()) {
-                    (Some(at), before) => {
-                        held = before;
-                        if !wait(client, at).await {
-                            return Ok(After::Gone);
+                    Err((reason, endpoint)) => {
+                        let reason = in_time(client, exchange, reason, deadline);
+                        let again = endpoint.and_then(|endpoint| {
+                            let attempts = exchange.attempts + 1;
+                            (exchange.asked, exchange.attempts) = (Some((to.upstream, endpoint)), attempts);
+                            tell::upstream_failed(client, exchange, reason, "");
+                            asked.avoid.add(endpoint);
+                            tries.again(client, Failed::Connect)
+                        });
+                        if matches!(reason, Reason::BreakerOpen | Reason::NoEndpoint) {
+                            // Nothing of the request is gone yet.
+                            if let Some(fallback) = to.fallback.filter(|_| exchange.attempts == 0) {
+                                pool.series().event(UpstreamEvent::FellBack);
+                                return Err(fallback);
+                            }
+                            exchange.retry_after = pool.retry_after();
                         }
-                        continue;
+                        Err((again, reason))
                     }
-                    (None, None) => return Ok(refuse(client, exchange, reason)),
-                    // No time is left for the rest of it.
-                    (None, Some(before)) if before.has_connection() && client.now() >= deadline => {
-                        return Ok(refuse(client, exchange, reason));
-                    }
-                    // What the endpoint said before tells the client more than that nobody can be asked again.
-                    (None, Some(before)) => match before.pass_on(client, exchange, &mut tries) {
-                        Passed::Whole(after) => return Ok(after),
-                        Passed::Begun(connection, input) => (connection, Some(input)),
-                    },
                 }
             }
         };
+        let (connection, begun) = match got {
+            Ok(got) => {
+                if let Some(held) = held.take() {
+                    held.discard(client);
+                }
+                got
+            }
+            Err((Some(at), _)) => {
+                if !wait(client, at).await {
+                    return Ok(After::Gone);
+                }
+                continue;
+            }
+            Err((None, reason)) => match held.take() {
+                // No time is left for the rest of it.
+                Some(before) if before.has_connection() && client.now() >= deadline => {
+                    return Ok(refuse(client, exchange, reason));
+                }
+                // What the endpoint said before tells the client more than that nobody can be asked again.
+                Some(before) => match before.pass_on(client, exchange, &mut tries) {
+                    Passed::Whole(after) => return Ok(after),
+                    Passed::Begun(answer) => (answer.0, Begun::Held(answer.1)),
+                },
+                None => return Ok(refuse(client, exchange, reason)),
+            },
+        };
         let (endpoint, was_reused) = (connection.endpoint(), connection.reused);
         exchange.asked = Some((to.upstream, endpoint));
-        if to.tells_deadline {
+        if to.tells_deadline && matches!(begun, Begun::Not) {
             flow::deadline::tell(client, exchange, deadline);
         }
         let mut relay = Relay::new(client, exchange, &connection, &mut tries, asked.sticky, deadline);
         let outcome = match begun {
-            None => relay.run().await,
-            Some(input) => Box::pin(relay.resume(input)).await,
+            Begun::Not => relay.run().await,
+            Begun::Answers(input) => Box::pin(relay.read_on(input)).await,
+            Begun::Held(input) => Box::pin(relay.resume(input)).await,
         };
         relay.account();
         let again = match outcome {
@@ -123,6 +154,10 @@ async fn proxy_to(
                 held = Some(Box::new(Held::new(client, connection, rest)));
                 at
             }
+            Ok(Sent::Slow { whole, after }) => {
+                tries.begin_race(Race::new(&pool, connection, exchange, whole, after));
+                client.now()
+            }
             Err(failure) => {
                 // A connection that went stale is no failure of its endpoint's.
                 let failed = match failure.failed {
@@ -137,7 +172,11 @@ async fn proxy_to(
                 if let Some(kind) = failure.kind {
                     pool.failed(endpoint, kind);
                 }
-                let again = failed.filter(|_| !failure.started).and_then(|failed| tries.again(client, failed));
+                let again = match failed {
+                    _ if failure.started => None,
+                    None if tries.has_others() => Some(client.now()),
+                    failed => failed.and_then(|failed| tries.again(client, failed)),
+                };
                 // That an idle connection was closed is no failure to tell of.
                 if failure.kind.is_some() && !(failed == Some(Failed::Stale) && again.is_some()) {
                     tell::upstream_failed(client, exchange, failure.reason, failure.detail);
@@ -157,6 +196,16 @@ async fn proxy_to(
             return Ok(After::Gone);
         }
     }
+}
+
+/// How far the exchange on a connection is.
+enum Begun {
+    /// Nothing of the request is sent on it.
+    Not,
+    /// Its answer begins with this.
+    Answers(Input),
+    /// The same, and it was held back.
+    Held(Input),
 }
 
 /// Waits until then. False when the client left meanwhile.

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
 use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -27,6 +28,8 @@ const ROOM: usize = 32;
 pub(super) enum Sent {
     /// The response went to the client.
     Done { after: After, reusable: bool },
+    /// The whole request went out then, and nothing came yet: it goes to another endpoint as well, so long after that.
+    Slow { whole: Instant, after: Duration },
     /// The endpoint switched protocols; these bytes came after its head.
     Upgraded(Input),
     /// The response is not the answer unless nothing better comes: the request goes out again then.
@@ -61,6 +64,7 @@ enum Due {
     Total,
     FirstByte,
     Try,
+    Hedge,
     UpstreamIdle,
     ClientBody,
     ClientBodyRate,
@@ -256,15 +260,7 @@ impl<'a, 'p> Relay<'a, 'p> {
     }
 
     pub(super) async fn run(&mut self) -> Result<Sent, Failure> {
-        let (client, exchange) = (&*self.client, &*self.exchange);
-        self.connection.stream().with_outbox(|outbox| {
-            let before = outbox.len();
-            outbox.write(|out| {
-                encode::request_head(out, client, exchange);
-                out.extend_from_slice(&exchange.kept);
-            });
-            client.state.metrics.upstream_sent((outbox.len() - before) as u64);
-        });
+        send_request(self.client, self.exchange, self.connection);
         self.exchange.ledger.sent = self.client.now();
         self.exchange.ledger.first_byte = Instant::default();
         self.go_on().await
@@ -274,6 +270,12 @@ impl<'a, 'p> Relay<'a, 'p> {
     pub(super) async fn resume(&mut self, input: Input) -> Result<Sent, Failure> {
         self.answer_input = input;
         self.begin_answer();
+        self.go_on().await
+    }
+
+    /// Goes on with a response that begins with `input`.
+    pub(super) async fn read_on(&mut self, input: Input) -> Result<Sent, Failure> {
+        self.answer_input = input;
         self.go_on().await
     }
 
@@ -296,6 +298,12 @@ impl<'a, 'p> Relay<'a, 'p> {
                 // The endpoint's answer, if there is one, tells more than the failed write.
                 Event::UpstreamRoom(false) => self.refused_body = true,
                 // What moved meanwhile moves the deadline.
+                Event::Due if matches!(next.due, Due::Hedge) => {
+                    // Only now, so that a time which moved meanwhile is no reason.
+                    if let Some(slow) = self.slow() {
+                        return Ok(slow);
+                    }
+                }
                 Event::Due if self.next().at > self.client.now() => {}
                 Event::Due => return Err(self.timed_out(next.due)),
             }
@@ -455,7 +463,7 @@ impl<'a, 'p> Relay<'a, 'p> {
 
     /// Writes the head of the response, which goes to the client.
     fn begin_answer(&mut self) {
-        self.tries.settle(self.exchange);
+        self.tries.settle(self.client, self.exchange);
         self.add_cookie();
         self.answer = Some(Answer::begin(self.client, self.exchange, &mut self.answer_input, &mut self.written));
     }
@@ -506,9 +514,16 @@ impl<'a, 'p> Relay<'a, 'p> {
         };
         let body_done = !self.body_goes_on();
         if body_done && self.answer.is_none() {
-            sooner(self.upstream_moved.max(self.exchange.ledger.sent) + self.timeouts.first_byte, Due::FirstByte);
+            sooner(self.whole_at() + self.timeouts.first_byte, Due::FirstByte);
         } else if upstream_full || (self.answer.is_some() && !client_full) {
             sooner(self.upstream_moved + self.timeouts.idle, Due::UpstreamIdle);
+        }
+        if body_done
+            && self.answer.is_none()
+            && let Some(after) = self.tries.hedge_after()
+            && self.answer_input.is_empty()
+        {
+            sooner(self.whole_at() + after, Due::Hedge);
         }
         if body_done
             && self.answer.is_none()
@@ -540,6 +555,17 @@ impl<'a, 'p> Relay<'a, 'p> {
             self.client_takes.pause(now);
         }
         next
+    }
+
+    /// When the whole request had gone out.
+    fn whole_at(&self) -> Instant {
+        self.upstream_moved.max(self.exchange.ledger.sent)
+    }
+
+    /// What is to be done where nothing came for as long as an answer is waited for alone.
+    fn slow(&self) -> Option<Sent> {
+        let (whole, after) = (self.whole_at(), self.tries.hedge_after()?);
+        (whole + after <= self.client.now()).then_some(Sent::Slow { whole, after })
     }
 
     /// Whether there is request body still to be read and passed on.
@@ -665,7 +691,8 @@ impl<'a, 'p> Relay<'a, 'p> {
         let (timeout, reason) = match due {
             Due::Total if self.exchange.has_deadline => (Timeout::Deadline, Reason::DeadlineExceeded),
             Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
-            Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
+            // Never by itself; see `slow`.
+            Due::FirstByte | Due::Hedge => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
             Due::Try => (Timeout::Try, Reason::UpstreamTimeoutTry),
             Due::UpstreamIdle => (Timeout::Idle, Reason::UpstreamTimeoutIdle),
             Due::ClientBody => (Timeout::Body, Reason::BodyTimeout),
@@ -678,12 +705,26 @@ impl<'a, 'p> Relay<'a, 'p> {
             // It takes nothing, so nothing more can be said to it.
             Due::ClientSend | Due::ClientSendRate => Failure { kind: None, after: After::Reset, ..failure },
             Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
-            Due::FirstByte | Due::Try | Due::UpstreamIdle => Failure { failed: Some(Failed::Timeout), ..failure },
+            Due::FirstByte | Due::Try | Due::Hedge | Due::UpstreamIdle => {
+                Failure { failed: Some(Failed::Timeout), ..failure }
+            }
             // A client that gives little time says nothing of the endpoint.
             Due::Total if self.exchange.has_deadline => Failure { kind: None, ..failure },
             Due::Total => failure,
         }
     }
+}
+
+/// Writes the request for an endpoint: its head, and what was kept of its body.
+pub(super) fn send_request(client: &Client, exchange: &Exchange, connection: &Connection) {
+    connection.stream().with_outbox(|outbox| {
+        let before = outbox.len();
+        outbox.write(|out| {
+            encode::request_head(out, client, exchange);
+            out.extend_from_slice(&exchange.kept);
+        });
+        client.state.metrics.upstream_sent((outbox.len() - before) as u64);
+    });
 }
 
 /// A cookie for the whole site that scripts of a page do not see.

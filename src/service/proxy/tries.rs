@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringway_proto::http1::{Framing, Known, ResponseHead};
 use ringway_runtime::clock::Instant;
 
+use super::hedge::Race;
 use crate::flow::{Client, Exchange};
 use crate::plan::{Retry, RouteRetry};
 use crate::upstream::Pool;
@@ -42,6 +43,10 @@ pub(super) struct Tries<'p> {
     keeps: bool,
     /// Bytes kept, in the exchange.
     kept: usize,
+    /// How long after it was sent the request goes to another endpoint as well, if it does.
+    hedge_after: Option<Duration>,
+    /// Tries that are under way beside the one whose answer is read.
+    pub(super) race: Option<Box<Race>>,
     /// Bytes of the body that came, over all tries.
     pub(super) body_bytes: u64,
     /// The client was told to send its body.
@@ -49,7 +54,14 @@ pub(super) struct Tries<'p> {
 }
 
 impl<'p> Tries<'p> {
-    pub(super) fn new(pool: &'p Pool, exchange: &Exchange, route: RouteRetry, now: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(
+        pool: &'p Pool,
+        exchange: &Exchange,
+        route: RouteRetry,
+        is_bound: bool,
+        now: Instant,
+        deadline: Instant,
+    ) -> Self {
         let retry = &pool.upstream().retry;
         let most = route.attempts.unwrap_or(retry.attempts);
         let may_be_done_twice = route.non_idempotent.unwrap_or(retry.non_idempotent);
@@ -59,6 +71,10 @@ impl<'p> Tries<'p> {
             _ => true,
         };
         pool.budget().asked(now);
+        // An endpoint that a cookie names is the one that is meant.
+        let hedging = pool.hedging().filter(|_| {
+            is_repeatable && route.hedge != Some(false) && !is_bound && !exchange.head.upgrade && pool.has_several()
+        });
         Self {
             pool,
             retry,
@@ -69,6 +85,8 @@ impl<'p> Tries<'p> {
             is_whole: true,
             keeps: is_repeatable && fits,
             kept: 0,
+            hedge_after: hedging.and_then(|hedging| hedging.ask(now)),
+            race: None,
             body_bytes: 0,
             continued: false,
         }
@@ -98,8 +116,36 @@ impl<'p> Tries<'p> {
         self.pool.budget().let_go(std::mem::take(&mut self.kept));
     }
 
+    /// How long its answer is waited for alone.
+    #[inline]
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_whole)
+    }
+
+    /// From now on it is under way at several endpoints.
+    pub(super) fn begin_race(&mut self, race: Race) {
+        self.hedge_after = None;
+        self.race = Some(Box::new(race));
+    }
+
+    /// Whether it is under way at others beside the one whose answer is read.
+    pub(super) fn has_others(&self) -> bool {
+        self.race.as_ref().is_some_and(|race| race.has_others())
+    }
+
+    /// It was under way at several, and none of them answered it.
+    #[inline]
+    pub(super) fn end_race(&mut self) {
+        if let Some(race) = self.race.take() {
+            race.end();
+        }
+    }
+
     /// Nobody will ask for the body again: this response goes to the client.
-    pub(super) fn settle(&mut self, exchange: &mut Exchange) {
+    pub(super) fn settle(&mut self, client: &Client, exchange: &mut Exchange) {
+        if let Some(race) = self.race.take() {
+            race.settle(client, exchange.head.method);
+        }
         (self.keeps, self.is_whole) = (false, false);
         self.let_go();
         exchange.kept.clear();
@@ -117,6 +163,10 @@ impl<'p> Tries<'p> {
     /// When the request goes out again after a try that failed, if it does.
     pub(super) fn again(&mut self, client: &Client, failed: Failed) -> Option<Instant> {
         let now = client.now();
+        if self.has_others() {
+            // The next try is under way.
+            return Some(now);
+        }
         let on = &self.retry.on;
         let (is_wanted, is_safe) = match failed {
             // Nothing was sent this time, and what was sent before may be done twice.
