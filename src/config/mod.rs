@@ -16,6 +16,7 @@ mod kind;
 mod limits;
 mod listener;
 mod log;
+mod mirror;
 mod nearest;
 mod policy;
 mod reader;

@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 46] = [
+const HOLES: [(&str, &str); 47] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -48,6 +48,14 @@ const HOLES: [(&str, &str); 46] = [
     ("[upstream.NAME.retry.hedge]", concat!(upstream!(), "retry = { hedge = { @ } }\n")),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
+    (
+        "[route.mirror]",
+        concat!(
+            upstream!(),
+            "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n",
+            "mirror = { upstream = \"other\", @ }\n"
+        ),
+    ),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
     (

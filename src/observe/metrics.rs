@@ -86,6 +86,42 @@ label! {
     }
 }
 
+label! {
+    /// What became of a copy of a request.
+    Mirrored {
+        /// The mirror answered, with a status of this class.
+        Success = "2xx",
+        /// The same.
+        Redirect = "3xx",
+        /// The same.
+        ClientError = "4xx",
+        /// The same.
+        ServerError = "5xx",
+        /// It was sent, and there was none in time.
+        NoAnswer = "no_answer",
+        /// No connection to the mirror was to be had at once.
+        NoConnection = "no_connection",
+        /// Its body is longer than what is kept.
+        TooLarge = "too_large",
+        /// There are as many as there may be, or the core has too much to do.
+        Busy = "busy",
+        /// Its request did not go out whole.
+        Incomplete = "incomplete",
+    }
+}
+
+impl Mirrored {
+    /// The mirror answered so.
+    pub fn of(status: u16) -> Self {
+        match status {
+            ..300 => Self::Success,
+            300..400 => Self::Redirect,
+            400..500 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
 /// What a policy did; the discriminant is the place of its counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PolicyEvent {
@@ -664,7 +700,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 38] = [
+        let steps: [(Step, &[&str]); 39] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -719,6 +755,7 @@ mod tests {
             (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
             (|_, b| b.out_of_budget(), &["ringway_upstream_retries_out_of_budget_total upstream=b"]),
             (|_, b| b.hedged(Hedged::Won), &["ringway_upstream_hedges_total upstream=b outcome=won"]),
+            (|_, b| b.mirrored(Mirrored::of(404)), &["ringway_upstream_mirrored_total upstream=b outcome=4xx"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),

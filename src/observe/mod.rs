@@ -11,8 +11,8 @@ mod run;
 
 pub use activity::Activity;
 pub use metrics::{
-    Cause, Direction, Hedged, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent, UpstreamFailure,
-    UpstreamPick,
+    Cause, Direction, Hedged, Lost, Metrics, Mirrored, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent,
+    UpstreamFailure, UpstreamPick,
 };
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,

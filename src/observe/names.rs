@@ -15,7 +15,7 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{Hedged, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::metrics::{Hedged, Mirrored, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
@@ -191,6 +191,8 @@ struct Ids {
     upstream_events: CounterSet,
     /// By [`Hedged`].
     hedges: CounterSet,
+    /// By [`Mirrored`].
+    mirrored: CounterSet,
     /// By [`PolicyEvent`].
     policies: [CounterSet; 3],
     policy_shadow: CounterSet,
@@ -238,6 +240,13 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
             upstreams
                 .iter()
                 .flat_map(|&name| Hedged::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
+        ),
+        mirrored: build.counters(
+            "ringway_upstream_mirrored_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| Mirrored::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
         ),
         policies: [
             build.counters("ringway_policy_evaluations_total", None, each_policy()),
@@ -408,6 +417,14 @@ impl UpstreamSeries {
     pub fn event(&self, event: UpstreamEvent) {
         if let Some((segment, index)) = &self.place {
             segment.count(segment.ids.upstream_events, index * UpstreamEvent::VALUES.len() + event as usize);
+        }
+    }
+
+    /// Something became of a copy of a request, for the upstream that gets it.
+    #[cold]
+    pub fn mirrored(&self, mirrored: Mirrored) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.mirrored, index * Mirrored::VALUES.len() + mirrored as usize);
         }
     }
 

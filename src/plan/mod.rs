@@ -11,6 +11,7 @@ mod health;
 mod host;
 mod log;
 mod method;
+mod mirror;
 mod path;
 mod retry;
 mod router;
@@ -26,6 +27,7 @@ pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
+pub use mirror::{MIRROR_MARK, Mirror};
 pub use path::{Normalized, PathError, normalize};
 pub use retry::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry, Statuses};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
@@ -570,6 +572,8 @@ pub struct Route {
     pub total_timeout: Option<Duration>,
     /// Whether clients say by when they want their answer.
     pub deadline: Option<Box<Deadline>>,
+    /// Who gets copies of its requests.
+    pub mirror: Option<Box<Mirror>>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
@@ -641,6 +645,8 @@ pub struct Proxy {
     pub retry: RouteRetry,
     /// The upstream is told how much time is left.
     pub tells_deadline: bool,
+    /// Another upstream gets copies.
+    pub mirrors: bool,
     /// The upstream that answers while the breakers of this one are open.
     pub fallback: Option<UpstreamId>,
 }

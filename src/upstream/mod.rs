@@ -3,6 +3,7 @@
 mod balance;
 mod breaker;
 mod budget;
+mod copies;
 mod drained;
 mod health;
 mod hedging;
@@ -15,6 +16,7 @@ mod window;
 pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
 pub use breaker::BreakerState;
 pub use budget::Budget;
+pub use copies::CopyPlace;
 pub use drained::Drained;
 pub use health::{Checked, Checks, Seat};
 pub use hedging::Hedging;

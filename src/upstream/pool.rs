@@ -36,6 +36,8 @@ pub struct Pool {
     balancer: Balancer,
     budget: Budget,
     hedging: Option<Box<Hedging>>,
+    /// Copies of requests that are on their way to it.
+    copies: Cell<u32>,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
     idle_count: Cell<u32>,
@@ -205,6 +207,7 @@ impl Pool {
             balancer: Balancer::new(shared, engine.random(), engine.now()),
             budget: Budget::new(&upstream.retry),
             hedging: Hedging::new(&upstream.retry),
+            copies: Cell::new(0),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
@@ -236,6 +239,10 @@ impl Pool {
     /// What its hedges need, where it is hedged.
     pub fn hedging(&self) -> Option<&Hedging> {
         self.hedging.as_deref()
+    }
+
+    pub(super) fn copies(&self) -> &Cell<u32> {
+        &self.copies
     }
 
     /// Whether there is an endpoint beside another.

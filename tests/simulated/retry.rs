@@ -162,6 +162,8 @@ async fn exchange(
 struct Course {
     outcomes: BTreeMap<String, u32>,
     seen: BTreeMap<usize, u32>,
+    /// How often each came to the mirror.
+    copied: BTreeMap<usize, u32>,
     is_post: BTreeMap<usize, bool>,
 }
 
@@ -169,7 +171,8 @@ struct Course {
 const HEDGES: u32 = 2;
 
 fn run(world: &World, hedge: &str) -> Course {
-    let seen = Seen::default();
+    let (seen, copied) = (Seen::default(), Seen::default());
+    let mirror = origin(world, ORIGINS, &copied);
     let endpoints: Vec<String> = (0..ORIGINS).map(|at| format!("\"{}\"", origin(world, at, &seen))).collect();
     let gateway = Gateway::start(
         world,
@@ -178,7 +181,8 @@ fn run(world: &World, hedge: &str) -> Course {
             "[upstream.u]\nendpoints = [{}]\ntimeout = {{ total = \"1m\" }}\n\
              retry = {{ attempts = {ATTEMPTS}, on = [\"connect\", \"reset\", \"timeout\", \"5xx\"], per_try = \"1s\", \
              body = \"8KiB\", bodies = \"32KiB\", budget = \"off\"{hedge} }}\n\
-             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n",
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n\
+             mirror = {{ upstream = \"m\" }}\n[upstream.m]\nendpoints = \"{mirror}\"\n",
             endpoints.join(", ")
         ),
     );
@@ -208,13 +212,18 @@ fn run(world: &World, hedge: &str) -> Course {
     }
     world.run_until(|| left.get() == 0).unwrap();
     assert!(gateway.drain(world).iter().all(|ended| ended.cut == 0), "something is left over");
-    Course { outcomes: outcomes.take(), seen: seen.take(), is_post: is_post.take() }
+    let (seen, copied, is_post) = (seen.take(), copied.take(), is_post.take());
+    Course { outcomes: outcomes.take(), seen, copied, is_post }
 }
 
 fn nothing_is_done_twice_that_may_not(course: &Course) {
     for (number, times) in &course.seen {
         let most = if course.is_post[number] { 1 } else { ATTEMPTS + 1 + HEDGES };
         assert!(*times <= most, "request {number} came {times} times");
+    }
+    for (number, times) in &course.copied {
+        let most = if course.is_post[number] { 1 } else { 2 };
+        assert!(*times <= most, "request {number} was copied {times} times");
     }
 }
 

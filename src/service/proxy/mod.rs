@@ -3,6 +3,7 @@
 mod asked;
 mod discard;
 mod hedge;
+mod mirror;
 mod relay;
 mod tries;
 mod tunnel;
@@ -14,6 +15,7 @@ use ringway_runtime::clock::Instant;
 
 use self::discard::{Held, Passed};
 use self::hedge::{Race, Raced};
+use self::mirror::Copy;
 use self::relay::{Relay, Sent};
 use self::tries::{Failed, Tries};
 use crate::flow::{self, After, Client, Exchange, Input, refuse, tell};
@@ -24,9 +26,15 @@ use crate::upstream::Outcome;
 /// Proxies one request, whose last byte must have gone by `deadline`.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Proxy, deadline: Instant) -> After {
     let mut to = to;
+    let mut copy = if to.mirrors { mirror::begin(client, exchange) } else { None };
     loop {
-        match proxy_to(client, exchange, to, deadline).await {
-            Ok(after) => return after,
+        match proxy_to(client, exchange, to, &mut copy, deadline).await {
+            Ok(after) => {
+                if let Some(copy) = copy {
+                    copy.send(client, exchange);
+                }
+                return after;
+            }
             // An answer that was kept would do as well; there is no cache yet.
             Err(upstream) => to = Proxy { upstream, subset: 0, capture: None, fallback: None, ..to },
         }
@@ -39,12 +47,14 @@ async fn proxy_to(
     client: &mut Client,
     exchange: &mut Exchange,
     to: Proxy,
+    copy: &mut Option<Box<Copy>>,
     deadline: Instant,
 ) -> Result<After, UpstreamId> {
     let pool = client.running.pools[to.upstream.0 as usize].clone();
     let mut asked = asked::asked(exchange, &pool, to);
     asked.is_hurried = exchange.has_deadline;
-    let mut tries = Tries::new(&pool, exchange, to.retry, asked.sticky.is_some(), client.now(), deadline);
+    let may_go_elsewhere = asked.sticky.is_none();
+    let mut tries = Tries::new(&pool, exchange, to.retry, may_go_elsewhere, copy, client.now(), deadline);
     let mut fresh = false;
     let mut held: Option<Box<Held>> = None;
     loop {

@@ -22,7 +22,7 @@ use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
 
 /// What framing adds to a piece of a body at most.
-const ROOM: usize = 32;
+pub(super) const ROOM: usize = 32;
 
 /// How an attempt ended well.
 pub(super) enum Sent {
@@ -361,6 +361,9 @@ impl<'a, 'p> Relay<'a, 'p> {
             }
             self.consume(event.consumed);
             self.upstream_moved = self.client.now();
+        }
+        if let Some(copy) = self.tries.copy {
+            copy.is_whole = self.exchange.body.is_done();
         }
         upstream.flush();
         if self.exchange.head.expect_continue

@@ -9,6 +9,7 @@ use ringway_proto::http1::{Framing, Known, ResponseHead};
 use ringway_runtime::clock::Instant;
 
 use super::hedge::Race;
+use super::mirror::Copy;
 use crate::flow::{Client, Exchange};
 use crate::plan::{Retry, RouteRetry};
 use crate::upstream::Pool;
@@ -47,6 +48,8 @@ pub(super) struct Tries<'p> {
     hedge_after: Option<Duration>,
     /// Tries that are under way beside the one whose answer is read.
     pub(super) race: Option<Box<Race>>,
+    /// The copy of the request for another upstream.
+    pub(super) copy: &'p mut Option<Box<Copy>>,
     /// Bytes of the body that came, over all tries.
     pub(super) body_bytes: u64,
     /// The client was told to send its body.
@@ -58,7 +61,8 @@ impl<'p> Tries<'p> {
         pool: &'p Pool,
         exchange: &Exchange,
         route: RouteRetry,
-        is_bound: bool,
+        may_go_elsewhere: bool,
+        copy: &'p mut Option<Box<Copy>>,
         now: Instant,
         deadline: Instant,
     ) -> Self {
@@ -73,7 +77,11 @@ impl<'p> Tries<'p> {
         pool.budget().asked(now);
         // An endpoint that a cookie names is the one that is meant.
         let hedging = pool.hedging().filter(|_| {
-            is_repeatable && route.hedge != Some(false) && !is_bound && !exchange.head.upgrade && pool.has_several()
+            is_repeatable
+                && route.hedge != Some(false)
+                && may_go_elsewhere
+                && !exchange.head.upgrade
+                && pool.has_several()
         });
         Self {
             pool,
@@ -87,6 +95,7 @@ impl<'p> Tries<'p> {
             kept: 0,
             hedge_after: hedging.and_then(|hedging| hedging.ask(now)),
             race: None,
+            copy,
             body_bytes: 0,
             continued: false,
         }
@@ -98,7 +107,10 @@ impl<'p> Tries<'p> {
     }
 
     /// So many more bytes of the body go to an endpoint, `keep` appends them to what is kept.
-    pub(super) fn sent(&mut self, exchange: &mut Exchange, bytes: usize, keep: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn sent(&mut self, exchange: &mut Exchange, bytes: usize, keep: impl Fn(&mut Vec<u8>)) {
+        if let Some(copy) = self.copy {
+            copy.add(bytes, &keep);
+        }
         let fits = self.keeps
             && self.kept + bytes <= self.retry.body as usize
             && self.pool.budget().keep(bytes, self.retry.bodies);
@@ -143,6 +155,9 @@ impl<'p> Tries<'p> {
 
     /// Nobody will ask for the body again: this response goes to the client.
     pub(super) fn settle(&mut self, client: &Client, exchange: &mut Exchange) {
+        if let Some(copy) = self.copy.take_if(|copy| copy.is_whole) {
+            copy.send(client, exchange);
+        }
         if let Some(race) = self.race.take() {
             race.settle(client, exchange.head.method);
         }
