@@ -8,11 +8,11 @@ pub mod prometheus;
 mod reason;
 pub mod records;
 mod run;
+mod twice;
 
 pub use activity::Activity;
 pub use metrics::{
-    Cause, Direction, Hedged, Lost, Metrics, Mirrored, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent,
-    UpstreamFailure, UpstreamPick,
+    Cause, Direction, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent, UpstreamFailure, UpstreamPick,
 };
 pub use names::{
     MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
@@ -20,3 +20,4 @@ pub use names::{
 };
 pub use reason::{Reason, Side};
 pub use run::{NoRun, Run, read_run};
+pub use twice::{Hedged, Mirrored};

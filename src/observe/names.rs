@@ -15,7 +15,8 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{Hedged, Mirrored, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::twice::{Hedged, Mirrored};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
