@@ -1,9 +1,11 @@
 //! Copies of requests for another upstream: what is in them, what bounds them, and that clients never notice.
 
+use std::time::Instant;
+
 use ringway_runtime::histogram::read_dir;
 use tempfile::TempDir;
 
-use crate::support::{Config, Engine, Gateway, Origin, OriginConn, on_both_engines};
+use crate::support::{Config, Engine, Gateway, Origin, OriginConn, PATIENCE, on_both_engines};
 
 on_both_engines!(
     a_copy_is_the_request_with_a_mark_and_its_answer_is_thrown_away,
@@ -44,7 +46,9 @@ fn count(dir: &TempDir, outcome: &str) -> u64 {
 
 /// Waits until so many copies have had this outcome.
 fn wait_for(dir: &TempDir, outcome: &str, wanted: u64) {
+    let begun = Instant::now();
     while count(dir, outcome) < wanted {
+        assert!(begun.elapsed() < PATIENCE, "{outcome}: {}", count(dir, outcome));
         std::thread::yield_now();
     }
     assert_eq!(count(dir, outcome), wanted, "{outcome}");
