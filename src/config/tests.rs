@@ -31,7 +31,7 @@ macro_rules! upstream {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 44] = [
+const HOLES: [(&str, &str); 47] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -45,7 +45,17 @@ const HOLES: [(&str, &str); 44] = [
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
+    ("[upstream.NAME.retry.hedge]", concat!(upstream!(), "retry = { hedge = { @ } }\n")),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
+    ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
+    (
+        "[route.mirror]",
+        concat!(
+            upstream!(),
+            "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n",
+            "mirror = { upstream = \"other\", @ }\n"
+        ),
+    ),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
     (
@@ -197,6 +207,10 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("eject_for" | "open_for", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
                 ("status", "number") => "418",
+                ("after", _) => "\"p50\"",
+                ("max", "number") => "2",
+                ("hedge", "table") => "{}",
+                ("hedge", _) => "false",
                 ("attempts", _) => "5",
                 ("backoff", _) => "\"100ms\"",
                 ("non_idempotent", _) => "true",
@@ -228,6 +242,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("failover", _) => "{ zone = \"a\" }",
                 (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
                 (_, "bytes a second or \"off\"") => "\"off\"",
+                ("deadline", _) => "{ trust = \"anyone\" }",
+                ("header", _) => "\"grpc-timeout\"",
+                ("send", _) => "[\"x-left\", \"grpc-timeout\"]",
+                ("trust", _) => "\"nobody\"",
+                ("format", _) if title == "[route.deadline]" => "\"seconds\"",
                 ("level", _) => "\"debug\"",
                 ("format", _) if title == "[log]" => "\"json\"",
                 ("format", _) => "\"combined\"",
@@ -541,8 +560,9 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         .chain(of("upstream.NAME.pool", &upstream::POOL))
         .chain(
             of("upstream.NAME.retry", &retry::RETRY)
-                .filter(|(_, key)| !["on", "per_try", "non_idempotent"].contains(&key.name)),
+                .filter(|(_, key)| !["on", "per_try", "non_idempotent", "hedge"].contains(&key.name)),
         )
+        .chain(of("upstream.NAME.retry.hedge", &retry::HEDGE))
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
         .chain(
             of("cores", &cores::SECTION)

@@ -54,6 +54,8 @@ pub struct Exchange {
     pub client_ip: IpAddr,
     /// Whether the client came over https, as a trusted proxy says.
     pub secure: bool,
+    /// Its deadline is what its client says, and sooner than the total time.
+    pub has_deadline: bool,
     /// Nobody sent it: it is only shown what would become of it, and no secret.
     pub rehearsed: bool,
     /// The response head; its spans are ranges of the upstream's input.
@@ -95,6 +97,7 @@ impl Default for Exchange {
             answer: Edits::default(),
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             secure: false,
+            has_deadline: false,
             rehearsed: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
@@ -122,6 +125,7 @@ impl Exchange {
         (self.reason, self.asked, self.attempts) = (None, None, 0);
         self.met = 0;
         self.retry_after = 0;
+        self.has_deadline = false;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {

@@ -36,6 +36,8 @@ macro_rules! label {
     };
 }
 
+pub(super) use label;
+
 label! {
     /// Which deadline passed.
     Timeout {
@@ -59,6 +61,8 @@ label! {
         Idle = "idle",
         /// The whole exchange.
         Total = "total",
+        /// The deadline that the client gave.
+        Deadline = "deadline",
         /// Waiting for an upstream connection.
         Pool = "pool",
         /// A tunnel after an upgrade.
@@ -227,6 +231,7 @@ struct Ids {
     core_cpu: CounterId,
     receive_buffers_exhausted: CounterId,
     timeouts: CounterSet,
+    deadlines_malformed: CounterId,
     refusals: CounterSet,
     refusal_codes: Vec<&'static str>,
     request_duration: HistogramId,
@@ -415,6 +420,11 @@ impl Metrics {
         self.add_at(self.ids.timeouts, timeout as usize);
     }
 
+    /// A deadline of a client could not be read.
+    pub fn deadline_malformed(&self) {
+        self.add(self.ids.deadlines_malformed, 1);
+    }
+
     /// Bytes came from a client.
     #[inline]
     pub fn client_received(&self, bytes: u64) {
@@ -537,6 +547,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         mesh_doorbells: build.counter("ringway_mesh_doorbells_total", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
         timeouts: build.counters("ringway_timeouts_total", None, Timeout::VALUES.iter().map(|&kind| [("kind", kind)])),
+        deadlines_malformed: build.counter("ringway_deadlines_malformed_total", None, &[]),
         refusals: build.counters(
             "ringway_refusals_total",
             None,
@@ -580,6 +591,7 @@ mod tests {
     use ringway_runtime::histogram::{Distribution, Value};
 
     use super::super::names::{Names, PlanNames};
+    use super::super::twice::{Hedged, Mirrored};
     use super::*;
 
     /// The metrics of a core whose plan has these routes and upstreams.
@@ -650,7 +662,7 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 37] = [
+        let steps: [(Step, &[&str]); 40] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -711,11 +723,14 @@ mod tests {
             (|_, b| b.picked(UpstreamPick::Spilled), &["ringway_upstream_special_picks_total upstream=b kind=spilled"]),
             (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
             (|_, b| b.out_of_budget(), &["ringway_upstream_retries_out_of_budget_total upstream=b"]),
+            (|_, b| b.hedged(Hedged::Won), &["ringway_upstream_hedges_total upstream=b outcome=won"]),
+            (|_, b| b.mirrored(Mirrored::of(404)), &["ringway_upstream_mirrored_total upstream=b outcome=4xx"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),
             (|_, b| b.event(UpstreamEvent::FellBack), &["ringway_upstream_events_total upstream=b event=fell_back"]),
             (|_, b| b.event(UpstreamEvent::Ejected), &["ringway_upstream_events_total upstream=b event=ejected"]),
+            (|m, _| m.deadline_malformed(), &["ringway_deadlines_malformed_total"]),
             (|m, _| m.timed_out(Timeout::Head), &["ringway_timeouts_total kind=head"]),
             (|m, _| m.timed_out(Timeout::Tunnel), &["ringway_timeouts_total kind=tunnel"]),
         ];

@@ -8,6 +8,7 @@ pub mod prometheus;
 mod reason;
 pub mod records;
 mod run;
+mod twice;
 
 pub use activity::Activity;
 pub use metrics::{
@@ -20,3 +21,4 @@ pub use names::{
 };
 pub use reason::{Reason, Side};
 pub use run::{NoRun, Run, read_run};
+pub use twice::{Hedged, Mirrored};

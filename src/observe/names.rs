@@ -16,6 +16,7 @@ use ringway_runtime::histogram::{
 };
 
 use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::twice::{Hedged, Mirrored};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
@@ -189,6 +190,10 @@ struct Ids {
     /// By [`UpstreamPick`].
     upstream_picks: CounterSet,
     upstream_events: CounterSet,
+    /// By [`Hedged`].
+    hedges: CounterSet,
+    /// By [`Mirrored`].
+    mirrored: CounterSet,
     /// By [`PolicyEvent`].
     policies: [CounterSet; 3],
     policy_shadow: CounterSet,
@@ -229,6 +234,20 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
             upstreams.iter().flat_map(|&name| {
                 UpstreamEvent::VALUES.iter().map(move |&event| [("upstream", name), ("event", event)])
             }),
+        ),
+        hedges: build.counters(
+            "ringway_upstream_hedges_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| Hedged::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
+        ),
+        mirrored: build.counters(
+            "ringway_upstream_mirrored_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| Mirrored::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
         ),
         policies: [
             build.counters("ringway_policy_evaluations_total", None, each_policy()),
@@ -399,6 +418,22 @@ impl UpstreamSeries {
     pub fn event(&self, event: UpstreamEvent) {
         if let Some((segment, index)) = &self.place {
             segment.count(segment.ids.upstream_events, index * UpstreamEvent::VALUES.len() + event as usize);
+        }
+    }
+
+    /// Something became of a copy of a request, for the upstream that gets it.
+    #[cold]
+    pub fn mirrored(&self, mirrored: Mirrored) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.mirrored, index * Mirrored::VALUES.len() + mirrored as usize);
+        }
+    }
+
+    /// Something became of a hedge.
+    #[cold]
+    pub fn hedged(&self, hedged: Hedged) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.hedges, index * Hedged::VALUES.len() + hedged as usize);
         }
     }
 

@@ -5,8 +5,8 @@ use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
 use super::{
-    Action, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream,
-    UpstreamId, is_in,
+    Action, Endpoint, HashKey, Listener, Mirror, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset,
+    Upstream, UpstreamId, is_in,
 };
 use crate::config::{
     Config, Diagnostic, Diagnostics, EndpointSays, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve,
@@ -237,6 +237,8 @@ impl<'c> Builder<'c> {
             policies,
             action: action?,
             total_timeout: section.total_timeout,
+            mirror: self.mirror(section).map(Box::new),
+            deadline: section.deadline.clone().map(Box::new),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,
@@ -254,7 +256,8 @@ impl<'c> Builder<'c> {
                 let subset = self.subset(index, upstream, &section.subset)?;
                 let fallback = self.fallback(upstream);
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback }))
+                let (tells_deadline, mirrors) = (section.deadline.is_some(), section.mirror.is_some());
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, fallback }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;
@@ -269,6 +272,26 @@ impl<'c> Builder<'c> {
                 }
             }
         }
+    }
+
+    /// Who gets copies of the requests of a route.
+    fn mirror(&mut self, section: &'c RouteSection) -> Option<Mirror> {
+        let said = section.mirror.as_ref()?;
+        let index = self.look_up(&self.upstreams, "upstream", &said.upstream)?;
+        self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+        if matches!(&section.target, Some(Target::Upstream(own)) if own.value == said.upstream.value) {
+            let message =
+                format!("route.mirror: \"{}\" answers this route and cannot be its own mirror", said.upstream.value);
+            self.diags.push(Diagnostic::error(said.upstream.span.clone(), message));
+        }
+        Some(Mirror {
+            upstream: UpstreamId(index as u32),
+            share: said.share,
+            body: said.body,
+            max_active: said.max_active,
+            timeout: said.timeout,
+            remove: said.remove.iter().map(|name| name.as_str().into()).collect(),
+        })
     }
 
     /// The upstream that stands in for this one. Whether it is right is looked at for all together.

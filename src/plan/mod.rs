@@ -6,10 +6,12 @@
 mod answer;
 mod balance;
 mod build;
+mod deadline;
 mod health;
 mod host;
 mod log;
 mod method;
+mod mirror;
 mod path;
 mod retry;
 mod router;
@@ -20,12 +22,14 @@ mod trie;
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
+pub use mirror::{MIRROR_MARK, Mirror};
 pub use path::{Normalized, PathError, normalize};
-pub use retry::{Retry, RetryOn, RouteRetry, Statuses};
+pub use retry::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry, Statuses};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
@@ -566,6 +570,10 @@ pub struct Route {
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
+    /// Whether clients say by when they want their answer.
+    pub deadline: Option<Box<Deadline>>,
+    /// Who gets copies of its requests.
+    pub mirror: Option<Box<Mirror>>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
@@ -635,6 +643,10 @@ pub struct Proxy {
     pub capture: Option<u8>,
     /// What it says otherwise than `retry` of the upstream.
     pub retry: RouteRetry,
+    /// The upstream is told how much time is left.
+    pub tells_deadline: bool,
+    /// Another upstream gets copies.
+    pub mirrors: bool,
     /// The upstream that answers while the breakers of this one are open.
     pub fallback: Option<UpstreamId>,
 }

@@ -18,8 +18,8 @@ use ringway_runtime::engine::{Engine, Stream, Timer};
 use super::breaker::Leave;
 use super::health;
 use super::{
-    Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
-    Standing, Unpicked,
+    Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Hedging, Outcome, Picked, Seat,
+    Shared, Standing, Unpicked,
 };
 use crate::observe::records::{Event, Recorder};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
@@ -38,6 +38,9 @@ pub struct Pool {
     records: Rc<Recorder>,
     balancer: Balancer,
     budget: Budget,
+    hedging: Option<Box<Hedging>>,
+    /// Copies of requests that are on their way to it.
+    copies: Cell<u32>,
     /// Idle connections by endpoint, the one used last at the back.
     idle: RefCell<Box<[VecDeque<Idle>]>>,
     idle_count: Cell<u32>,
@@ -125,6 +128,11 @@ impl Turn {
     fn went(&self, outcome: Outcome) {
         self.outcome.set(outcome);
         if let Some(leave) = self.leave.take() {
+            if let (Some(hedging), Outcome::Answered(..500, took) | Outcome::Abandoned(took)) =
+                (&self.pool.hedging, outcome)
+            {
+                hedging.took(took);
+            }
             self.pool.judge(self.picked, leave, outcome);
         }
     }
@@ -208,6 +216,8 @@ impl Pool {
             records: records.clone(),
             balancer: Balancer::new(shared, engine.random(), engine.now()),
             budget: Budget::new(&upstream.retry),
+            hedging: Hedging::new(&upstream.retry),
+            copies: Cell::new(0),
             idle: RefCell::new(endpoints.iter().map(|_| VecDeque::new()).collect()),
             idle_count: Cell::new(0),
             open: Cell::new(0),
@@ -236,6 +246,20 @@ impl Pool {
         &self.budget
     }
 
+    /// What its hedges need, where it is hedged.
+    pub fn hedging(&self) -> Option<&Hedging> {
+        self.hedging.as_deref()
+    }
+
+    pub(super) fn copies(&self) -> &Cell<u32> {
+        &self.copies
+    }
+
+    /// Whether there is an endpoint beside another.
+    pub fn has_several(&self) -> bool {
+        self.upstream.endpoints.len() > 1
+    }
+
     /// What the cores share of it.
     pub fn shared(&self) -> &Shared {
         self.balancer.shared()
@@ -259,6 +283,7 @@ impl Pool {
             match self.balancer.pick(asked, self.engine.now()) {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
                 Err(Unpicked::Broken) => return Err((self.refused(), None)),
+                Err(Unpicked::Full) if asked.at_once => {}
                 Err(Unpicked::Full) => self.look_for_room(),
                 Ok(picked) => {
                     if let Some(special) = picked.special {
@@ -279,13 +304,16 @@ impl Pool {
                     // An idle connection to another endpoint makes room.
                     if self.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
                         // On the heap, as new connections are few: every client connection would have to have room for it.
-                        let connected = Box::pin(self.connect(turn, timer, deadline)).await;
+                        let connected = Box::pin(self.connect(turn, timer, deadline, asked.is_hurried)).await;
                         return connected.map_err(|reason| (reason, Some(endpoint)));
                     }
                 }
             }
             // Who waits keeps nobody else from trying.
             drop(leave);
+            if asked.at_once {
+                return Err((Reason::PoolExhausted, None));
+            }
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;
@@ -533,7 +561,13 @@ impl Pool {
         oldest.is_some()
     }
 
-    async fn connect(self: &Rc<Self>, turn: Turn, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
+    async fn connect(
+        self: &Rc<Self>,
+        turn: Turn,
+        timer: &Timer,
+        deadline: Instant,
+        is_hurried: bool,
+    ) -> Result<Connection, Reason> {
         let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
         self.count_open(endpoint, 1);
@@ -547,7 +581,8 @@ impl Pool {
             Poll::Pending => timer.poll(cx).map(|()| None),
         })
         .await;
-        if !matches!(outcome, Some(Ok(_))) {
+        let is_cut = is_hurried && own > deadline && outcome.is_none();
+        if !matches!(outcome, Some(Ok(_))) && !is_cut {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
@@ -561,6 +596,7 @@ impl Pool {
                 self.failed(endpoint, UpstreamFailure::Connect);
                 Err(Reason::UpstreamConnectFailed)
             }
+            None if is_cut => Err(Reason::UpstreamTimeoutTotal),
             None => {
                 self.failed(endpoint, UpstreamFailure::Timeout);
                 if own <= deadline {
@@ -676,6 +712,12 @@ impl Connection {
     /// The endpoint's index in the upstream.
     pub fn endpoint(&self) -> usize {
         self.turn.endpoint()
+    }
+
+    /// Whether a breaker let this request through to see how it fares.
+    pub fn is_probe(&self) -> bool {
+        let leaves = [self.turn.leave.get(), Some(self.turn.picked.leave)];
+        leaves.into_iter().flatten().any(|leave| matches!(leave, Leave::Probe(_)))
     }
 
     /// How the exchange on it went, for the balancer; nothing is known where this is not told.

@@ -89,6 +89,12 @@ pub struct Asked {
     pub sticky: Option<usize>,
     /// What it tried before.
     pub avoid: Avoid,
+    /// It takes no place in the line for a connection.
+    pub at_once: bool,
+    /// It goes to none of the endpoints that it tried before.
+    pub elsewhere: bool,
+    /// Its client gives it little time: that this is over says nothing of an endpoint.
+    pub is_hurried: bool,
 }
 
 /// Why there is no endpoint.
@@ -123,6 +129,8 @@ pub enum Outcome {
     Answered(u16, Duration),
     /// The endpoint failed, after so long.
     Failed(Duration),
+    /// With none after so long, when somebody else's answer was there: it is slow, no more can be said.
+    Abandoned(Duration),
     /// Nothing is to be said of the endpoint: the client left, or no time came to try it.
     Unknown,
 }
@@ -133,7 +141,7 @@ impl Outcome {
         match self {
             Self::Answered(status, _) => Some(status >= 500),
             Self::Failed(_) => Some(true),
-            Self::Unknown => None,
+            Self::Abandoned(_) | Self::Unknown => None,
         }
     }
 }
@@ -424,7 +432,7 @@ impl Balancer {
                     }
                 }
             }
-            if avoid.count == 0 {
+            if avoid.count == 0 || asked.elsewhere {
                 break;
             }
             // What failed before has to do where there is nothing else.
@@ -508,7 +516,7 @@ impl Balancer {
         let mean = self.mean.get();
         let (took, taught) = match outcome {
             Outcome::Unknown => return,
-            Outcome::Answered(status, took) if status < 500 => {
+            Outcome::Answered(..500, took) | Outcome::Abandoned(took) => {
                 let took = took.as_nanos() as f64;
                 let bounded = if mean > 0.0 { took.min(mean * LONGEST) } else { took };
                 self.mean.set(if mean > 0.0 { mean + (bounded - mean) * MEAN_STEP } else { took });
