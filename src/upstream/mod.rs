@@ -15,6 +15,7 @@ pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
 pub use breaker::BreakerState;
 pub use budget::Budget;
 pub use drained::Drained;
+pub(crate) use health::probe;
 pub use health::{Checked, Checks, Seat};
 pub use judge::HealthSight;
 pub use pool::{Connection, EndpointSight, Pool};
