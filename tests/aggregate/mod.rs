@@ -168,10 +168,11 @@ fn what_needs_something_that_is_down_says_so(engine: Engine) {
 
 fn an_upstream_is_as_well_as_its_endpoints_are(engine: Engine) {
     let (one, two) = (Thing::new(), Thing::new());
-    let gateway = config(engine, QUICK, "{ name = \"users\", upstream = \"origin\", path = \"/well\", critical = true },")
-        .origin(&one.origin)
-        .origin(&two.origin)
-        .start();
+    let gateway =
+        config(engine, QUICK, "{ name = \"users\", upstream = \"origin\", path = \"/well\", critical = true },")
+            .origin(&one.origin)
+            .origin(&two.origin)
+            .start();
     until(&gateway, 200, &[("users", "healthy")]);
     one.say(500);
     until(&gateway, 207, &[("users", "degraded")]);
@@ -392,8 +393,12 @@ fn metrics_tell_states_and_results(engine: Engine) {
     let metrics = format!("metrics_dir = \"{}\"", dir.path().display());
     let gateway = config(engine, ONCE, &checks).cores(&metrics).start();
     until(&gateway, 503, &[]);
-    let read = || ringway_runtime::histogram::read_dir(dir.path()).expect("metrics").into_iter().map(|file| file.expect("one"));
-    let gauge = |check: &str| read().filter_map(|file| file.gauge("ringway_health_check_state", &[("check", check)])).sum::<i64>();
+    let read = || {
+        ringway_runtime::histogram::read_dir(dir.path()).expect("metrics").into_iter().map(|file| file.expect("one"))
+    };
+    let gauge = |check: &str| {
+        read().filter_map(|file| file.gauge("ringway_health_check_state", &[("check", check)])).sum::<i64>()
+    };
     let begun = Instant::now();
     // The page may be there a moment before the metric is.
     while (gauge("health/thing"), gauge("health/gone")) != (1, 3) {

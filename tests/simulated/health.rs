@@ -33,7 +33,8 @@ pub(super) enum Manner {
     Flap,
 }
 
-pub(super) const ILL: [Manner; 6] = [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
+pub(super) const ILL: [Manner; 6] =
+    [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
 
 /// An endpoint whose manners can be changed.
 #[derive(Clone)]
