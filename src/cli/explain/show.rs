@@ -109,8 +109,7 @@ fn asks(plan: &Plan, check: &AggregateCheck) -> String {
             plan.upstream(*id).map_or(String::new(), |upstream| format!("upstream {}", upstream.name))
         }
         CheckTarget::Addresses(addresses) => {
-            let all: Vec<String> = addresses.iter().map(|(_, address)| address.to_string()).collect();
-            all.join(", ")
+            addresses.first().map_or(String::new(), |(name, _)| name.to_string())
         }
     };
     match &check.check {

@@ -84,7 +84,7 @@ pub(super) fn report(out: &mut Vec<u8>, board: &Board, view: &View) {
                 out.extend_from_slice(if nth == 0 { b"" } else { b", " });
                 text(out, name(plan, cause));
             }
-            let _ = write!(out, "<td>{} ms<td>", millis(seen.took));
+            let _ = write!(out, "<td>{:.3} ms<td>", millis(seen.took));
             time(out, seen.since);
             if wide {
                 out.extend_from_slice(b"<td>");

@@ -199,7 +199,7 @@ fn report(out: &mut Vec<u8>, board: &Board, view: &View) {
             let (state, critical) = (seen.state.name(), check.critical);
             let _ = write!(out, ",\"status\":\"{state}\",\"critical\":{critical},\"since\":");
             time(out, seen.since);
-            let _ = write!(out, ",\"latency_ms\":{},\"causes\":", millis(seen.took));
+            let _ = write!(out, ",\"latency_ms\":{:.3},\"causes\":", millis(seen.took));
             names(out, plan, &seen.causes);
             if plan.detail == Detail::Full {
                 full(out, board, at, seen);
@@ -242,7 +242,7 @@ fn draft(out: &mut Vec<u8>, board: &Board, view: &View) {
             text(out, &check.name);
             let _ = write!(out, ":[{{\"componentType\":\"component\",\"status\":\"{}\",\"time\":", word(seen.state));
             time(out, view.checked);
-            let _ = write!(out, ",\"observedValue\":{},\"observedUnit\":\"ms\"", millis(seen.took));
+            let _ = write!(out, ",\"observedValue\":{:.3},\"observedUnit\":\"ms\"", millis(seen.took));
             if !seen.causes.is_empty() {
                 let causes: Vec<&str> = seen.causes.iter().map(|&cause| name(plan, cause)).collect();
                 out.extend_from_slice(b",\"output\":");
