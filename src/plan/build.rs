@@ -273,7 +273,7 @@ impl<'c> Builder<'c, '_> {
                         Some(Action::Redirect(Redirect { status: *status, location }))
                     }
                     ServiceKind::Health(health) => {
-                        let id = self.aggregate(&service.name, health)?;
+                        let id = self.aggregate(&service.name, health);
                         // What is left of the path is the last of its captures.
                         let is_open = section.path.as_ref().is_some_and(|path| path.value.ends_with("...}"));
                         let captures = templates.captures.filter(|_| is_open);
@@ -287,10 +287,10 @@ impl<'c> Builder<'c, '_> {
     }
 
     /// A service of type `health`. Routes that have the same one share it.
-    fn aggregate(&mut self, name: &'c Spanned<String>, section: &'c AggregateSection) -> Option<AggregateId> {
+    fn aggregate(&mut self, name: &'c Spanned<String>, section: &'c AggregateSection) -> AggregateId {
         let written_at = name.span.start;
         if let Some(at) = self.aggregates.iter().position(|(known, _)| *known == written_at) {
-            return Some(AggregateId(at as u32));
+            return AggregateId(at as u32);
         }
         let mut checks = Vec::new();
         for check in &section.checks {
@@ -322,7 +322,7 @@ impl<'c> Builder<'c, '_> {
         let (checks, order) = (checks.into(), section.order.as_slice().into());
         let aggregate = Aggregate { name, checks, order, ttl, total_timeout, degraded_status, history, detail };
         self.aggregates.push((written_at, Arc::new(aggregate)));
-        Some(AggregateId(self.aggregates.len() as u32 - 1))
+        AggregateId(self.aggregates.len() as u32 - 1)
     }
 
     /// The upstream that stands in for this one. Whether it is right is looked at for all together.

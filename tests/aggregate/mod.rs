@@ -80,7 +80,7 @@ const QUICK: &str = "ttl = \"20ms\"\ntimeout = \"2s\"";
 const ONCE: &str = "ttl = \"1h\"\ntimeout = \"2s\"";
 
 fn json(answer: &Message) -> Value {
-    serde_json::from_str(&answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
+    serde_json::from_str(answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
 }
 
 /// The states of all checks, and what the report says of one of them.

@@ -245,7 +245,8 @@ fn a_health_page_allocates_nothing_between_two_rounds() {
     ));
     let mut client = Client::connect(core.address);
     let allocated = allocated_by(&core, ROUNDS / 10, || {
-        for (path, accept) in [("", "*/*"), ("", "application/health+json"), ("history", "text/html;q=0.5, */*;q=0.1")] {
+        for (path, accept) in [("", "*/*"), ("", "application/health+json"), ("history", "text/html;q=0.5, */*;q=0.1")]
+        {
             client.send(format!("GET /health/{path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"));
             assert_eq!(client.response().status(), 200);
         }

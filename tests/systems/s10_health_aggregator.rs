@@ -86,7 +86,7 @@ impl Shop {
 }
 
 fn json(answer: &Message) -> Value {
-    serde_json::from_str(&answer.text()).expect("JSON")
+    serde_json::from_str(answer.text()).expect("JSON")
 }
 
 /// The names of the checks in this state.

@@ -108,9 +108,7 @@ fn asks(plan: &Plan, check: &AggregateCheck) -> String {
         CheckTarget::Upstream(id) => {
             plan.upstream(*id).map_or(String::new(), |upstream| format!("upstream {}", upstream.name))
         }
-        CheckTarget::Addresses(addresses) => {
-            addresses.first().map_or(String::new(), |(name, _)| name.to_string())
-        }
+        CheckTarget::Addresses(addresses) => addresses.first().map_or(String::new(), |(name, _)| name.to_string()),
     };
     match &check.check {
         None => format!("what is known of the endpoints of {at}"),

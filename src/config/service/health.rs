@@ -309,8 +309,8 @@ mod tests {
         says("checks = [{ name = \"a\", tpc = \"10.0.0.1:1\" }]", &["unknown key `tpc`", "did you mean `tcp`?"]);
         let twice = "{ name = \"a\", tcp = \"10.0.0.1:1\" }";
         says(&format!("checks = [{twice}, {twice}]"), &["two checks have the name \"a\"", "first here"]);
-        let many: String = (0..257).map(|at| format!("{{ name = \"c{at}\", tcp = \"10.0.0.1:1\" }},")).collect();
-        says(&format!("checks = [{many}]"), &["1 to 256 checks are wanted"]);
+        let many: Vec<String> = (0..257).map(|at| format!("{{ name = \"c{at}\", tcp = \"10.0.0.1:1\" }}")).collect();
+        says(&format!("checks = [{}]", many.join(", ")), &["1 to 256 checks are wanted"]);
     }
 
     #[test]

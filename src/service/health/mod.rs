@@ -86,6 +86,9 @@ struct Written {
     body: Vec<u8>,
 }
 
+/// Names and values of header fields.
+type Fields = Box<[(Box<str>, Box<str>)]>;
+
 /// One service on one core.
 struct Asker {
     board: Arc<Board>,
@@ -94,7 +97,7 @@ struct Asker {
     series: Box<[HealthSeries]>,
     pages: RefCell<[Written; Page::COUNT]>,
     /// Header fields of an answer, and those of one for people.
-    fields: [Box<[(Box<str>, Box<str>)]>; 2],
+    fields: [Fields; 2],
     is_settled: Cell<bool>,
     is_retired: Cell<bool>,
     /// The core makes the rounds.
