@@ -52,7 +52,7 @@ pub use report::{Diagnostic, Report, Severity};
 pub use route::{RouteSection, Target};
 pub use schema::schema;
 pub use secret::Secret;
-pub use service::{ServiceKind, ServiceSection};
+pub use service::{AggregateCheckSection, AggregateSection, ServiceKind, ServiceSection, TargetSection};
 pub use upstream::{EndpointSays, EndpointSection, UpstreamSection};
 pub use values::HostPort;
 pub use written::Written;

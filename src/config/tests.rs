@@ -30,8 +30,14 @@ macro_rules! upstream {
     };
 }
 
+macro_rules! checks {
+    ($more:literal) => {
+        concat!("checks = [{ name = \"c\", http = \"10.0.0.1:1\"", $more, " }]\n")
+    };
+}
+
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 47] = [
+const HOLES: [(&str, &str); 50] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -83,6 +89,9 @@ const HOLES: [(&str, &str); 47] = [
     ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\n@\n"),
     ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
     ("[policy.NAME] of type rewrite", "[policy.p]\ntype = \"rewrite\"\nquery = \"\"\n@\n"),
+    ("[service.NAME] of type health", concat!("[service.s]\ntype = \"health\"\n", checks!(""), "@\n")),
+    ("[service.NAME] checks", concat!("[service.s]\ntype = \"health\"\n", checks!(", path = \"/\", @"))),
+    ("[service.NAME] checks", concat!("[service.s]\ntype = \"health\"\n", checks!(", @"))),
     ("[service.NAME] of type redirect", "[service.s]\ntype = \"redirect\"\nlocation = \"/\"\n@\n"),
     ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\n@\n"),
     ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
@@ -121,8 +130,10 @@ fn errors(text: &str) -> Vec<String> {
 /// All of a plan that can be compared.
 fn shown(text: &str) -> String {
     let plan = plan(text);
-    let Plan { cores, control, admin, log, access_log, listeners, upstreams, routes, .. } = plan;
-    format!("{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {routes:?}")
+    let Plan { cores, control, admin, log, access_log, listeners, upstreams, aggregates, routes, .. } = plan;
+    format!(
+        "{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {aggregates:?} {routes:?}"
+    )
 }
 
 /// The rest of the config, with what refers to a policy or service that the text before it has.
@@ -206,6 +217,8 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("memory", _) => "\"5MiB\"",
                 ("eject_for" | "open_for", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
+                ("degraded_status", _) => "503",
+                ("detail", _) => "\"full\"",
                 ("status", "number") => "418",
                 ("after", _) => "\"p50\"",
                 ("max", "number") => "2",
@@ -213,7 +226,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("hedge", _) => "false",
                 ("attempts", _) => "5",
                 ("backoff", _) => "\"100ms\"",
-                ("non_idempotent", _) => "true",
+                ("critical" | "non_idempotent", _) => "true",
                 ("retry", _) => "{ attempts = 5 }",
                 ("status", _) if hole.contains("health") => "[204, \"300-399\"]",
                 ("type", _) if hole.contains("health") => "\"tcp\"",
@@ -528,6 +541,8 @@ fn any_words_of_a_config_are_answered() {
         Just("upstream = \"users\"\n"),
         Just("service = \"s\"\n"),
         Just("type = \"respond\"\n"),
+        Just("type = \"health\"\n"),
+        Just("checks = [{ name = \"a\", tcp = \"a:1\", needs = \"a\" }, { name = \"b\" }]\n"),
         Just("location = \"{é}\"\n"),
         Just("type = \"redirect\"\n"),
         Just("type = \"rewrite\"\n"),

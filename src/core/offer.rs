@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
 
-use crate::observe::{Segment, Slots};
+use crate::observe::{NAMED, Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
+use crate::service;
 use crate::upstream::{BreakerState, Drained, EndpointSight, Seat, Shared};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
@@ -40,12 +41,14 @@ pub struct Offer {
     pub seat: Seat,
     /// What all cores share of each upstream of the plan.
     pub shared: Arc<[Arc<Shared>]>,
+    /// What all cores share of the services of the plan.
+    pub services: Arc<service::Shared>,
     /// Where the metrics of the plan's names are.
     pub slots: Arc<Slots>,
     /// The metrics of names that are new with this plan.
     pub segment: Option<Segment>,
     /// What the core reports of [`Slots::in_other`]: all of it on one core, nothing on the others.
-    pub names_in_other: [usize; 3],
+    pub names_in_other: [usize; NAMED],
     /// Where to accept. A door that is not here any more closes.
     pub doors: Vec<OfferedDoor>,
 }

@@ -11,6 +11,7 @@ use crate::observe::records::Recorder;
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
 use crate::policy::States;
+use crate::service;
 use crate::upstream::Pool;
 
 /// A plan with what the core adds to it. Requests hold the one they began with; when the last of them ends, control
@@ -24,6 +25,8 @@ pub struct Running {
     pub pools: Box<[Rc<Pool>]>,
     /// What the plan's policies keep. A policy that a later plan left as it is has the same there.
     pub policies: States,
+    /// What the plan's services keep. A service that a later plan left as it is has the same there.
+    pub services: service::States,
     /// The metrics of the plan's routes and policies.
     pub series: Series,
     /// Goes last: by then nothing above holds the plan.
@@ -65,11 +68,13 @@ impl Running {
                 None => Pool::new(engine, shared, metrics, series.upstream(at), records),
             }
         });
+        let before_services = before.map(|before| &before.services);
         Rc::new(Self {
             epoch: offer.epoch,
             plan: offer.plan.clone(),
             pools: pools.collect(),
             policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
+            services: service::States::new(&offer.services, metrics, &series, before_services),
             series,
             _released: Released { epoch: offer.epoch, line: line.clone() },
         })

@@ -18,7 +18,7 @@ use super::files::Files;
 use super::{CoreSight, DateCache, Door, DoorId, FromCore, Line, Offer, Place, Placement, Running, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
-use crate::observe::{Lost, Metrics};
+use crate::observe::{Lost, Metrics, NAMED};
 use crate::upstream::{Checks, Drained, Pool, Seat};
 
 /// Requests for which a core keeps the storage of earlier ones: more at once allocate theirs.
@@ -231,6 +231,8 @@ impl CoreState {
         self.files.limit(&self.engine, &running.plan.cores);
         self.checks.limit(running.plan.cores.health_checks);
         self.records.limit(running.plan.log.events);
+        self.running().services.retire(&running.services);
+        running.services.settle(&self.engine, &self.checks, self.seat);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
             pool.set_drained(&drained);
@@ -352,7 +354,7 @@ impl CoreState {
         for door in self.doors.borrow().iter().filter(|door| doors.contains(&door.id())) {
             door.hand_over();
         }
-        self.metrics.set_names_in_other([0; 3]);
+        self.metrics.set_names_in_other([0; NAMED]);
         self.end.set(End::HandedOver);
         self.end_soon();
         self.has_let_go();

@@ -179,6 +179,15 @@ pub(crate) struct HeadFields<'a> {
     pub(super) bytes: &'a [u8],
 }
 
+impl<'a> HeadFields<'a> {
+    /// Each value of a field, in order.
+    pub(crate) fn all(self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let Self { fields, bytes } = self;
+        let named = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+        fields.iter().filter(named).map(move |field| field.value.of(bytes))
+    }
+}
+
 impl Headers for HeadFields<'_> {
     fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         self.fields.iter().any(|field| {

@@ -65,6 +65,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
             reply::refuse(client, exchange, Reason::DeadlineExceeded)
         }
         Action::Proxy(proxy) => service::proxy(client, exchange, *proxy, deadline).await,
+        Action::Health(health) => service::health::health(client, exchange, *health).await,
         Action::Redirect(redirect) => service::redirect(client, exchange, redirect),
         Action::Respond(respond) => service::respond(client, exchange, respond),
     }

@@ -13,7 +13,7 @@ use ringway_runtime::histogram::{
 use ringway_runtime::mesh::PortStats;
 
 use super::Reason;
-use super::names::{Segment, Segments, Series, Slots, UpstreamSeries};
+use super::names::{NAMED, Segment, Segments, Series, Slots, UpstreamSeries};
 use crate::plan::Priority;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -178,6 +178,26 @@ label! {
 }
 
 label! {
+    /// How asking an endpoint ended that a service of type `health` asked.
+    HealthResult {
+        /// It is well.
+        Passed = "passed",
+        /// No connection.
+        Connect = "connect",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The connection ended before the answer did.
+        Reset = "reset",
+        /// The answer breaks the protocol.
+        Protocol = "protocol",
+        /// Another status than those wanted.
+        Status = "status",
+        /// The body has not what is wanted.
+        Body = "body",
+    }
+}
+
+label! {
     /// Whether a connection comes from another core or goes to one.
     Direction {
         /// It comes.
@@ -238,6 +258,7 @@ struct Ids {
     request_admit: HistogramId,
     upstream_connect: HistogramId,
     upstream_first_byte: HistogramId,
+    health_check: HistogramId,
     names_in_other: GaugeSet,
     access_records: CounterId,
     access_dropped: CounterSet,
@@ -268,8 +289,8 @@ impl Metrics {
         self.segments.of_plan(slots.clone())
     }
 
-    /// So many routes, upstreams and policies of the plan share `(other)`.
-    pub fn set_names_in_other(&self, counts: [usize; 3]) {
+    /// So many routes, upstreams, policies and checks of the plan share `(other)`.
+    pub fn set_names_in_other(&self, counts: [usize; NAMED]) {
         for (at, &count) in counts.iter().enumerate() {
             if let Some(id) = self.ids.names_in_other.get(at) {
                 self.writer.gauge(id).set(count as i64);
@@ -462,6 +483,11 @@ impl Metrics {
         self.writer.record(self.ids.upstream_first_byte, since_sent_ns);
     }
 
+    /// A service of type `health` has asked an endpoint, which took so long.
+    pub fn health_checked(&self, took_ns: u64) {
+        self.writer.record(self.ids.health_check, took_ns);
+    }
+
     /// The log thread is told of a request, or would have been, had there been room.
     #[inline]
     pub fn access_recorded(&self, is_told: bool) {
@@ -559,10 +585,11 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         request_admit: build.histogram("ringway_request_admit_seconds", Seconds, Shape::FINE, &[]),
         upstream_first_byte: build.histogram("ringway_upstream_first_byte_seconds", Seconds, Shape::FINE, &[]),
         upstream_connect: build.histogram("ringway_upstream_connect_seconds", Seconds, Shape::FINE, &[]),
+        health_check: build.histogram("ringway_health_check_duration_seconds", Seconds, Shape::COARSE, &[]),
         names_in_other: build.gauges(
             "ringway_names_in_other",
             None,
-            ["route", "upstream", "policy"].map(|kind| [("kind", kind)]),
+            ["route", "upstream", "policy", "check"].map(|kind| [("kind", kind)]),
         ),
         access_records: build.counter("ringway_access_log_records_total", None, &[]),
         access_dropped: build.counters(
@@ -597,7 +624,12 @@ mod tests {
     /// The metrics of a core whose plan has these routes and upstreams.
     fn core(routes: &[&str], upstreams: &[&str]) -> (Metrics, Series) {
         let metrics = Metrics::in_memory().expect("a sound schema");
-        let names = PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: vec!["p", "q"] };
+        let names = PlanNames {
+            routes: routes.to_vec(),
+            upstreams: upstreams.to_vec(),
+            policies: vec!["p", "q"],
+            checks: vec!["s/c", "s/d"],
+        };
         let (slots, new) = Names::default().take_up(&names).expect("sound names");
         metrics.add_segment(new.expect("new names").in_memory());
         let series = metrics.series(&Arc::new(slots));
@@ -662,12 +694,12 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 40] = [
+        let steps: [(Step, &[&str]); 41] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
-            (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
+            (|m, _| m.set_names_in_other([0, 7, 0, 0]), &["ringway_names_in_other kind=upstream"]),
             (|m, _| m.connection_evicted(), &["ringway_connections_evicted_total"]),
             (|m, _| m.files_short(), &["ringway_files_short_total"]),
             (|m, _| m.accept_failed(), &["ringway_accept_failures_total"]),
@@ -703,6 +735,7 @@ mod tests {
                 },
                 &["ringway_mesh_messages_total outcome=dropped to=control"],
             ),
+            (|m, _| m.health_checked(1), &["ringway_health_check_duration_seconds"]),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),

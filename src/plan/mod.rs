@@ -3,6 +3,7 @@
 //! A plan is built off the data cores by [`build`], shared between them behind an `Arc` and never changed.
 //! Everything a request needs is found by index: names were resolved and templates compiled when it was built.
 
+mod aggregate;
 mod answer;
 mod balance;
 mod build;
@@ -19,6 +20,7 @@ mod template;
 mod templates;
 mod trie;
 
+pub use aggregate::{Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Detail};
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
@@ -87,6 +89,8 @@ pub struct Plan {
     /// The name of each policy that is used, for logs and metrics; [`PolicyId`] indexes it. One without a name is called
     /// by its place: `route/ROUTE/TYPE` or `listener/LISTENER/TYPE`.
     pub policies: Box<[Arc<str>]>,
+    /// The services of type `health` that routes have; [`AggregateId`] indexes it.
+    pub aggregates: Box<[Arc<Aggregate>]>,
     /// In the order of the config; [`RouteId`] indexes it.
     pub routes: Box<[Route]>,
     /// Finds the route of a request.
@@ -104,7 +108,7 @@ impl Plan {
         let route = id.and_then(|id| self.route(id));
         let of_upstream = |route: &Route| match route.action {
             Action::Proxy(proxy) => self.upstream(proxy.upstream).map(|upstream| upstream.timeout.total),
-            Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Redirect(_) | Action::Respond(_) | Action::Health(_) => None,
         };
         let own = route.and_then(|route| route.total_timeout.or_else(|| of_upstream(route)));
         own.unwrap_or(UpstreamTimeouts::TOTAL)
@@ -114,6 +118,11 @@ impl Plan {
     pub(crate) fn policy_steps(&self) -> impl Iterator<Item = &PolicyStep> {
         let of_listeners = self.listeners.iter().flat_map(|listener| &listener.policies);
         of_listeners.chain(self.routes.iter().flat_map(|route| &route.policies))
+    }
+
+    /// The service of type `health` behind an id of this plan.
+    pub fn aggregate(&self, id: AggregateId) -> Option<&Aggregate> {
+        self.aggregates.get(id.0 as usize).map(|aggregate| &**aggregate)
     }
 
     /// The upstream behind an id of this plan.
@@ -630,6 +639,8 @@ pub enum Action {
     Redirect(Redirect),
     /// A fixed response does.
     Respond(Arc<Respond>),
+    /// What is known of several things does.
+    Health(AggregateRoute),
 }
 
 /// The upstream that answers, and what of it.

@@ -135,7 +135,8 @@ impl Checks {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn turn(self: &Rc<Self>) -> CheckTurn {
+    /// Waits until one more may be under way.
+    pub(crate) async fn turn(self: &Rc<Self>) -> CheckTurn {
         poll_fn(|cx| {
             if self.under_way.get() < self.most.get().max(1) {
                 return Poll::Ready(());
@@ -149,7 +150,8 @@ impl Checks {
     }
 }
 
-struct CheckTurn(Rc<Checks>);
+/// One of the checks that may be under way.
+pub(crate) struct CheckTurn(Rc<Checks>);
 
 impl Drop for CheckTurn {
     fn drop(&mut self) {
@@ -212,11 +214,22 @@ async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstrea
     let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
     let mut address = endpoint.address;
     address.set_port(plan.port.unwrap_or(address.port()));
-    let deadline = engine.now() + plan.timeout;
-    match &plan.check {
+    probe(engine, timer, &plan.check, &endpoint.name, address, engine.now() + plan.timeout).await
+}
+
+/// Asks whoever is at an address, by the name that it has where the check says no other.
+pub(crate) async fn probe(
+    engine: &Engine,
+    timer: &Timer,
+    check: &Check,
+    name: &str,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Checked {
+    match check {
         Check::Tcp => within(timer, deadline, connects(engine, address)).await,
         Check::Http { path, host, status, body } => {
-            let host = host.as_deref().unwrap_or(&endpoint.name);
+            let host = host.as_deref().unwrap_or(name);
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
             );

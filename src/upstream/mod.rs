@@ -19,6 +19,7 @@ pub use breaker::BreakerState;
 pub use budget::Budget;
 pub use copies::CopyPlace;
 pub use drained::Drained;
+pub(crate) use health::probe;
 pub use health::{Checked, Checks, Seat};
 pub use hedging::Hedging;
 pub use judge::HealthSight;

@@ -238,6 +238,27 @@ fn an_idle_connection_holds_little() {
 }
 
 #[test]
+fn a_health_page_allocates_nothing_between_two_rounds() {
+    let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(ANSWER));
+    let core = Core::start(&format!(
+        "[service.health]\ntype = \"health\"\nttl = \"1h\"\ntimeout = \"10s\"\n\
+         checks = [{{ name = \"a\", http = \"{0}\" }}, {{ name = \"b\", http = \"{0}\", needs = [\"a\"] }}]\n\
+         [[route]]\nname = \"all\"\nservice = \"health\"\npath = \"/health/{{rest...}}\"\n",
+        origin.address
+    ));
+    let mut client = Client::connect(core.address);
+    let allocated = allocated_by(&core, ROUNDS / 10, || {
+        for (path, accept) in [("", "*/*"), ("", "application/health+json"), ("history", "text/html;q=0.5, */*;q=0.1")]
+        {
+            client.send(format!("GET /health/{path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"));
+            assert_eq!(client.response().status(), 200);
+        }
+    });
+    assert_eq!(allocated, 0, "in {} requests", ROUNDS / 10 * 3);
+    core.end();
+}
+
+#[test]
 fn the_count_sees_what_a_core_allocates() {
     let (core, _client) = proxied("path = \"/users/{id}\"", ANSWER);
     // A connection has a task of its own: the counter is not blind.

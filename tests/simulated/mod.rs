@@ -2,6 +2,7 @@
 //!
 //! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
 
+mod aggregate;
 mod balance;
 mod explain;
 mod health;

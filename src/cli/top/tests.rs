@@ -16,7 +16,7 @@ fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
     assert!(warning.is_none());
     metrics.set_epoch(3);
     let (slots, new) = Names::default()
-        .take_up(&PlanNames { routes: vec!["users", "orders"], upstreams: vec!["a", "b"], policies: Vec::new() })
+        .take_up(&PlanNames { routes: vec!["users", "orders"], upstreams: vec!["a", "b"], ..PlanNames::default() })
         .expect("names");
     let (segment, warning) = new.expect("new names").open(dir, &Start { segment: 1, ..start });
     assert!(warning.is_none());
