@@ -1,9 +1,11 @@
 //! Whole gateways in simulated worlds: client, gateway and origins in one thread, from a seed.
 //!
-//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
+//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it. Tests that call [`seeds`] run as
+//! many as `SIM_SEEDS` says, where it says so.
 
 mod balance;
 mod explain;
+mod failing;
 mod health;
 mod http;
 mod overload;
@@ -32,6 +34,12 @@ use ringway_runtime::mesh::Loads;
 const PORT: u16 = 8080;
 /// Where origins listen.
 const ORIGIN_PORT: u16 = 9000;
+
+/// The seeds of a scenario: so many, or as many as `SIM_SEEDS` says.
+fn seeds(most_times: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("SIM_SEEDS").ok().map(|text| text.parse().expect("SIM_SEEDS is a number"));
+    0..wanted.unwrap_or(most_times)
+}
 
 /// A gateway in a world: some cores of the machine called "gateway", and what control knows of them.
 struct Gateway {
