@@ -22,7 +22,7 @@ const GAP: Duration = Duration::from_micros(200);
 /// As docs/recipes/07-retry.toml has it.
 const RECIPE: &str = "\
     retry = { attempts = 4, on = [\"connect\", \"reset\", \"timeout\", \"429\", \"5xx\"], backoff = \"10ms\", \
-    backoff_max = \"100ms\", budget = 0.2, budget_floor = 3 }\noutlier = {}";
+    backoff_max = \"100ms\", budget = 0.2, budget_floor = 10 }\noutlier = {}";
 
 /// How a call ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
