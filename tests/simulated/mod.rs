@@ -6,6 +6,7 @@
 mod balance;
 mod explain;
 mod failing;
+mod faults;
 mod health;
 mod http;
 mod overload;
@@ -98,6 +99,22 @@ impl Gateway {
         for inbox in &self.inboxes {
             inbox.send(message()).unwrap();
         }
+    }
+
+    /// Has every core run another config.
+    fn change(&self, world: &World, epoch: u64, config: &str) {
+        let mut next = draft(&mut self.offers.borrow_mut(), self.inboxes.len(), epoch, config);
+        for (inbox, offer) in self.inboxes.iter().zip(std::mem::take(&mut next.offers)) {
+            inbox.send(ToCore::Offer(Box::new(offer))).unwrap();
+        }
+        let heard = |wanted: &dyn Fn(&FromCore) -> bool| {
+            self.heard.borrow().iter().filter(|heard| wanted(heard)).count() == self.inboxes.len()
+        };
+        let prepared = |message: &FromCore| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch);
+        world.run_until(|| heard(&prepared)).unwrap();
+        self.tell(|| ToCore::Commit(epoch));
+        self.offers.borrow_mut().settle(next).unwrap();
+        world.run_until(|| heard(&|message| matches!(message, FromCore::Runs(at) if *at == epoch))).unwrap();
     }
 
     /// Tells every core to drain.
