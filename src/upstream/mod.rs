@@ -12,10 +12,10 @@ mod shared;
 mod window;
 
 pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
-pub use breaker::BreakerState;
 pub use budget::Budget;
 pub use drained::Drained;
 pub use health::{Checked, Checks, Seat};
 pub use judge::HealthSight;
 pub use pool::{Connection, EndpointSight, Pool};
+pub use ringway_runtime::mesh::gate::GateState as BreakerState;
 pub use shared::{Cause, Shared, Standing};
