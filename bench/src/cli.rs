@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::balance::{self, BalanceArgs};
 use crate::compare::{self, CompareArgs};
+use crate::endpoints::{self, EndpointsArgs};
 use crate::failures::{self, FailuresArgs};
 use crate::load;
 use crate::micro::{self, MicroArgs};
@@ -61,6 +62,8 @@ enum Command {
     Balance(BalanceArgs),
     /// Measure what clients and endpoints see of endpoints that fail: half a pool, a kill, a storm, an open breaker
     Failures(FailuresArgs),
+    /// Measure what a request costs through each balancer before 3 endpoints and before 100
+    Endpoints(EndpointsArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -248,6 +251,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
         Command::Balance(args) => balance::run(&args),
+        Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

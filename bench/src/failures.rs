@@ -100,9 +100,12 @@ fn part(some: u64, all: u64) -> f64 {
     some as f64 / all.max(1) as f64
 }
 
+/// How the endpoint of this number fails.
+type FailsAt = fn(usize) -> Option<(u64, Failing)>;
+
 /// Ten endpoints of which some fail, or all do now and then.
 fn pool(args: &FailuresArgs, scenario: Scenario, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    let (name, fails): (_, fn(usize) -> Option<(u64, Failing)>) = match scenario {
+    let (name, fails): (_, FailsAt) = match scenario {
         Scenario::HalfBad => ("half answer 503", |at| (at % 2 == 0).then_some((1, Failing::Status))),
         Scenario::HalfReset => ("half end connections", |at| (at % 2 == 0).then_some((1, Failing::Reset))),
         Scenario::OneInTen => ("one call in ten fails", |_| Some((10, Failing::Status))),

@@ -5,6 +5,7 @@ mod balance;
 mod cli;
 mod clock;
 mod compare;
+mod endpoints;
 mod failures;
 mod http;
 mod load;
