@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::balance::{self, BalanceArgs};
 use crate::compare::{self, CompareArgs};
+use crate::endpoints::{self, EndpointsArgs};
+use crate::failures::{self, FailuresArgs};
 use crate::load::{self, Percentiles};
 use crate::micro::{self, MicroArgs};
 use crate::net;
@@ -60,6 +62,10 @@ enum Command {
     Micro(MicroArgs),
     /// Measure balancers before simulated endpoints: response times through each
     Balance(BalanceArgs),
+    /// Measure what clients and endpoints see of endpoints that fail: half a pool, a kill, a storm, an open breaker
+    Failures(FailuresArgs),
+    /// Measure what a request costs through each balancer before 3 endpoints and before 100
+    Endpoints(EndpointsArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -239,8 +245,9 @@ fn origin(args: &OriginArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
         net::pin(core)?;
     }
     net::raise_descriptor_limit();
-    let mut origin = Origin::new(&OriginOptions { listen: args.listen, body: args.body, delay: args.delay })
-        .map_err(|error| Error::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
+    let mut origin =
+        Origin::new(&OriginOptions { listen: args.listen, delay: args.delay, ..OriginOptions::plain(args.body) })
+            .map_err(|error| Error::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
     println!("origin ready on {}", origin.address()?);
     origin.serve(Duration::from_secs(args.max_seconds), args.busy_poll, stop)?;
     println!("origin served {} requests", origin.served());
@@ -257,6 +264,8 @@ fn dispatch() -> Result<(), Error> {
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
         Command::Balance(args) => balance::run(&args),
+        Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
+        Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
         #[cfg(feature = "peers")]
@@ -310,7 +319,7 @@ fn load(args: &LoadArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if let Some(core) = args.core {
         net::pin(core)?;
     }
-    let options = |listen| OriginOptions { listen, body: args.origin_body, delay: Duration::ZERO };
+    let options = |listen| OriginOptions { listen, ..OriginOptions::plain(args.origin_body) };
     let mut origin = args.origin.map(|listen| Origin::new(&options(listen))).transpose()?;
     let outcome = load::run(&plan, origin.as_mut(), &mut |_, _| {}, stop)?;
     let summary = outcome.summary(&plan);
@@ -356,7 +365,7 @@ impl NullServer {
         let (tell, told) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
         std::thread::spawn(move || {
-            let options = OriginOptions { listen: ([127, 0, 0, 1], 0).into(), body, delay: Duration::ZERO };
+            let options = OriginOptions::plain(body);
             let made = net::pin(core).and_then(|()| Origin::new(&options));
             let mut origin = match made.and_then(|origin| Ok((origin.address()?, origin))) {
                 Ok((address, origin)) => {

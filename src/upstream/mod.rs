@@ -15,7 +15,6 @@ mod shared;
 mod window;
 
 pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
-pub use breaker::BreakerState;
 pub use budget::Budget;
 pub use copies::CopyPlace;
 pub use drained::Drained;
@@ -25,4 +24,5 @@ pub use hedging::Hedging;
 pub use judge::HealthSight;
 pub use news::Change;
 pub use pool::{Connection, EndpointSight, Pool};
+pub use ringway_runtime::mesh::gate::GateState as BreakerState;
 pub use shared::{Cause, Shared, Standing};

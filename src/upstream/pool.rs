@@ -717,7 +717,7 @@ impl Connection {
     /// Whether a breaker let this request through to see how it fares.
     pub fn is_probe(&self) -> bool {
         let leaves = [self.turn.leave.get(), Some(self.turn.picked.leave)];
-        leaves.into_iter().flatten().any(|leave| matches!(leave, Leave::Probe(_)))
+        leaves.into_iter().flatten().any(|leave| matches!(leave, Leave::Probe(_) | Leave::First(_)))
     }
 
     /// How the exchange on it went, for the balancer; nothing is known where this is not told.

@@ -1,10 +1,13 @@
 //! Whole gateways in simulated worlds: client, gateway and origins in one thread, from a seed.
 //!
-//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
+//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it. Tests that call [`seeds`] run as
+//! many as `SIM_SEEDS` says, where it says so.
 
 mod aggregate;
 mod balance;
 mod explain;
+mod failing;
+mod faults;
 mod health;
 mod http;
 mod overload;
@@ -33,6 +36,12 @@ use ringway_runtime::mesh::{ControlPort, Loads, Peer};
 const PORT: u16 = 8080;
 /// Where origins listen.
 const ORIGIN_PORT: u16 = 9000;
+
+/// The seeds of a scenario: so many, or as many as `SIM_SEEDS` says.
+fn seeds(most_times: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("SIM_SEEDS").ok().map(|text| text.parse().expect("SIM_SEEDS is a number"));
+    0..wanted.unwrap_or(most_times)
+}
 
 /// A gateway in a world: some cores of the machine called "gateway", and what control knows of them.
 struct Gateway {
@@ -101,6 +110,22 @@ impl Gateway {
             heard.push(message);
         }
         heard.iter().filter(|message| wanted(message)).count()
+    }
+
+    /// Has every core run another config.
+    fn change(&self, world: &World, epoch: u64, config: &str) {
+        let cores = self.cores.len();
+        let mut next = draft(&mut self.offers.borrow_mut(), cores, epoch, config);
+        for (core, offer) in std::mem::take(&mut next.offers).into_iter().enumerate() {
+            self.tell(core, ToCore::Offer(Box::new(offer)));
+        }
+        let is_prepared = |message: &FromCore| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch);
+        world.run_until(|| self.heard(is_prepared) == cores).unwrap();
+        self.tell_all(|| ToCore::Commit(epoch));
+        self.offers.borrow_mut().settle(next).unwrap();
+        world
+            .run_until(|| self.heard(|message| matches!(message, FromCore::Runs(at) if *at == epoch)) == cores)
+            .unwrap();
     }
 
     /// Tells every core to drain.

@@ -23,13 +23,13 @@ const ATTEMPTS: u32 = 4;
 /// What origins saw: how often each request's head came, by its number.
 type Seen = Rc<RefCell<BTreeMap<usize, u32>>>;
 
-fn number_of(head: &str) -> usize {
+pub(super) fn number_of(head: &str) -> usize {
     let path = head.split(' ').nth(1).unwrap_or_default();
     path.trim_start_matches('/').parse().unwrap_or_else(|_| panic!("no number: {head}"))
 }
 
 /// The body behind a head.
-async fn body_behind(peer: &mut Peer, head: &str) -> io::Result<Vec<u8>> {
+pub(super) async fn body_behind(peer: &mut Peer, head: &str) -> io::Result<Vec<u8>> {
     if field(head, "transfer-encoding").is_none() {
         let length = field(head, "content-length").map_or(Ok(0), str::parse).map_err(io::Error::other)?;
         return peer.bytes(length).await;
@@ -103,7 +103,7 @@ async fn serve(engine: &Engine, mut peer: Peer, seen: &Seen) -> io::Result<()> {
 }
 
 /// How one request ended.
-async fn exchange(
+pub(super) async fn exchange(
     engine: &Engine,
     address: SocketAddr,
     peer: &mut Option<Peer>,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) use generator::{Edge, run};
 pub(crate) use pauses::watch;
-pub(crate) use report::{Percentiles, Summary, histogram};
+pub(crate) use report::{Outcome, Percentiles, Summary, histogram};
 
 /// One run of the generator.
 #[derive(Clone, Debug)]

@@ -31,6 +31,7 @@ pub mod bytes;
 mod call;
 mod control;
 pub(crate) mod doorbell;
+pub mod gate;
 mod links;
 mod loads;
 mod mail;
