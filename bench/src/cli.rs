@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::balance::{self, BalanceArgs};
 use crate::compare::{self, CompareArgs};
-use crate::load;
+use crate::endpoints::{self, EndpointsArgs};
+use crate::failures::{self, FailuresArgs};
+use crate::load::{self, Percentiles};
 use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -52,12 +54,18 @@ enum Command {
     Floor(FloorArgs),
     /// Measure Ringway beside its peers: CPU a request, latency, memory of idle connections
     Compare(CompareArgs),
+    /// Watch the clock and nothing else: how late this machine makes a loop that has nothing to do
+    Pauses(PausesArgs),
     /// Measure what reloads cost clients: the same load with and without them, in turn
     Reloads(ReloadsArgs),
     /// Measure single parts: codec, router, histogram
     Micro(MicroArgs),
     /// Measure balancers before simulated endpoints: response times through each
     Balance(BalanceArgs),
+    /// Measure what clients and endpoints see of endpoints that fail: half a pool, a kill, a storm, an open breaker
+    Failures(FailuresArgs),
+    /// Measure what a request costs through each balancer before 3 endpoints and before 100
+    Endpoints(EndpointsArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -128,6 +136,16 @@ struct OriginArgs {
     /// Stop after this many seconds
     #[arg(long, default_value_t = 600)]
     max_seconds: u64,
+}
+
+#[derive(Args)]
+struct PausesArgs {
+    /// CPU to watch from
+    #[arg(long)]
+    core: Option<usize>,
+    /// How long to watch
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    duration: Duration,
 }
 
 #[derive(Args)]
@@ -227,8 +245,9 @@ fn origin(args: &OriginArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
         net::pin(core)?;
     }
     net::raise_descriptor_limit();
-    let mut origin = Origin::new(&OriginOptions { listen: args.listen, body: args.body, delay: args.delay })
-        .map_err(|error| Error::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
+    let mut origin =
+        Origin::new(&OriginOptions { listen: args.listen, delay: args.delay, ..OriginOptions::plain(args.body) })
+            .map_err(|error| Error::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
     println!("origin ready on {}", origin.address()?);
     origin.serve(Duration::from_secs(args.max_seconds), args.busy_poll, stop)?;
     println!("origin served {} requests", origin.served());
@@ -241,9 +260,12 @@ fn dispatch() -> Result<(), Error> {
         Command::Load(args) => load(&args, &stop_flag()?),
         Command::Floor(args) => floor(&args, &stop_flag()?),
         Command::Compare(args) => compare::run(&args, &stop_flag()?),
+        Command::Pauses(args) => pauses(&args),
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
         Command::Balance(args) => balance::run(&args),
+        Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
+        Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
         #[cfg(feature = "peers")]
@@ -297,7 +319,7 @@ fn load(args: &LoadArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if let Some(core) = args.core {
         net::pin(core)?;
     }
-    let options = |listen| OriginOptions { listen, body: args.origin_body, delay: Duration::ZERO };
+    let options = |listen| OriginOptions { listen, ..OriginOptions::plain(args.origin_body) };
     let mut origin = args.origin.map(|listen| Origin::new(&options(listen))).transpose()?;
     let outcome = load::run(&plan, origin.as_mut(), &mut |_, _| {}, stop)?;
     let summary = outcome.summary(&plan);
@@ -319,6 +341,15 @@ fn load(args: &LoadArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     Ok(())
 }
 
+fn pauses(args: &PausesArgs) -> Result<(), Error> {
+    if let Some(core) = args.core {
+        net::pin(core)?;
+    }
+    let pauses = load::watch(args.duration);
+    print!("{}{}", Percentiles::heading(), Percentiles::of(pauses.lateness()).row("machine alone"));
+    Ok(())
+}
+
 /// A null server that outlives its load is a mistake; it ends by itself.
 const NULL_SERVER_LIFE: Duration = Duration::from_hours(1);
 
@@ -334,7 +365,7 @@ impl NullServer {
         let (tell, told) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
         std::thread::spawn(move || {
-            let options = OriginOptions { listen: ([127, 0, 0, 1], 0).into(), body, delay: Duration::ZERO };
+            let options = OriginOptions::plain(body);
             let made = net::pin(core).and_then(|()| Origin::new(&options));
             let mut origin = match made.and_then(|origin| Ok((origin.address()?, origin))) {
                 Ok((address, origin)) => {

@@ -5,6 +5,8 @@ mod balance;
 mod cli;
 mod clock;
 mod compare;
+mod endpoints;
+mod failures;
 mod http;
 mod load;
 mod mesh;

@@ -186,9 +186,8 @@ impl Cores {
         busy_poll: BusyPoll,
         life: impl Fn(Engine, Seat<Message>) -> F + Clone + Send + 'static,
     ) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::Failed(error.to_string());
         let mesh = Mesh::new(2, Capacity::default());
-        let control = mesh.control.into_control().map_err(failed)?;
+        let control = mesh.control.into_control();
         let config = Config { buffers: 4, busy_poll, ..Config::default() };
         let threads = mesh
             .cores
@@ -216,7 +215,7 @@ impl Cores {
     /// Lets the first core work; false when that does not come to an end.
     fn round(&mut self, trips: u64) -> bool {
         let started = self.control.send_or_drop(Peer::Core(0), Message::Start(trips));
-        started && matches!(self.control.receive(Some(Duration::from_mins(1))), Ok(Some((_, Message::Done))))
+        started && matches!(self.control.receive(Some(Duration::from_mins(1))), Some((_, Message::Done)))
     }
 }
 

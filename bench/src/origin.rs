@@ -24,6 +24,16 @@ const BLOCK_BYTES: usize = 256 * 1024;
 const ACCEPT_BURST: usize = 64;
 /// Output waiting for one connection, in answers: past it the connection is closed, since its peer only sends.
 const WAITING_MAX: usize = 1024;
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+/// What an origin does instead of answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// It answers 503.
+    Status,
+    /// It ends the connection.
+    Reset,
+}
 
 /// The settings of an origin.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +44,15 @@ pub(crate) struct Options {
     pub(crate) body: u64,
     /// How long each answer waits.
     pub(crate) delay: Duration,
+    /// One request of so many fails, and how.
+    pub(crate) fails: Option<(u64, Failing)>,
+}
+
+impl Options {
+    /// Answers of `body` bytes, at once, on a free port of the loopback.
+    pub(crate) fn plain(body: u64) -> Self {
+        Self { listen: ([127, 0, 0, 1], 0).into(), body, delay: Duration::ZERO, fails: None }
+    }
 }
 
 /// A running origin; it moves only inside [`Origin::poll`] and [`Origin::handle`].
@@ -62,6 +81,8 @@ struct Connection {
     delayed: usize,
     /// Nothing more is read; the connection ends when all output is written.
     closing: bool,
+    /// It ends now, whatever waits.
+    cut: bool,
 }
 
 enum Output {
@@ -79,6 +100,7 @@ struct Shared {
     delay_ns: u64,
     delayed: VecDeque<Delayed>,
     served: u64,
+    fails: Option<(u64, Failing)>,
 }
 
 struct Delayed {
@@ -120,6 +142,7 @@ impl Origin {
                 delay_ns: nanoseconds(options.delay),
                 delayed: VecDeque::new(),
                 served: 0,
+                fails: options.fails,
             },
         })
     }
@@ -216,6 +239,7 @@ impl Origin {
                 output: VecDeque::new(),
                 delayed: 0,
                 closing: false,
+                cut: false,
             });
         }
         Ok(())
@@ -285,6 +309,9 @@ fn receive(connection: &mut Connection, token: u64, ended: bool, buffer: &mut [u
                 connection.partial = whole;
             })
         };
+        if connection.cut {
+            return false;
+        }
         if taken.is_err() {
             shared
                 .scratch
@@ -325,13 +352,21 @@ fn consume(connection: &mut Connection, token: u64, input: &[u8], shared: &mut S
         let answer =
             Answer { body: size(head.target, shared.body)?, to_head: head.method == b"HEAD", close: head.close };
         shared.served += 1;
-        if shared.delay_ns > 0 {
-            let due = shared.clock.now() + shared.delay_ns;
-            shared.delayed.push_back(Delayed { due, token, answer });
-            connection.delayed += 1;
-            connection.closing |= answer.close && connection.body.is_done();
-        } else {
-            append(connection, shared, answer);
+        match shared.fails {
+            Some((every, how)) if shared.served.is_multiple_of(every) => match how {
+                Failing::Status => shared.scratch.extend_from_slice(UNAVAILABLE),
+                Failing::Reset => {
+                    connection.cut = true;
+                    return Ok(input.len());
+                }
+            },
+            _ if shared.delay_ns > 0 => {
+                let due = shared.clock.now() + shared.delay_ns;
+                shared.delayed.push_back(Delayed { due, token, answer });
+                connection.delayed += 1;
+                connection.closing |= answer.close && connection.body.is_done();
+            }
+            _ => append(connection, shared, answer),
         }
     }
 }
@@ -429,8 +464,7 @@ mod tests {
 
     /// Sends `wire` to an origin with bodies of 5 bytes and returns all it answers until it closes.
     fn answer_to(pieces: &[&[u8]]) -> String {
-        let options = Options { listen: ([127, 0, 0, 1], 0).into(), body: 5, delay: Duration::ZERO };
-        let mut origin = Origin::new(&options).unwrap();
+        let mut origin = Origin::new(&Options::plain(5)).unwrap();
         let mut client = TcpStream::connect(origin.address().unwrap()).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&stop);

@@ -68,8 +68,7 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     }
     net::raise_descriptor_limit();
     net::pin(args.load_core)?;
-    let listen = ([127, 0, 0, 1], 0).into();
-    let mut origin = Origin::new(&OriginOptions { listen, body: BODY, delay: Duration::ZERO })?;
+    let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
     let gateway = Gateway::start(args, origin.address()?)?;
     let each = args.reloads / args.windows;
     let plan = plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX))?;

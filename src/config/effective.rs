@@ -8,17 +8,21 @@ use super::secret::digest;
 use super::sources::Sources;
 use super::tree::{self, Table, Value};
 use super::values;
+use super::written::Written;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-/// All that a config says. Holds no secret, only what tells two of them apart within one process.
+/// All that a config says, and how it was written. The first holds no secret, only what tells two of them apart within
+/// one process; the second is shown to nobody.
 #[derive(Clone, Default)]
 pub struct Effective {
     /// By the key of the file, in its order, and the name; the name is empty for a table that has none.
     pub(super) objects: BTreeMap<(usize, String), Said>,
     /// The names of the routes in their order.
     pub(super) routes: Vec<String>,
+    pub(super) written: Arc<Written>,
 }
 
 /// What one table says. Defaults are left out: most of a config is defaults, and many of these may be kept.
@@ -52,6 +56,11 @@ pub(super) fn name_of(key: usize) -> &'static str {
 }
 
 impl Effective {
+    /// How it was written.
+    pub fn written(&self) -> &Arc<Written> {
+        &self.written
+    }
+
     /// Takes down what the whole table of a config says.
     pub(super) fn of(whole: &Table, sources: &Sources) -> Self {
         let mut effective = Self::default();

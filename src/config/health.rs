@@ -12,19 +12,23 @@ use std::sync::Arc;
 use std::time;
 
 /// A path and query as a request line has it.
-const PATH: Kind = Text("path", r"^/[\x21-\x7e]*$");
+pub(super) const PATH: Kind = Text("path", r"^/[\x21-\x7e]*$");
 const STATUSES: Kind =
     Either(&[Number("number", 100, 599), Text("range of statuses", "^[1-5][0-9]{2}-[1-5][0-9]{2}$")]);
 const OFF: Kind = OneOf(&["off"]);
+
+pub(super) const CHECK_HOST: Key = key("host", super::kind::HOST, Words("the endpoint as written"));
+pub(super) const CHECK_STATUS: Key = key("status", List("numbers or ranges", &STATUSES), Is("[\"200-299\"]"));
+pub(super) const CHECK_BODY: Key = key("body", STRING, Words("any"));
 
 pub(super) const HEALTH: Section = section(
     "[upstream.NAME.health]",
     &[
         key("type", OneOf(&["http", "tcp"]), Is("\"http\"")),
         key("path", PATH, Is("\"/\"")),
-        key("host", super::kind::HOST, Words("the endpoint as written")),
-        key("status", List("numbers or ranges", &STATUSES), Is("[\"200-299\"]")),
-        key("body", STRING, Words("any")),
+        CHECK_HOST,
+        CHECK_STATUS,
+        CHECK_BODY,
         key("port", Number("number", 1, 65_535), Words("the endpoint's own")),
         key("interval", Duration, Is("\"5s\"")),
         key("jitter", Ratio, Is("0.1")),
@@ -84,18 +88,9 @@ pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
     };
     let mut is_http = true;
     own.set("type", &mut is_http, one_of(&[("http", true), ("tcp", false)]));
-    let (mut path, mut status): (Arc<str>, Box<[_]>) = ("/".into(), [200..=299].into());
-    own.set("path", &mut path, target);
-    let host = own.get("host", host_and_maybe_port).map(|host| host.value.into());
-    if let Some(list) = own.list("status", statuses) {
-        status = list.into_iter().map(|range| range.value).collect();
-    }
-    if own.get("status", |value| Ok(value.as_list().is_empty())).is_some_and(|is_empty| is_empty.value) {
-        own.complain("status", own.key_span("status"), Problem::new("at least one is wanted"));
-    }
-    let body = own.get("body", string).map(|body| body.value.into());
+    let check = http_check(&own);
     if is_http {
-        health.check = Check::Http { path, host, status, body };
+        health.check = check;
     } else {
         for key in ["path", "host", "status", "body"] {
             if own.has(key) {
@@ -110,6 +105,21 @@ pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
     own.set("healthy_after", &mut health.healthy_after, integer(1..=1_000));
     own.set("start", &mut health.starts_healthy, one_of(&[("healthy", true), ("unhealthy", false)]));
     Some(health)
+}
+
+/// How a GET is made, and what its answer must be, as the keys `path`, `host`, `status` and `body` say.
+pub(super) fn http_check(own: &Fields<'_>) -> Check {
+    let (mut path, mut status): (Arc<str>, Box<[_]>) = ("/".into(), [200..=299].into());
+    own.set("path", &mut path, target);
+    let host = own.get("host", host_and_maybe_port).map(|host| host.value.into());
+    if let Some(list) = own.list("status", statuses) {
+        status = list.into_iter().map(|range| range.value).collect();
+    }
+    if own.get("status", |value| Ok(value.as_list().is_empty())).is_some_and(|is_empty| is_empty.value) {
+        own.complain("status", own.key_span("status"), Problem::new("at least one is wanted"));
+    }
+    let body = own.get("body", string).map(|body| body.value.into());
+    Check::Http { path, host, status, body }
 }
 
 /// What a request line may have as its target.

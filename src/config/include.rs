@@ -5,6 +5,7 @@ use super::kind::Kind;
 use super::reader::{Fields, Problem, Read, Spanned};
 use super::report::{Diagnostic, Diagnostics};
 use super::tree::{Entry, Table};
+use super::written::Written;
 use super::{ROOT, syntax, tree, values};
 use glob::{MatchOptions, Pattern};
 use std::collections::HashMap;
@@ -35,9 +36,18 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
 }
 
 /// The table of a whole config whose first file has this text; nothing where a file is no TOML.
-pub(super) fn read(path: &Path, text: &str, environment: Environment<'_>, diags: &Diagnostics) -> Option<Table> {
+///
+/// What is `kept` takes the place of the files that it includes.
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    kept: Option<&Written>,
+    environment: Environment<'_>,
+    diags: &Diagnostics,
+) -> Option<Table> {
     let mut loader = Loader {
         diags,
+        kept,
         environment,
         open: Vec::new(),
         read: HashMap::new(),
@@ -52,6 +62,7 @@ pub(super) fn read(path: &Path, text: &str, environment: Environment<'_>, diags:
 
 struct Loader<'l> {
     diags: &'l Diagnostics,
+    kept: Option<&'l Written>,
     environment: Environment<'l>,
     /// The files that are being read, each including the next, by their one true path.
     open: Vec<PathBuf>,
@@ -119,6 +130,15 @@ impl Loader<'_> {
         let fixed = pattern.get(..first).and_then(|start| start.rfind('/')).map_or("", |end| &pattern[..=end]);
         self.diags.sources_mut().add_directory(&directory.join(fixed));
         let whole = Path::new(&Pattern::escape(&directory.to_string_lossy())).join(pattern);
+        let files = match self.kept {
+            Some(kept) => kept.found.get(&*whole.to_string_lossy()).cloned().unwrap_or_default(),
+            None => Self::look_for(&whole, pattern)?,
+        };
+        self.diags.sources_mut().add_found(&whole.to_string_lossy(), &files);
+        Ok(files)
+    }
+
+    fn look_for(whole: &Path, pattern: &str) -> Read<Vec<PathBuf>> {
         // A leading dot must be written: editors keep their own files under such names.
         let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
         let found = glob::glob_with(&whole.to_string_lossy(), options)
@@ -159,10 +179,14 @@ impl Loader<'_> {
         }
         // A pipe would wait for its writer, and with it whoever loads the config.
         let is_special = |found: std::fs::Metadata| !found.is_file() && !found.is_dir();
-        if std::fs::metadata(path).is_ok_and(is_special) {
+        if self.kept.is_none() && std::fs::metadata(path).is_ok_and(is_special) {
             return complain(format!("{shown} is no file"));
         }
-        let text = match read_file(path) {
+        let text = match self.kept {
+            Some(kept) => kept.text(path).map(str::to_owned).ok_or_else(|| "is not kept".to_owned()),
+            None => read_file(path),
+        };
+        let text = match text {
             Ok(text) if self.bytes + text.len() as u64 > BYTES_MAX => {
                 return complain(format!("a config has at most {BYTES_MAX} bytes in all its files"));
             }

@@ -5,6 +5,7 @@ mod admin;
 mod balance;
 mod control;
 mod cores;
+mod deadline;
 mod diff;
 mod discover;
 mod effective;
@@ -16,6 +17,7 @@ mod kind;
 mod limits;
 mod listener;
 mod log;
+mod mirror;
 mod nearest;
 mod policy;
 mod reader;
@@ -32,6 +34,7 @@ mod timeouts;
 mod tree;
 mod upstream;
 mod values;
+mod written;
 
 pub use diff::{Change, Diff, Object, diff};
 pub(crate) use discover::{EndpointsFile, is_name, read_endpoints};
@@ -51,9 +54,10 @@ pub use report::{Diagnostic, Report, Severity};
 pub use route::{RouteSection, Target};
 pub use schema::schema;
 pub use secret::Secret;
-pub use service::{ServiceKind, ServiceSection};
+pub use service::{AggregateCheckSection, AggregateSection, ServiceKind, ServiceSection, TargetSection};
 pub use upstream::{EndpointSays, EndpointSection, UpstreamSection};
 pub use values::HostPort;
+pub use written::Written;
 
 use crate::plan::{self, AccessLog, Admin, Control, Cores, Limits, Log, Plan, Timeouts};
 use environment::Environment;
@@ -149,28 +153,38 @@ pub struct Loaded {
 /// Reads a file, and those it includes, into a plan.
 pub fn load(path: &Path, epoch: u64, resolve: Resolve<'_>) -> Result<Loaded, LoadError> {
     let text = include::read_file(path).map_err(|why| LoadError::File(format!("{}: error: {why}", path.display())))?;
-    load_text(path, &text, &|name| std::env::var_os(name), epoch, resolve).map_err(LoadError::Config)
+    load_text(path, &text, None, &|name| std::env::var_os(name), epoch, resolve).map_err(LoadError::Config)
 }
 
 /// Turns the text of a config into a plan. `file` is its name in reports, and relative paths in it are read against
 /// the directory of that name; the report that comes with a plan holds warnings only.
 pub fn compile(file: &str, text: &str, epoch: u64, resolve: Resolve<'_>) -> Result<(Plan, Report), Report> {
-    let loaded = load_text(Path::new(file), text, &|name| std::env::var_os(name), epoch, resolve)?;
+    let loaded = load_text(Path::new(file), text, None, &|name| std::env::var_os(name), epoch, resolve)?;
     Ok((loaded.plan, loaded.report))
 }
 
+/// What is `kept` takes the place of the other files.
 fn load_text(
     path: &Path,
     text: &str,
+    kept: Option<&Written>,
     environment: Environment<'_>,
     epoch: u64,
     resolve: Resolve<'_>,
 ) -> Result<Loaded, Report> {
     let diags = Diagnostics::default();
-    let loaded = include::read(path, text, environment, &diags).map(|table| {
+    let asked = written::Asked::default();
+    let look_up = |name: &str| {
+        let value = environment(name);
+        asked.note(name, value.as_ref());
+        value
+    };
+    let table = include::read(path, text, kept, &look_up, &diags);
+    let loaded = table.map(|table| {
         let config = read(&table, &diags);
         // Secrets are known once the sections have been read.
-        let effective = Effective::of(&table, &diags.sources());
+        let mut effective = Effective::of(&table, &diags.sources());
+        effective.written = diags.sources().written(asked.into_inner()).into();
         (plan::build(&config, epoch, resolve, &diags), effective)
     });
     let report = diags.into_report();

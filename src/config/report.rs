@@ -106,7 +106,7 @@ impl Diagnostics {
     pub(crate) fn into_report(self) -> Report {
         let mut diagnostics = self.gathered.into_inner().all;
         diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
-        Report { sources: self.sources.into_inner(), diagnostics }
+        Report { sources: Box::new(self.sources.into_inner()), diagnostics }
     }
 }
 
@@ -118,7 +118,8 @@ pub(super) fn line_starts(text: &str) -> Vec<usize> {
 /// All that is wrong with one config, in the order of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    sources: Sources,
+    /// On the heap: a report is mostly returned as an error.
+    sources: Box<Sources>,
     diagnostics: Vec<Diagnostic>,
 }
 

@@ -1,11 +1,11 @@
 //! `retry` of `[upstream.NAME]` and of `[[route]]`.
 
-use super::kind::Kind::{Duration, Either, Flag, List, Number, OneOf, Ratio, Size, Text};
+use super::kind::Kind::{Duration, Either, Flag, List, Number, OneOf, Ratio, Size, Table, Text};
 use super::reader::Otherwise::{Is, Words};
 use super::reader::{Fields, Problem, Read, Section, key, section};
 use super::tree::Value;
 use super::values::{boolean, duration, integer, one_of, ratio, size};
-use crate::plan::{Retry, RetryOn, RouteRetry};
+use crate::plan::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry};
 use std::time;
 
 const BODY_MAX: u64 = 16 << 20;
@@ -34,8 +34,22 @@ pub(super) const RETRY: Section = section(
         key("budget", Either(&[Ratio, OneOf(&["off"])]), Is("0.5")),
         key("budget_floor", Number("number", 0, 1_000_000), Is("3")),
         key("budget_window", Duration, Is("\"10s\"")),
+        key("hedge", Table(&HEDGE), Words("none")),
     ],
 );
+
+pub(super) const HEDGE: Section = section(
+    "[upstream.NAME.retry.hedge]",
+    &[
+        key("after", Either(&[PERCENTILE, Duration]), Is("\"p95\"")),
+        key("at_least", Duration, Is("\"1ms\"")),
+        key("samples", Number("number", 10, 1_000), Is("100")),
+        key("max", Number("number", 1, 3), Is("1")),
+        key("budget", Ratio, Is("0.1")),
+    ],
+);
+
+const PERCENTILE: super::kind::Kind = Text("percentile", r"^p[0-9]{1,2}(\.[0-9])?$");
 
 const FLAG: super::kind::Kind = Either(&[Flag(true), Flag(false)]);
 
@@ -45,6 +59,7 @@ pub(super) const OF_ROUTE: Section = section(
     &[
         key("attempts", Number("number", 1, 10), Words("that of the upstream")),
         key("non_idempotent", FLAG, Words("that of the upstream")),
+        key("hedge", FLAG, Words("as the upstream has it")),
     ],
 );
 
@@ -70,7 +85,33 @@ pub(super) fn retry(fields: &Fields<'_>) -> Retry {
     // A window is counted in ten parts.
     fields.set("budget_window", &mut retry.budget_window, duration);
     retry.budget_window = retry.budget_window.max(time::Duration::from_nanos(10));
+    retry.hedge = fields.table("hedge", &HEDGE).map(|fields| hedge(&fields));
     retry
+}
+
+fn hedge(fields: &Fields<'_>) -> Hedge {
+    let mut hedge = Hedge::default();
+    fields.set("after", &mut hedge.after, after);
+    fields.set("at_least", &mut hedge.at_least, duration);
+    fields.set("samples", &mut hedge.samples, integer(10..=1_000));
+    fields.set("max", &mut hedge.max, integer(1..=3));
+    fields.set("budget", &mut hedge.budget, ratio);
+    hedge
+}
+
+fn after(value: &Value) -> Read<HedgeAfter> {
+    const HELP: &str = "or a percentile of the response times from \"p1\" to \"p99.9\"";
+    let Some(percent) = value.as_str().and_then(|text| text.strip_prefix('p')) else {
+        return duration(value).map(HedgeAfter::Time).map_err(|problem| problem.or_help(HELP));
+    };
+    let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
+    let is_number =
+        |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let part = format!("{whole}{tenth}").parse().ok().filter(|part| *part > 0);
+    match part {
+        Some(part) if is_number(whole, 2) && is_number(tenth, 1) => Ok(HedgeAfter::Quantile(part)),
+        _ => Err(Problem::new(format!("\"p{percent}\" is no percentile")).with_help("such as \"p95\" or \"p99.9\"")),
+    }
 }
 
 /// Reads `retry` of a route.
@@ -78,6 +119,7 @@ pub(super) fn of_route(fields: &Fields<'_>) -> RouteRetry {
     let mut retry = RouteRetry::default();
     fields.set("attempts", &mut retry.attempts, |value| integer(1..=10)(value).map(Some));
     fields.set("non_idempotent", &mut retry.non_idempotent, |value| boolean(value).map(Some));
+    fields.set("hedge", &mut retry.hedge, |value| boolean(value).map(Some));
     retry
 }
 

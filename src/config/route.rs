@@ -2,15 +2,17 @@
 
 use super::Config;
 use super::balance::{METADATA, metadata};
+use super::deadline::{DEADLINE, deadline};
 use super::kind::Kind::{Duration, Either, Flag, List, Map, OneOf, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
+use super::mirror::{MIRROR, MirrorSection, mirror};
 use super::policy::{self, PolicyRef};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
-use crate::plan::{BodyLimit, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
+use crate::plan::{BodyLimit, Deadline, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
 use std::ops::Range;
 use std::time;
 
@@ -28,7 +30,9 @@ pub(super) const SECTION: Section = section(
         key("subset", METADATA, Words("every endpoint")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
+        key("deadline", Table(&DEADLINE), Words("nobody gives one, nobody is told")),
         key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
+        key("mirror", Table(&MIRROR), Words("nobody")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
         key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
@@ -67,8 +71,12 @@ pub struct RouteSection {
     pub subset: Spanned<Subset>,
     /// See [`crate::plan::Route::total_timeout`].
     pub total_timeout: Option<time::Duration>,
+    /// See [`crate::plan::Route::deadline`].
+    pub deadline: Option<Deadline>,
     /// See [`crate::plan::Proxy::retry`].
     pub retry: RouteRetry,
+    /// See [`crate::plan::Route::mirror`].
+    pub mirror: Option<MirrorSection>,
     /// See [`crate::plan::Route::priority`].
     pub priority: Priority,
     /// See [`crate::plan::Route::body`].
@@ -129,7 +137,9 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         target: target(fields),
         subset: subset(fields),
         total_timeout: total.map(|total| total.value),
+        deadline: deadline_of(fields),
         retry: retry_of(fields),
+        mirror: mirror_of(fields),
         priority,
         body,
         access_log,
@@ -151,6 +161,22 @@ fn retry_of(fields: &Fields<'_>) -> RouteRetry {
         fields.complain("retry", fields.key_span("retry"), problem);
     }
     fields.table("retry", &retry::OF_ROUTE).map(|fields| retry::of_route(&fields)).unwrap_or_default()
+}
+
+fn mirror_of(fields: &Fields<'_>) -> Option<MirrorSection> {
+    if fields.has("mirror") && !fields.has("upstream") {
+        let problem = Problem::new("only what a route with an `upstream` asks is asked elsewhere as well");
+        fields.complain("mirror", fields.key_span("mirror"), problem);
+    }
+    fields.table("mirror", &MIRROR).and_then(|fields| mirror(&fields))
+}
+
+fn deadline_of(fields: &Fields<'_>) -> Option<Deadline> {
+    if fields.has("deadline") && !fields.has("upstream") {
+        let problem = Problem::new("only a route with an `upstream` has somebody to wait for");
+        fields.complain("deadline", fields.key_span("deadline"), problem);
+    }
+    fields.table("deadline", &DEADLINE).map(|fields| deadline(&fields))
 }
 
 fn target(fields: &Fields<'_>) -> Option<Target> {

@@ -1,5 +1,9 @@
 //! `[service.NAME]`.
 
+mod health;
+
+pub use health::{AggregateCheckSection, AggregateSection, TargetSection};
+
 use super::Config;
 use super::kind::Kind::{Number, Numbers, OneOf};
 use super::kind::TEMPLATE;
@@ -12,9 +16,10 @@ use super::values::{integer, one_of, string};
 use crate::plan::Respond;
 use std::sync::Arc;
 
-const TYPE: Key = key("type", OneOf(&["redirect", "respond"]), Required);
+const TYPE: Key = key("type", OneOf(&["health", "redirect", "respond"]), Required);
 /// The sections of the types.
-pub(super) const TYPES: &[(&str, &Section)] = &[("redirect", &REDIRECT), ("respond", &RESPOND)];
+pub(super) const TYPES: &[(&str, &Section)] =
+    &[("health", &health::SECTION), ("redirect", &REDIRECT), ("respond", &RESPOND)];
 
 /// For a table whose type is not known.
 const ANY: Section = section(
@@ -51,6 +56,8 @@ pub struct ServiceSection {
 /// What a service does.
 #[derive(Clone, Debug)]
 pub enum ServiceKind {
+    /// `type = "health"`.
+    Health(AggregateSection),
     /// `type = "redirect"`.
     Redirect {
         /// A status of RFC 9110 section 15.4 that carries a location.
@@ -60,12 +67,6 @@ pub enum ServiceKind {
     },
     /// `type = "respond"`.
     Respond(Arc<Respond>),
-}
-
-#[derive(Clone, Copy)]
-enum Type {
-    Redirect,
-    Respond,
 }
 
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
@@ -79,10 +80,11 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
 fn read(name: Spanned<String>, table: &Table, from: &Fields<'_>, path: &str) -> ServiceSection {
     let of = |section| Fields::new(table, path, name.span.clone(), section, from.diags);
     let kind = match table.get("type").and_then(Value::as_str) {
+        Some("health") => Some(ServiceKind::Health(health::read(&of(&health::SECTION)))),
         Some("redirect") => redirect(&of(&REDIRECT)),
         Some("respond") => Some(ServiceKind::Respond(Arc::new(respond::read(&of(&RESPOND))))),
         _ => {
-            of(&ANY).required("type", one_of(&[("redirect", Type::Redirect), ("respond", Type::Respond)]));
+            of(&ANY).required("type", one_of(&[("health", ()), ("redirect", ()), ("respond", ())]));
             None
         }
     };

@@ -30,7 +30,7 @@ fn loaded(dir: &TempDir, environment: &[(&str, &str)]) -> Result<Loaded, Report>
     let path = dir.path().join("main.toml");
     let known: HashMap<&str, &str> = environment.iter().copied().collect();
     let look_up = |name: &str| known.get(name).map(Into::into);
-    load_text(&path, &fs::read_to_string(&path).unwrap(), &look_up, 1, &mut |host, _| Err(format!("{host}?")))
+    load_text(&path, &fs::read_to_string(&path).unwrap(), None, &look_up, 1, &mut |host, _| Err(format!("{host}?")))
 }
 
 fn good(dir: &TempDir, environment: &[(&str, &str)]) -> Loaded {

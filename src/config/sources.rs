@@ -1,6 +1,7 @@
 //! The files that a config was read from, and which place is in which of them.
 
 use super::report::line_starts;
+use super::written::Written;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(crate) struct Sources {
     secrets: BTreeMap<usize, u64>,
     /// Where the patterns of `include` look.
     directories: Vec<PathBuf>,
+    /// What the patterns of `include` stand for.
+    found: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// One file.
@@ -76,6 +79,17 @@ impl Sources {
     /// Every file that was read.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.files.iter().map(|file| file.path.clone()).chain(self.secret_files.iter().cloned()).collect()
+    }
+
+    /// Notes the files that a pattern stands for.
+    pub(crate) fn add_found(&mut self, pattern: &str, files: &[PathBuf]) {
+        self.found.insert(pattern.to_owned(), files.to_vec());
+    }
+
+    /// All that was read, with what the environment was asked for.
+    pub(crate) fn written(&self, environment: BTreeMap<String, Option<String>>) -> Written {
+        let files = self.files.iter().map(|file| (file.path.clone(), file.text.clone()));
+        Written { files: files.collect(), found: self.found.clone(), environment }
     }
 
     pub(crate) fn directories(&self) -> &[PathBuf] {

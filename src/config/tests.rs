@@ -30,8 +30,14 @@ macro_rules! upstream {
     };
 }
 
+macro_rules! checks {
+    ($more:literal) => {
+        concat!("checks = [{ name = \"c\", http = \"10.0.0.1:1\"", $more, " }]\n")
+    };
+}
+
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 48] = [
+const HOLES: [(&str, &str); 54] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -55,7 +61,17 @@ const HOLES: [(&str, &str); 48] = [
     ("[upstream.NAME.discover] of type file", "[upstream.other]\ndiscover = { type = \"file\", path = \"a\", @ }\n"),
     ("[upstream.NAME.discover] of type registration", "[upstream.other]\ndiscover = { type = \"registration\", @ }\n"),
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
+    ("[upstream.NAME.retry.hedge]", concat!(upstream!(), "retry = { hedge = { @ } }\n")),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
+    ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
+    (
+        "[route.mirror]",
+        concat!(
+            upstream!(),
+            "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n",
+            "mirror = { upstream = \"other\", @ }\n"
+        ),
+    ),
     ("[upstream.NAME.timeout]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.timeout]\n@\n"),
     ("[upstream.NAME.pool]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.pool]\n@\n"),
     (
@@ -83,6 +99,9 @@ const HOLES: [(&str, &str); 48] = [
     ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\n@\n"),
     ("[policy.NAME] of type respond", "[policy.p]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
     ("[policy.NAME] of type rewrite", "[policy.p]\ntype = \"rewrite\"\nquery = \"\"\n@\n"),
+    ("[service.NAME] of type health", concat!("[service.s]\ntype = \"health\"\n", checks!(""), "@\n")),
+    ("[service.NAME] checks", concat!("[service.s]\ntype = \"health\"\n", checks!(", path = \"/\", @"))),
+    ("[service.NAME] checks", concat!("[service.s]\ntype = \"health\"\n", checks!(", @"))),
     ("[service.NAME] of type redirect", "[service.s]\ntype = \"redirect\"\nlocation = \"/\"\n@\n"),
     ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\n@\n"),
     ("[service.NAME] of type respond", "[service.s]\ntype = \"respond\"\nbody = \"x\"\n@\n"),
@@ -121,8 +140,10 @@ fn errors(text: &str) -> Vec<String> {
 /// All of a plan that can be compared.
 fn shown(text: &str) -> String {
     let plan = plan(text);
-    let Plan { cores, control, admin, log, access_log, listeners, upstreams, routes, .. } = plan;
-    format!("{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {routes:?}")
+    let Plan { cores, control, admin, log, access_log, listeners, upstreams, aggregates, routes, .. } = plan;
+    format!(
+        "{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {aggregates:?} {routes:?}"
+    )
 }
 
 /// The rest of the config, with what refers to a policy or service that the text before it has.
@@ -212,10 +233,16 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("discover", _) => "{ type = \"file\", path = \"a\" }",
                 ("eject_for" | "open_for" | "min_ttl", _) => "\"7s\"",
                 (_, "duration") => "\"7m\"",
+                ("degraded_status", _) => "503",
+                ("detail", _) => "\"full\"",
                 ("status", "number") => "418",
+                ("after", _) => "\"p50\"",
+                ("max", "number") => "2",
+                ("hedge", "table") => "{}",
+                ("hedge", _) => "false",
                 ("attempts", _) => "5",
                 ("backoff", _) => "\"100ms\"",
-                ("non_idempotent", _) => "true",
+                ("critical" | "non_idempotent", _) => "true",
                 ("retry", _) => "{ attempts = 5 }",
                 ("status", _) if hole.contains("health") => "[204, \"300-399\"]",
                 ("type", _) if hole.contains("health") => "\"tcp\"",
@@ -244,6 +271,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("failover", _) => "{ zone = \"a\" }",
                 (_, "size" | "size or \"unlimited\"") => "\"5KiB\"",
                 (_, "bytes a second or \"off\"") => "\"off\"",
+                ("deadline", _) => "{ trust = \"anyone\" }",
+                ("header", _) => "\"grpc-timeout\"",
+                ("send", _) => "[\"x-left\", \"grpc-timeout\"]",
+                ("trust", _) => "\"nobody\"",
+                ("format", _) if title == "[route.deadline]" => "\"seconds\"",
                 ("level", _) => "\"debug\"",
                 ("format", _) if title == "[log]" => "\"json\"",
                 ("format", _) => "\"combined\"",
@@ -530,6 +562,8 @@ fn any_words_of_a_config_are_answered() {
         Just("upstream = \"users\"\n"),
         Just("service = \"s\"\n"),
         Just("type = \"respond\"\n"),
+        Just("type = \"health\"\n"),
+        Just("checks = [{ name = \"a\", tcp = \"a:1\", needs = \"a\" }, { name = \"b\" }]\n"),
         Just("location = \"{é}\"\n"),
         Just("type = \"redirect\"\n"),
         Just("type = \"rewrite\"\n"),
@@ -562,8 +596,9 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         .chain(of("upstream.NAME.pool", &upstream::POOL))
         .chain(
             of("upstream.NAME.retry", &retry::RETRY)
-                .filter(|(_, key)| !["on", "per_try", "non_idempotent"].contains(&key.name)),
+                .filter(|(_, key)| !["on", "per_try", "non_idempotent", "hedge"].contains(&key.name)),
         )
+        .chain(of("upstream.NAME.retry.hedge", &retry::HEDGE))
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
         .chain(
             of("cores", &cores::SECTION)

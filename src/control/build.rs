@@ -11,7 +11,7 @@ use ringway_runtime::net::{self, ListenSpec};
 
 use super::log::{self, Opened};
 use super::offers::{Bound, DoorKey, wanted};
-use crate::config::{self, Effective, LoadError, Loaded};
+use crate::config::{self, Effective, LoadError, Loaded, Report, Written};
 use crate::plan::{self, Plan};
 
 /// A plan, and what the config said for it.
@@ -19,6 +19,15 @@ use crate::plan::{self, Plan};
 pub(super) struct Version {
     pub(super) plan: Arc<Plan>,
     pub(super) says: Arc<Effective>,
+}
+
+/// A plan of before.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// Of this process.
+    Built(Version),
+    /// Of the gateway that this process took over from.
+    Written(Arc<Written>),
 }
 
 /// A plan with sockets for what it listens on anew.
@@ -65,25 +74,42 @@ pub(super) fn build(file: &Path, epoch: u64, base: &Base) -> Result<Built, NotBu
             why: "the config cannot be read".to_owned(),
             files: vec![file.to_owned()],
         },
-        LoadError::Config(report) => {
-            let errors = report.errors();
-            let s = if errors == 1 { "" } else { "s" };
-            let why = format!("the config has {errors} error{s}");
-            NotBuilt { report: report.to_string(), why, files: report.files() }
-        }
+        LoadError::Config(report) => refused(&report),
     })?;
-    let fixed = need_restart(&base.plan, &plan);
-    if !fixed.is_empty() {
-        return Err(format!("a change of {} takes an upgrade or a restart", fixed.join(", ")).into());
-    }
+    can_run(&base.plan, &plan)?;
     let bound = bind(&plan, &base.cpus, &base.open, HashMap::new())?;
     let access = plan.access_log.as_ref().map(log::open).transpose()?;
     let version = Version { plan: Arc::new(plan), says: Arc::new(effective) };
     Ok(Built { version, files: report.files(), bound, warnings: report.to_string(), access })
 }
 
+fn refused(report: &Report) -> NotBuilt {
+    let errors = report.errors();
+    let s = if errors == 1 { "" } else { "s" };
+    NotBuilt { report: report.to_string(), why: format!("the config has {errors} error{s}"), files: report.files() }
+}
+
+/// Whether a plan can run in the place of another in this process.
+fn can_run(old: &Plan, new: &Plan) -> Result<(), NotBuilt> {
+    let fixed = need_restart(old, new);
+    if fixed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("a change of {} takes an upgrade or a restart", fixed.join(", ")).into())
+}
+
 /// Binds for a plan of before what has been closed meanwhile.
-pub(super) fn again(version: Version, base: &Base) -> Result<Built, NotBuilt> {
+pub(super) fn again(known: Known, epoch: u64, base: &Base) -> Result<Built, NotBuilt> {
+    let version = match known {
+        Known::Built(version) => version,
+        Known::Written(written) => {
+            let loaded = written.load(epoch, &mut resolve);
+            // What is watched are the files of the plan that runs.
+            let loaded = loaded.map_err(|report| NotBuilt { files: Vec::new(), ..refused(&report) })?;
+            can_run(&base.plan, &loaded.plan)?;
+            Version { plan: Arc::new(loaded.plan), says: Arc::new(loaded.effective) }
+        }
+    };
     let bound = bind(&version.plan, &base.cpus, &base.open, HashMap::new())?;
     let access = version.plan.access_log.as_ref().map(log::open).transpose()?;
     Ok(Built { version, files: Vec::new(), bound, warnings: String::new(), access })

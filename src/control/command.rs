@@ -1,11 +1,11 @@
 //! What control can be asked to do, and what it answers.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::discovery::{Ask, SourceSight};
-use super::machine::Event;
+use super::events::{Event, Events};
 use super::sights::{Sight, Status};
 use crate::plan::Level;
 
@@ -111,7 +111,7 @@ pub struct PlanNote {
 /// Asks control, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(super) events: Sender<Event>,
+    pub(super) events: Events,
 }
 
 impl Handle {

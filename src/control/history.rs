@@ -3,16 +3,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::build::Version;
+use super::build::{Known, Version};
 use super::command::PlanNote;
+use crate::config::Written;
 use crate::observe::Slots;
 use crate::plan::Plan;
+
+/// Bytes of configs that go to the process that takes over.
+const PAST_MAX: usize = 4 << 20;
+
+/// A plan as another process can build it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Past {
+    pub(super) note: PlanNote,
+    pub(super) written: Written,
+}
 
 /// A plan that runs or ran.
 #[derive(Debug)]
 struct Entry {
     note: PlanNote,
-    version: Version,
+    known: Known,
 }
 
 /// The last plans, the running one included.
@@ -27,21 +38,48 @@ impl History {
         for entry in &mut self.entries {
             entry.note.runs = false;
         }
-        self.entries.push_back(Entry { note, version });
+        self.entries.push_back(Entry { note, known: Known::Built(version) });
         while self.entries.len() > keep + 1 {
             self.entries.pop_front();
         }
     }
 
+    /// What the gateway before had, oldest first, comes before all of it.
+    pub(super) fn inherit(&mut self, before: Vec<Past>, keep: usize) {
+        for Past { note, written } in before.into_iter().rev() {
+            if self.entries.len() > keep {
+                return;
+            }
+            let note = PlanNote { runs: false, ..note };
+            self.entries.push_front(Entry { note, known: Known::Written(written.into()) });
+        }
+    }
+
+    /// All of it for the process that takes over, oldest first: of the newest as much as fits.
+    pub(super) fn past(&self) -> Vec<Past> {
+        let mut bytes = 0;
+        let fits = self.entries.iter().rev().map_while(|entry| {
+            let written = match &entry.known {
+                Known::Built(version) => version.says.written(),
+                Known::Written(written) => written,
+            };
+            bytes += written.bytes();
+            (bytes <= PAST_MAX).then(|| Past { note: entry.note.clone(), written: (**written).clone() })
+        });
+        let mut past: Vec<Past> = fits.collect();
+        past.reverse();
+        past
+    }
+
     /// The plan of an epoch; without one, the plan before the running one.
-    pub(super) fn find(&self, epoch: Option<u64>) -> Result<(u64, Version), String> {
+    pub(super) fn find(&self, epoch: Option<u64>) -> Result<(u64, Known), String> {
         let found = match epoch {
             Some(epoch) => self.entries.iter().find(|entry| entry.note.epoch == epoch),
             None => self.entries.iter().rev().nth(1),
         };
         let known = || self.entries.iter().map(|entry| entry.note.epoch.to_string()).collect::<Vec<_>>().join(", ");
         match (found, epoch) {
-            (Some(found), _) => Ok((found.note.epoch, found.version.clone())),
+            (Some(found), _) => Ok((found.note.epoch, found.known.clone())),
             (None, Some(epoch)) => Err(format!("plan {epoch} is not kept; kept are {}", known())),
             (None, None) => Err("no plan before this one is kept".to_owned()),
         }

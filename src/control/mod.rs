@@ -3,7 +3,9 @@
 pub mod admin;
 mod build;
 mod command;
+mod cores;
 mod discovery;
+mod events;
 mod history;
 mod log;
 mod machine;
@@ -13,12 +15,15 @@ mod page;
 mod plans;
 mod sights;
 mod socket;
+mod start;
 mod upgrade;
 mod watch;
 mod watchdog;
+mod words;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};
 pub use discovery::{Ask, SourceSight};
-pub use machine::{Control, Failed, Source};
+pub use machine::Failed;
 pub use sights::{Sight, Status};
+pub use start::{Control, Source};

@@ -11,7 +11,6 @@ use std::process;
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
-use ringway_runtime::engine::Engine;
 
 use super::log::Log;
 
@@ -133,13 +132,6 @@ impl Notifier {
             // A manager that is gone hears nothing, and one that hears nothing acts by itself.
             let _ = states.send_to_addr(state.as_bytes(), address);
         }
-    }
-}
-
-/// Shows by messages that the loop of a core turns: it runs as a task of that core until nobody listens.
-pub(super) async fn beats(engine: Engine, interval: Duration, tell: impl Fn() -> bool) {
-    while tell() {
-        engine.sleep(interval).await;
     }
 }
 

@@ -9,8 +9,9 @@ use ringway_runtime::engine::ListenSource;
 use ringway_runtime::net;
 
 use crate::core::{DoorId, Offer, OfferedDoor};
-use crate::observe::{Names, NewNames, PlanNames, Segment, Slots};
+use crate::observe::{NAMED, Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
+use crate::service;
 use crate::upstream::{Seat, Shared};
 
 /// What makes a listening address the same one in two plans. A port that the kernel picks belongs to its listener; any
@@ -68,6 +69,8 @@ pub struct Offers {
     runs: Option<Arc<Plan>>,
     /// What its cores share of each upstream.
     shared: Arc<[Arc<Shared>]>,
+    /// What they share of its services.
+    services: Arc<service::Shared>,
     doors: Vec<Door>,
     doors_made: u64,
     names: Names,
@@ -85,14 +88,15 @@ pub struct Draft {
     /// One for each core.
     pub offers: Vec<Offer>,
     shared: Arc<[Arc<Shared>]>,
+    services: Arc<service::Shared>,
     doors: Vec<Door>,
 }
 
 impl Offers {
     /// For so many cores that run nothing yet.
     pub fn new(cores: usize) -> Self {
-        let (shared, doors, names) = (Arc::default(), Vec::new(), Names::default());
-        Self { cores, runs: None, shared, doors, doors_made: 0, names }
+        let (shared, services, doors) = (Arc::default(), Arc::default(), Vec::new());
+        Self { cores, runs: None, shared, services, doors, doors_made: 0, names: Names::default() }
     }
 
     /// The listening addresses of the running plan.
@@ -145,6 +149,7 @@ impl Offers {
         let follows = self.follows(&plan);
         let kept = self.kept(&plan, &follows);
         let shared = self.shared(&plan, &kept, &follows);
+        let services = Arc::new(service::Shared::new(&plan, &shared, Some(&*self.services)));
         let cores = self.cores;
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
             epoch,
@@ -153,9 +158,10 @@ impl Offers {
             follows: follows.clone(),
             seat: Seat { core, cores },
             shared: shared.clone(),
+            services: services.clone(),
             slots: slots.clone(),
             segment: new.as_ref().map(|new| open_segment(core, new)),
-            names_in_other: if core == 0 { slots.in_other() } else { [0; 3] },
+            names_in_other: if core == 0 { slots.in_other() } else { [0; NAMED] },
             doors: doors
                 .iter()
                 .map(|door| OfferedDoor {
@@ -166,7 +172,7 @@ impl Offers {
                 .collect(),
         });
         let offers = offers.collect();
-        Ok(Draft { epoch, plan, slots, offers, shared, doors })
+        Ok(Draft { epoch, plan, slots, offers, shared, services, doors })
     }
 
     /// The plan of this draft runs now. What listens with another backlog than before is told so; the error names one
@@ -182,7 +188,8 @@ impl Offers {
                 }
             }
         }
-        (self.runs, self.shared, self.doors) = (Some(draft.plan), draft.shared, draft.doors);
+        (self.runs, self.shared, self.services) = (Some(draft.plan), draft.shared, draft.services);
+        self.doors = draft.doors;
         result
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -12,14 +13,15 @@ use ringway_runtime::engine::ListenSource;
 use ringway_runtime::histogram::Start;
 use ringway_runtime::net;
 
-use super::build::{Base, Built, NotBuilt, Version};
+use super::build::{Base, Built, Known, NotBuilt, Version};
 use super::command::{Answer, Command, PlanNote};
+use super::cores::Cores;
 use super::discovery::InUse;
-use super::history::{Held, History};
+use super::history::{Held, History, Past};
 use super::log::Log;
 use super::offers::{Draft, Offers};
 use crate::config::{Effective, diff};
-use crate::core::{DoorId, FromCore, Inbox, Offer, ToCore};
+use crate::core::{DoorId, FromCore, Offer, ToCore};
 use crate::observe::{NewNames, Segment};
 use crate::plan::{Level, Plan};
 
@@ -32,7 +34,7 @@ pub(super) enum Origin {
     /// The config's file.
     File,
     /// A plan of before.
-    Again(Version),
+    Again(Known),
 }
 
 /// Starts a build, whose end comes as [`Plans::built`].
@@ -62,7 +64,7 @@ struct Job {
     what: What,
     reply: Option<Sender<Answer>>,
     /// The plan of before that is to run again, once that is known.
-    back_to: Option<(u64, Version)>,
+    back_to: Option<(u64, Known)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +96,13 @@ enum Step {
 
 /// What is undone unless it is confirmed.
 struct Unconfirmed {
-    back_to: (u64, Version),
+    back_to: (u64, Known),
     by: Instant,
 }
 
 /// The plan that runs, those before it, and the change under way.
 pub(super) struct Plans {
-    inboxes: Vec<Arc<Inbox>>,
+    cores: Rc<Cores>,
     cpus: Vec<usize>,
     builder: Builder,
     metrics: MetricsPlace,
@@ -132,7 +134,7 @@ impl Plans {
         first: Draft,
         (says, files): (Effective, Vec<PathBuf>),
         mut offers: Offers,
-        inboxes: Vec<Arc<Inbox>>,
+        cores: Rc<Cores>,
         cpus: Vec<usize>,
         metrics: MetricsPlace,
         builder: Builder,
@@ -142,7 +144,7 @@ impl Plans {
         let (epoch, plan) = (draft.epoch, draft.plan.clone());
         let version = Version { plan: plan.clone(), says: Arc::new(says) };
         let mut held = Held::default();
-        held.hold(epoch, inboxes.len(), plan.clone(), draft.slots.clone());
+        held.hold(epoch, cores.count(), plan.clone(), draft.slots.clone());
         let mut history = History::default();
         let changes = if epoch > 1 { "the first of a process that took over" } else { "the first" };
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: changes.into(), runs: true };
@@ -150,7 +152,7 @@ impl Plans {
         // Nothing was open before, so no backlog can differ.
         let _ = offers.settle(draft);
         let this = Self {
-            inboxes,
+            cores,
             cpus,
             builder,
             metrics,
@@ -181,6 +183,17 @@ impl Plans {
     /// When it began to run, and what changed with it.
     pub(super) fn note(&self) -> PlanNote {
         self.history.newest()
+    }
+
+    /// The plans of the gateway before can run again, too.
+    pub(super) fn inherit(&mut self, before: Vec<Past>) {
+        let keep = self.plan().control.history as usize;
+        self.history.inherit(before, keep);
+    }
+
+    /// Those that can run again, and the one that runs, for the process that takes over.
+    pub(super) fn past(&self) -> Vec<Past> {
+        self.history.past()
     }
 
     /// When it is undone unless somebody confirms it.
@@ -317,8 +330,7 @@ impl Plans {
             };
             match found {
                 Ok(()) => {
-                    let origin =
-                        job.back_to.as_ref().map_or(Origin::File, |(_, version)| Origin::Again(version.clone()));
+                    let origin = job.back_to.as_ref().map_or(Origin::File, |(_, known)| Origin::Again(known.clone()));
                     self.began = Instant::now();
                     let base = Base { plan: self.plan().clone(), cpus: self.cpus.clone(), open: self.offers.open() };
                     (self.builder)(origin, self.last_epoch + 1, base);
@@ -371,22 +383,19 @@ impl Plans {
     }
 
     fn offer(&mut self, job: Job, mut draft: Draft, says: Arc<Effective>, log: &mut Log<'_>) {
+        if let Some(core) = self.cores.deaf() {
+            self.refuse(job, NotBuilt::from(format!("core {core} does not listen to control")), log);
+            return self.next(log);
+        }
         let offers = std::mem::take(&mut draft.offers);
         self.held.hold(draft.epoch, offers.len(), draft.plan.clone(), draft.slots.clone());
-        let mut stuck = None;
-        for (core, (inbox, offer)) in self.inboxes.iter().zip(offers).enumerate() {
-            if inbox.send(ToCore::Offer(Box::new(offer))).is_err() {
-                self.held.release(draft.epoch);
-                stuck = Some(core);
-            }
+        for (core, offer) in offers.into_iter().enumerate() {
+            self.cores.tell(core, ToCore::Offer(Box::new(offer)));
         }
         log.debug(format_args!("plan {} is offered to every core", draft.epoch));
-        let waits_for = (0..self.inboxes.len()).collect();
+        let waits_for = (0..self.cores.count()).collect();
         self.by = Some(Instant::now() + self.plan().control.acknowledge);
         self.step = Step::Preparing { job, draft, says, waits_for };
-        if let Some(core) = stuck {
-            self.withdraw(format!("core {core} does not listen to control"), log);
-        }
     }
 
     /// A core said something.
@@ -415,7 +424,7 @@ impl Plans {
                 }
             }
             // That is not about plans.
-            FromCore::Seen(_) | FromCore::ShortOfFiles | FromCore::LetGo => {}
+            FromCore::Seen(_) | FromCore::ShortOfFiles | FromCore::LetGo | FromCore::Beat => {}
             FromCore::Runs(epoch) => {
                 let Step::Committing { note, waits_for, .. } = &mut self.step else { return };
                 if note.epoch == epoch {
@@ -442,10 +451,7 @@ impl Plans {
             log.take_up(&draft.plan, epoch);
         }
         let version = Version { plan: draft.plan.clone(), says };
-        for inbox in &self.inboxes {
-            // A core that has just answered has room.
-            let _ = inbox.send(ToCore::Commit(epoch));
-        }
+        self.cores.tell_all(|| ToCore::Commit(epoch));
         let what = match (&job.what, &job.back_to) {
             (What::Undo, Some((to, _))) => format!(" (not confirmed, back to {to})"),
             (_, Some((to, _))) => format!(" (back to {to})"),
@@ -456,7 +462,7 @@ impl Plans {
         let line = format!("plan {} -> {epoch}{what}: {changed}, built in {took} ms", self.note().epoch);
         match &job.what {
             What::ReloadUnlessUndone(within) => {
-                let back_to = (self.note().epoch, self.version.clone());
+                let back_to = (self.note().epoch, Known::Built(self.version.clone()));
                 let back_to = self.unconfirmed.take().map_or(back_to, |before| before.back_to);
                 self.unconfirmed = Some(Unconfirmed { back_to, by: Instant::now() + *within });
             }
@@ -473,7 +479,7 @@ impl Plans {
         }
         (self.epoch, self.version) = (epoch, version);
         self.by = Some(Instant::now() + self.plan().control.acknowledge);
-        self.step = Step::Committing { job, note, waits_for: (0..self.inboxes.len()).collect() };
+        self.step = Step::Committing { job, note, waits_for: (0..self.cores.count()).collect() };
     }
 
     /// Every core runs the plan.
@@ -498,10 +504,8 @@ impl Plans {
     fn withdraw(&mut self, why: String, log: &mut Log<'_>) {
         match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Preparing { job, draft, .. } => {
-                for inbox in &self.inboxes {
-                    // A core that has no room prepares it when it comes to itself, and forgets it with the next one.
-                    let _ = inbox.send(ToCore::Withdraw(draft.epoch));
-                }
+                // A core that is stuck prepares it when it comes to itself, and forgets it at once.
+                self.cores.tell_all(|| ToCore::Withdraw(draft.epoch));
                 self.by = None;
                 self.refuse(job, NotBuilt::from(why), log);
             }

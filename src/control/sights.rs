@@ -8,7 +8,8 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 
 use super::command::PlanNote;
-use crate::core::{CoreSight, Inbox, ToCore};
+use super::cores::Cores;
+use crate::core::{CoreSight, ToCore};
 use crate::plan::Plan;
 use crate::upstream::Drained;
 
@@ -47,8 +48,8 @@ pub struct Sight {
     pub cores: Vec<Option<CoreSight>>,
 }
 
-/// The one question to the cores that is under way. Whoever asks meanwhile gets the same answer, so that the cores'
-/// inboxes never fill with it.
+/// The one question to the cores that is under way. Whoever asks meanwhile gets the same answer, so that no
+/// client of the admin API can fill a core's ring with it.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     asked: Vec<Sender<Sight>>,
@@ -60,16 +61,19 @@ pub(super) struct Looks {
 
 impl Looks {
     /// Asks every core, unless that is under way.
-    pub(super) fn ask(&mut self, reply: Sender<Sight>, inboxes: &[Arc<Inbox>]) {
+    pub(super) fn ask(&mut self, reply: Sender<Sight>, cores: &Cores) {
         self.asked.push(reply);
         if self.by.is_some() {
             return;
         }
-        self.seen = vec![None; inboxes.len()];
-        self.owed.resize(inboxes.len(), false);
-        for (inbox, owed) in inboxes.iter().zip(&mut self.owed) {
+        self.seen = vec![None; cores.count()];
+        self.owed.resize(cores.count(), false);
+        for (core, owed) in self.owed.iter_mut().enumerate() {
             // One that has not answered the last question is not asked another.
-            *owed = *owed || inbox.send(ToCore::Look).is_ok();
+            if !*owed && cores.listens(core) {
+                cores.tell(core, ToCore::Look);
+                *owed = true;
+            }
         }
         self.by = Some(Instant::now() + PATIENCE);
     }
@@ -107,6 +111,7 @@ mod tests {
 
     use super::*;
     use crate::config::compile;
+    use crate::core::lines;
 
     fn status() -> Status {
         let text = "[listener.web]\naddress = \"127.0.0.1:0\"\n[service.s]\ntype = \"respond\"\n\
@@ -128,12 +133,13 @@ mod tests {
 
     #[test]
     fn all_who_ask_at_once_share_one_question_and_its_answer() {
-        let inboxes = [Inbox::new(), Inbox::new()];
+        let mut lines = lines(2);
+        let cores = Cores::new(lines.control);
         let mut looks = Looks::default();
         let asked: Vec<_> = (0..40)
             .map(|_| {
                 let (send, receive) = channel();
-                looks.ask(send, &inboxes);
+                looks.ask(send, &cores);
                 receive
             })
             .collect();
@@ -147,7 +153,10 @@ mod tests {
             assert_eq!(sight.cores.iter().flatten().map(|core| core.connections).collect::<Vec<_>>(), [0, 7]);
         }
         assert!(looks.deadline().is_none());
-        // Had every one of them been sent to the core, its inbox would be full.
-        assert!((0..15).all(|_| inboxes[0].send(ToCore::Drain).is_ok()));
+        for seat in lines.cores.drain(..) {
+            let mut core = seat.into_control();
+            assert!(matches!(core.try_receive(), Some((_, ToCore::Look))));
+            assert!(core.try_receive().is_none(), "one question is enough");
+        }
     }
 }

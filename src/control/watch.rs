@@ -11,7 +11,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use ringway_runtime::clock::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
+use super::events::{Event, Events};
 use super::log::Log;
-use super::machine::Event;
 
 /// Directories watched at most.
 const MAX_DIRECTORIES: usize = 1024;
@@ -32,7 +31,7 @@ const BUFFER: usize = 16 << 10;
 
 /// Watches some files.
 pub(super) struct Watcher {
-    events: Sender<Event>,
+    events: Events,
     /// What is told of a change.
     changed: fn() -> Event,
     /// The least time between two: where much is written beside the files, they are not read all the time.
@@ -48,7 +47,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Watches nothing yet.
-    pub(super) fn new(events: Sender<Event>, changed: fn() -> Event, rest: Duration, what: &'static str) -> Self {
+    pub(super) fn new(events: Events, changed: fn() -> Event, rest: Duration, what: &'static str) -> Self {
         let (files, watches) = (Vec::new(), BTreeSet::new());
         Self { events, changed, rest, what, inotify: None, files, watches, is_stale: false }
     }
@@ -134,7 +133,7 @@ fn directories(file: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// Tells of each burst of changes once, until control has ended.
-fn listen(inotify: &OwnedFd, events: &Sender<Event>, changed: fn() -> Event, rest: Duration) {
+fn listen(inotify: &OwnedFd, events: &Events, changed: fn() -> Event, rest: Duration) {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut reader = Reader::new(inotify, &mut buffer);
     let mut told = Instant::default();

@@ -3,13 +3,13 @@
 //! Control offers a plan; the core prepares everything that can fail and says how that went. Control then commits the
 //! plan, or withdraws it where a core could not prepare it. In all of this the core goes on with the plan it runs.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
 
-use crate::observe::{Segment, Slots};
+use crate::observe::{NAMED, Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
+use crate::service;
 use crate::upstream::{BreakerState, Drained, EndpointSight, Seat, Shared};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
@@ -43,17 +43,20 @@ pub struct Offer {
     pub seat: Seat,
     /// What all cores share of each upstream of the plan.
     pub shared: Arc<[Arc<Shared>]>,
+    /// What all cores share of the services of the plan.
+    pub services: Arc<service::Shared>,
     /// Where the metrics of the plan's names are.
     pub slots: Arc<Slots>,
     /// The metrics of names that are new with this plan.
     pub segment: Option<Segment>,
     /// What the core reports of [`Slots::in_other`]: all of it on one core, nothing on the others.
-    pub names_in_other: [usize; 3],
+    pub names_in_other: [usize; NAMED],
     /// Where to accept. A door that is not here any more closes.
     pub doors: Vec<OfferedDoor>,
 }
 
-/// What control tells a core. A core deals with it in order.
+/// What control tells a core. A core deals with it in order. None of it is lost: control keeps what a core has no room
+/// for, and asks nothing more of a core that it keeps something for.
 #[derive(Debug)]
 pub enum ToCore {
     /// Prepare this plan.
@@ -76,7 +79,8 @@ pub enum ToCore {
     TookOver(Vec<(DoorId, ListenSource)>),
 }
 
-/// What a core tells control.
+/// What a core tells control. What control counts on is never lost: a core keeps what control has no room for. There
+/// are no more of these than a few for each plan and question of control. What is only news may be dropped.
 #[derive(Debug)]
 pub enum FromCore {
     /// The plan of this epoch can be run from now on, or why it cannot.
@@ -91,6 +95,19 @@ pub enum FromCore {
     ShortOfFiles,
     /// After [`ToCore::HandOver`]: the core accepts no more.
     LetGo,
+    /// The core's loop turns.
+    Beat,
+}
+
+impl FromCore {
+    /// Whether it is dropped, and counted, where control has no room for it: the next of its kind says the same, or it
+    /// has been said in the metrics.
+    pub fn is_news(&self) -> bool {
+        match self {
+            Self::Prepared(..) | Self::Runs(_) | Self::Released(_) | Self::Seen(_) | Self::LetGo => false,
+            Self::ShortOfFiles | Self::Beat => true,
+        }
+    }
 }
 
 /// How the connections of one core are.
@@ -114,6 +131,3 @@ pub struct UpstreamSight {
     /// Its endpoints, by their index.
     pub endpoints: Vec<EndpointSight>,
 }
-
-/// Carries what a core says to control.
-pub type Tell = Rc<dyn Fn(FromCore)>;

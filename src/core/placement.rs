@@ -16,7 +16,7 @@ use ringway_runtime::mesh::{Capacity, Load, Loads, Mesh, Peer, Port, PortStats, 
 
 use super::{CoreState, DoorId};
 use crate::flow;
-use crate::observe::Metrics;
+use crate::observe::{MeshPeer, Metrics};
 use crate::plan;
 
 /// Connections on their way from one core to another; with more, they stay where they are.
@@ -222,7 +222,7 @@ impl Placement {
     /// Copies what the port counted into the metrics.
     pub(super) fn report(&self, metrics: &Metrics) {
         let now = self.port.stats();
-        metrics.mesh(&now, &self.reported.replace(now));
+        metrics.mesh(MeshPeer::Core, &now, &self.reported.replace(now));
     }
 
     /// Its load, in connections.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ringway_runtime::engine::Engine;
 
-use super::{FromCore, Offer, Tell};
+use super::{FromCore, Line, Offer};
+use crate::observe::records::Recorder;
 use crate::observe::{Metrics, Series};
 use crate::plan::{Plan, UpstreamId};
 use crate::policy::States;
+use crate::service;
 use crate::upstream::Pool;
 
 /// A plan with what the core adds to it. Requests hold the one they began with; when the last of them ends, control
@@ -23,6 +25,8 @@ pub struct Running {
     pub pools: Box<[Rc<Pool>]>,
     /// What the plan's policies keep. A policy that a later plan left as it is has the same there.
     pub policies: States,
+    /// What the plan's services keep. A service that a later plan left as it is has the same there.
+    pub services: service::States,
     /// The metrics of the plan's routes and policies.
     pub series: Series,
     /// Goes last: by then nothing above holds the plan.
@@ -31,12 +35,12 @@ pub struct Running {
 
 struct Released {
     epoch: u64,
-    tell: Tell,
+    line: Rc<Line>,
 }
 
 impl Drop for Released {
     fn drop(&mut self) {
-        (self.tell)(FromCore::Released(self.epoch));
+        self.line.tell(FromCore::Released(self.epoch));
     }
 }
 
@@ -53,7 +57,8 @@ impl Running {
         metrics: &Rc<Metrics>,
         offer: &Offer,
         before: Option<&Running>,
-        tell: &Tell,
+        line: &Rc<Line>,
+        records: &Rc<Recorder>,
     ) -> Rc<Self> {
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
@@ -61,16 +66,18 @@ impl Running {
             let of = |id: Option<UpstreamId>| before.zip(id).and_then(|(before, id)| before.pools.get(id.0 as usize));
             of(kept).cloned().unwrap_or_else(|| {
                 let follows = offer.follows.get(at).copied().flatten();
-                Pool::new(engine, shared, metrics, series.upstream(at), of(follows).map(|pool| &**pool))
+                Pool::new(engine, shared, metrics, series.upstream(at), records, of(follows).map(|pool| &**pool))
             })
         });
+        let before_services = before.map(|before| &before.services);
         Rc::new(Self {
             epoch: offer.epoch,
             plan: offer.plan.clone(),
             pools: pools.collect(),
             policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
+            services: service::States::new(&offer.services, metrics, &series, before_services),
             series,
-            _released: Released { epoch: offer.epoch, tell: tell.clone() },
+            _released: Released { epoch: offer.epoch, line: line.clone() },
         })
     }
 }

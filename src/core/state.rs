@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::files::Files;
-use super::{CoreSight, DateCache, Door, DoorId, FromCore, Offer, Place, Placement, Running, Tell, UpstreamSight};
+use super::{CoreSight, DateCache, Door, DoorId, FromCore, Line, Offer, Place, Placement, Running, UpstreamSight};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
-use crate::observe::{Lost, Metrics};
+use crate::observe::{Lost, Metrics, NAMED};
 use crate::upstream::{Checks, Drained, Pool, Seat};
 
 /// Requests for which a core keeps the storage of earlier ones: more at once allocate theirs.
@@ -64,7 +64,7 @@ pub struct CoreState {
     closing: RefCell<Vec<Rc<Door>>>,
     /// What it takes to share connections with other cores.
     pub placement: Option<Rc<Placement>>,
-    pub(super) tell: Tell,
+    line: Rc<Line>,
     date: RefCell<DateCache>,
     #[expect(clippy::vec_box, reason = "a request holds the box: moving it would copy the whole exchange")]
     spare: RefCell<Vec<Box<Exchange>>>,
@@ -73,7 +73,7 @@ pub struct CoreState {
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
     /// What it tells the log thread.
-    pub records: Recorder,
+    pub records: Rc<Recorder>,
     /// Who is served when there is too much to do.
     pub admission: Admission,
     files: Files,
@@ -152,15 +152,15 @@ impl CoreState {
         engine: Engine,
         metrics: Metrics,
         mut first: Offer,
-        tell: Tell,
+        line: Rc<Line>,
         place: Option<Place>,
         records: Recorder,
     ) -> Result<Rc<Self>, String> {
         let placement = place.map(|place| Placement::start(&engine, place)).transpose();
         let placement = placement.map_err(|error| format!("cannot hear other cores: {error}"))?;
-        let metrics = Rc::new(metrics);
+        let (metrics, records) = (Rc::new(metrics), Rc::new(records));
         let next_id = Cell::new(engine.random());
-        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &tell)?;
+        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line, &records)?;
         let state = Rc::new(Self {
             engine,
             metrics,
@@ -170,7 +170,7 @@ impl CoreState {
             doors: RefCell::default(),
             closing: RefCell::default(),
             placement,
-            tell,
+            line,
             date: RefCell::default(),
             spare: RefCell::default(),
             frames: Frames::new(SPARE_EXCHANGES),
@@ -209,7 +209,7 @@ impl CoreState {
         let running = self.running();
         let prepared = {
             let doors = self.doors.borrow();
-            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.tell)?
+            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.line, &self.records)?
         };
         // What was prepared before and not committed is of no more use.
         let before = self.prepared.replace(Some(prepared));
@@ -230,6 +230,9 @@ impl CoreState {
         self.admission.limit(&running.plan.cores);
         self.files.limit(&self.engine, &running.plan.cores);
         self.checks.limit(running.plan.cores.health_checks);
+        self.records.limit(running.plan.log.events);
+        self.running().services.retire(&running.services);
+        running.services.settle(&self.engine, &self.checks, self.seat);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
             pool.set_drained(&drained);
@@ -253,7 +256,7 @@ impl CoreState {
         for (pool, after) in &retired {
             pool.retire(after.as_deref());
         }
-        (self.tell)(FromCore::Runs(epoch));
+        self.line.tell(FromCore::Runs(epoch));
         self.engine.spawn(show(self.clone()));
     }
 
@@ -327,7 +330,7 @@ impl CoreState {
             return;
         }
         if self.end.get() == End::HandedOver {
-            (self.tell)(FromCore::LetGo);
+            self.line.tell(FromCore::LetGo);
         }
         if let Some(waker) = self.last_gone.borrow_mut().take() {
             waker.wake();
@@ -351,7 +354,7 @@ impl CoreState {
         for door in self.doors.borrow().iter().filter(|door| doors.contains(&door.id())) {
             door.hand_over();
         }
-        self.metrics.set_names_in_other([0; 3]);
+        self.metrics.set_names_in_other([0; NAMED]);
         self.end.set(End::HandedOver);
         self.end_soon();
         self.has_let_go();
@@ -397,7 +400,7 @@ impl CoreState {
         if self.is_short_of_files() {
             self.metrics.files_short();
             if self.files.is_news() {
-                (self.tell)(FromCore::ShortOfFiles);
+                self.line.tell(FromCore::ShortOfFiles);
             }
             return self.evict_idle();
         }
@@ -414,7 +417,7 @@ impl CoreState {
         self.metrics.accept_failed();
         let errno = Errno::from_io_error(error);
         if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) && self.files.is_news() {
-            (self.tell)(FromCore::ShortOfFiles);
+            self.line.tell(FromCore::ShortOfFiles);
         }
         self.evict_idle();
     }
@@ -547,6 +550,7 @@ impl CoreState {
         if let Some(placement) = &self.placement {
             placement.report(&self.metrics);
         }
+        self.line.report(&self.metrics);
         self.metrics.set_requests_in_flight(self.admission.in_flight());
         self.metrics.access_lost(Lost::Write, self.records.take_unwritten());
         self.metrics.events_untold(self.records.tell_untold(|| self.engine.wall().as_nanos()));
@@ -583,7 +587,8 @@ impl Prepared {
         offer: &mut Offer,
         before: Option<&Running>,
         open: &[Rc<Door>],
-        tell: &Tell,
+        line: &Rc<Line>,
+        records: &Rc<Recorder>,
     ) -> Result<Self, String> {
         // Whatever becomes of the plan, control counts on its names from now on.
         if let Some(segment) = offer.segment.take() {
@@ -602,7 +607,7 @@ impl Prepared {
             }
             doors.push((door, offered.listener));
         }
-        let running = Running::new(engine, metrics, offer, before, tell);
+        let running = Running::new(engine, metrics, offer, before, line, records);
         let pools = before.map_or(&[][..], |before| &before.pools);
         let mut after: Vec<Option<&Rc<Pool>>> = vec![None; pools.len()];
         for (pool, follows) in running.pools.iter().zip(&*offer.follows) {

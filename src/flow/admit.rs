@@ -76,7 +76,7 @@ impl Admission {
 
     /// Whether a request of this priority may be served now.
     #[inline]
-    pub(super) fn admits(&self, priority: Priority) -> bool {
+    pub(crate) fn admits(&self, priority: Priority) -> bool {
         self.most.get(priority as usize).is_none_or(|most| self.in_flight.get() < most.get()) || self.shed(priority)
     }
 

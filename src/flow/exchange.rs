@@ -54,6 +54,8 @@ pub struct Exchange {
     pub client_ip: IpAddr,
     /// Whether the client came over https, as a trusted proxy says.
     pub secure: bool,
+    /// Its deadline is what its client says, and sooner than the total time.
+    pub has_deadline: bool,
     /// Nobody sent it: it is only shown what would become of it, and no secret.
     pub rehearsed: bool,
     /// The response head; its spans are ranges of the upstream's input.
@@ -95,6 +97,7 @@ impl Default for Exchange {
             answer: Edits::default(),
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             secure: false,
+            has_deadline: false,
             rehearsed: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
@@ -122,6 +125,7 @@ impl Exchange {
         (self.reason, self.asked, self.attempts) = (None, None, 0);
         self.met = 0;
         self.retry_after = 0;
+        self.has_deadline = false;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {
@@ -173,6 +177,15 @@ pub(crate) struct HeadFields<'a> {
     pub(super) fields: &'a [Field],
     /// What their spans are ranges of.
     pub(super) bytes: &'a [u8],
+}
+
+impl<'a> HeadFields<'a> {
+    /// Each value of a field, in order.
+    pub(crate) fn all(self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let Self { fields, bytes } = self;
+        let named = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+        fields.iter().filter(named).map(move |field| field.value.of(bytes))
+    }
 }
 
 impl Headers for HeadFields<'_> {

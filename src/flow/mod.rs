@@ -8,6 +8,7 @@ mod admit;
 mod chain;
 mod client;
 mod connection;
+pub(crate) mod deadline;
 mod decode;
 mod edits;
 pub mod encode;

@@ -8,9 +8,9 @@ use ringway_runtime::clock::Instant;
 use super::chain::{self, Ran};
 use super::client::Client;
 use super::exchange::Exchange;
-use super::{After, forwarded, reply, route, tell};
+use super::{After, deadline, forwarded, reply, route, tell};
 use crate::core::Running;
-use crate::observe::Reason;
+use crate::observe::{Reason, Timeout};
 use crate::plan::{Action, PolicyStep, Priority};
 use crate::service;
 
@@ -33,7 +33,10 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
         return reply::refuse(client, exchange, Reason::Overloaded);
     }
     let _in_flight = state.admission.enter();
-    let deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
+    let mut deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
+    if let Some(said) = route.and_then(|route| route.deadline.as_deref()) {
+        deadline = deadline::bound(client, exchange, said, deadline);
+    }
     // The listener's policies meet every request whose path is clear, so that what they guard is guarded everywhere and
     // what they add is on every answer.
     let policies = &client.listener_in(plan).policies;
@@ -57,7 +60,12 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     exchange.ledger.admitted = client.now();
     match &route.action {
+        Action::Proxy(_) if exchange.has_deadline && deadline <= client.now() => {
+            client.state.metrics.timed_out(Timeout::Deadline);
+            reply::refuse(client, exchange, Reason::DeadlineExceeded)
+        }
         Action::Proxy(proxy) => service::proxy(client, exchange, *proxy, deadline).await,
+        Action::Health(health) => service::health::health(client, exchange, *health).await,
         Action::Redirect(redirect) => service::redirect(client, exchange, redirect),
         Action::Respond(respond) => service::respond(client, exchange, respond),
     }

@@ -55,7 +55,7 @@ fn tell(client: &Client, exchange: &Exchange, event: &Event<'_>) {
     let names = Names::of(client, exchange);
     let Names { route, upstream, endpoint } = names;
     let event = Event { id: Some(exchange.id), route, upstream, endpoint, ..*event };
-    client.state.records.event(&event, client.now(), client.running.plan.log.events);
+    client.state.records.event(&event, client.now());
 }
 
 /// What the config calls what the request met.

@@ -7,7 +7,7 @@ use ringway_runtime::histogram::{Distribution, Metric, Process, Snapshot, State,
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Run;
+use super::{Run, UpstreamEvent};
 
 /// What happened in an interval, and how things stand at its end.
 #[derive(Debug)]
@@ -110,6 +110,14 @@ pub struct Upstream {
     pub waits: f64,
     /// Requests a second that were tried once more.
     pub retries: f64,
+    /// Retries a second that the budget held back.
+    pub out_of_budget: f64,
+    /// Endpoints left out since the start, by checks or for their answers.
+    pub taken_out: u64,
+    /// Times since the start that a breaker opened.
+    pub opened: u64,
+    /// Requests a second that found nothing but open breakers.
+    pub held_back: f64,
     /// Exchanges a second that failed.
     pub failures: f64,
     /// All that failed since the start.
@@ -169,10 +177,12 @@ impl Route {
 
 impl Upstream {
     fn to_json(&self) -> Json {
-        let Self { name, open, connects, reuses, waits, retries, failures, failures_total } = self;
+        let Self { name, open, connects, reuses, waits, retries, out_of_budget, failures, failures_total, .. } = self;
+        let Self { taken_out, opened, held_back, .. } = self;
         json!({
             "name": name, "open": open, "connects": connects, "reuses": reuses, "waits": waits,
-            "retries": retries, "failures": failures, "failures_total": failures_total,
+            "retries": retries, "out_of_budget": out_of_budget, "taken_out": taken_out, "opened": opened,
+            "held_back": held_back, "failures": failures, "failures_total": failures_total,
         })
     }
 }
@@ -338,12 +348,23 @@ fn upstreams(all: &Snapshot, totals: &Snapshot, rates: Rates) -> Vec<Upstream> {
             let name = label(metric, "upstream");
             let rate = |of: &str| rates.with(all, of, ("upstream", &name));
             let failures = named(totals, "ringway_upstream_failures_total");
+            let events = |from, wanted: &[UpstreamEvent]| -> u64 {
+                let is_wanted = |metric: &&Metric| {
+                    let event = label(metric, "event");
+                    label(metric, "upstream") == name && wanted.iter().any(|wanted| wanted.name() == event)
+                };
+                named(from, "ringway_upstream_events_total").filter(is_wanted).map(count).sum()
+            };
             Upstream {
                 open: if let Value::Gauge(open) = metric.value { open } else { 0 },
                 connects: rate("ringway_upstream_connects_total"),
                 reuses: rate("ringway_upstream_reuses_total"),
                 waits: rate("ringway_upstream_pool_waits_total"),
                 retries: rate("ringway_upstream_retries_total"),
+                out_of_budget: rate("ringway_upstream_retries_out_of_budget_total"),
+                taken_out: events(totals, &[UpstreamEvent::Ejected, UpstreamEvent::Unhealthy]),
+                opened: events(totals, &[UpstreamEvent::BreakerOpened, UpstreamEvent::EndpointBreakerOpened]),
+                held_back: rates.rate(events(all, &[UpstreamEvent::BreakerRefused])),
                 failures: rate("ringway_upstream_failures_total"),
                 failures_total: failures.filter(|metric| label(metric, "upstream") == name).map(count).sum(),
                 name,

@@ -13,7 +13,7 @@ use ringway_runtime::histogram::{
 use ringway_runtime::mesh::PortStats;
 
 use super::Reason;
-use super::names::{Segment, Segments, Series, Slots, UpstreamSeries};
+use super::names::{NAMED, Segment, Segments, Series, Slots, UpstreamSeries};
 use crate::plan::Priority;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -35,6 +35,8 @@ macro_rules! label {
         }
     };
 }
+
+pub(super) use label;
 
 label! {
     /// Which deadline passed.
@@ -59,6 +61,8 @@ label! {
         Idle = "idle",
         /// The whole exchange.
         Total = "total",
+        /// The deadline that the client gave.
+        Deadline = "deadline",
         /// Waiting for an upstream connection.
         Pool = "pool",
         /// A tunnel after an upgrade.
@@ -174,12 +178,42 @@ label! {
 }
 
 label! {
+    /// How asking an endpoint ended that a service of type `health` asked.
+    HealthResult {
+        /// It is well.
+        Passed = "passed",
+        /// No connection.
+        Connect = "connect",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The connection ended before the answer did.
+        Reset = "reset",
+        /// The answer breaks the protocol.
+        Protocol = "protocol",
+        /// Another status than those wanted.
+        Status = "status",
+        /// The body has not what is wanted.
+        Body = "body",
+    }
+}
+
+label! {
     /// Whether a connection comes from another core or goes to one.
     Direction {
         /// It comes.
         In = "in",
         /// It goes.
         Out = "out",
+    }
+}
+
+label! {
+    /// Who a core sends messages to over the mesh.
+    MeshPeer {
+        /// Another core.
+        Core = "core",
+        /// Control.
+        Control = "control",
     }
 }
 
@@ -217,12 +251,14 @@ struct Ids {
     core_cpu: CounterId,
     receive_buffers_exhausted: CounterId,
     timeouts: CounterSet,
+    deadlines_malformed: CounterId,
     refusals: CounterSet,
     refusal_codes: Vec<&'static str>,
     request_duration: HistogramId,
     request_admit: HistogramId,
     upstream_connect: HistogramId,
     upstream_first_byte: HistogramId,
+    health_check: HistogramId,
     names_in_other: GaugeSet,
     access_records: CounterId,
     access_dropped: CounterSet,
@@ -253,8 +289,8 @@ impl Metrics {
         self.segments.of_plan(slots.clone())
     }
 
-    /// So many routes, upstreams and policies of the plan share `(other)`.
-    pub fn set_names_in_other(&self, counts: [usize; 3]) {
+    /// So many routes, upstreams, policies and checks of the plan share `(other)`.
+    pub fn set_names_in_other(&self, counts: [usize; NAMED]) {
         for (at, &count) in counts.iter().enumerate() {
             if let Some(id) = self.ids.names_in_other.get(at) {
                 self.writer.gauge(id).set(count as i64);
@@ -365,12 +401,11 @@ impl Metrics {
         self.writer.gauge(self.ids.load).set(connections as i64);
     }
 
-    /// What the core's port of the mesh counted since the last time.
-    pub fn mesh(&self, now: &PortStats, before: &PortStats) {
-        for (at, count) in
-            [now.sent - before.sent, now.full - before.full, now.dropped - before.dropped].into_iter().enumerate()
-        {
-            if let Some(id) = self.ids.mesh.get(at) {
+    /// What the core's port of the mesh to those peers counted since the last time.
+    pub fn mesh(&self, to: MeshPeer, now: &PortStats, before: &PortStats) {
+        let counts = [now.sent - before.sent, now.full - before.full, now.dropped - before.dropped];
+        for (at, count) in counts.into_iter().enumerate() {
+            if let Some(id) = self.ids.mesh.get(to as usize * counts.len() + at) {
                 self.add(id, count);
             }
         }
@@ -404,6 +439,11 @@ impl Metrics {
     #[inline]
     pub fn timed_out(&self, timeout: Timeout) {
         self.add_at(self.ids.timeouts, timeout as usize);
+    }
+
+    /// A deadline of a client could not be read.
+    pub fn deadline_malformed(&self) {
+        self.add(self.ids.deadlines_malformed, 1);
     }
 
     /// Bytes came from a client.
@@ -441,6 +481,11 @@ impl Metrics {
     #[inline]
     pub fn upstream_first_byte(&self, since_sent_ns: u64) {
         self.writer.record(self.ids.upstream_first_byte, since_sent_ns);
+    }
+
+    /// A service of type `health` has asked an endpoint, which took so long.
+    pub fn health_checked(&self, took_ns: u64) {
+        self.writer.record(self.ids.health_check, took_ns);
     }
 
     /// The log thread is told of a request, or would have been, had there been room.
@@ -521,11 +566,14 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         mesh: build.counters(
             "ringway_mesh_messages_total",
             None,
-            ["sent", "refused", "dropped"].map(|outcome| [("outcome", outcome)]),
+            MeshPeer::VALUES
+                .iter()
+                .flat_map(|&to| ["sent", "refused", "dropped"].map(|outcome| [("outcome", outcome), ("to", to)])),
         ),
         mesh_doorbells: build.counter("ringway_mesh_doorbells_total", None, &[]),
         receive_buffers_exhausted: build.counter("ringway_receive_buffers_exhausted_total", None, &[]),
         timeouts: build.counters("ringway_timeouts_total", None, Timeout::VALUES.iter().map(|&kind| [("kind", kind)])),
+        deadlines_malformed: build.counter("ringway_deadlines_malformed_total", None, &[]),
         refusals: build.counters(
             "ringway_refusals_total",
             None,
@@ -537,10 +585,11 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         request_admit: build.histogram("ringway_request_admit_seconds", Seconds, Shape::FINE, &[]),
         upstream_first_byte: build.histogram("ringway_upstream_first_byte_seconds", Seconds, Shape::FINE, &[]),
         upstream_connect: build.histogram("ringway_upstream_connect_seconds", Seconds, Shape::FINE, &[]),
+        health_check: build.histogram("ringway_health_check_duration_seconds", Seconds, Shape::COARSE, &[]),
         names_in_other: build.gauges(
             "ringway_names_in_other",
             None,
-            ["route", "upstream", "policy"].map(|kind| [("kind", kind)]),
+            ["route", "upstream", "policy", "check"].map(|kind| [("kind", kind)]),
         ),
         access_records: build.counter("ringway_access_log_records_total", None, &[]),
         access_dropped: build.counters(
@@ -569,12 +618,18 @@ mod tests {
     use ringway_runtime::histogram::{Distribution, Value};
 
     use super::super::names::{Names, PlanNames};
+    use super::super::twice::{Hedged, Mirrored};
     use super::*;
 
     /// The metrics of a core whose plan has these routes and upstreams.
     fn core(routes: &[&str], upstreams: &[&str]) -> (Metrics, Series) {
         let metrics = Metrics::in_memory().expect("a sound schema");
-        let names = PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: vec!["p", "q"] };
+        let names = PlanNames {
+            routes: routes.to_vec(),
+            upstreams: upstreams.to_vec(),
+            policies: vec!["p", "q"],
+            checks: vec!["s/c", "s/d"],
+        };
         let (slots, new) = Names::default().take_up(&names).expect("sound names");
         metrics.add_segment(new.expect("new names").in_memory());
         let series = metrics.series(&Arc::new(slots));
@@ -639,12 +694,12 @@ mod tests {
     #[test]
     fn every_method_moves_its_own_metric_and_no_other() {
         type Step = fn(&Metrics, &UpstreamSeries);
-        let steps: [(Step, &[&str]); 36] = [
+        let steps: [(Step, &[&str]); 41] = [
             (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
             (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
             (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
             (|m, _| m.receive_buffers_exhausted(1), &["ringway_receive_buffers_exhausted_total"]),
-            (|m, _| m.set_names_in_other([0, 7, 0]), &["ringway_names_in_other kind=upstream"]),
+            (|m, _| m.set_names_in_other([0, 7, 0, 0]), &["ringway_names_in_other kind=upstream"]),
             (|m, _| m.connection_evicted(), &["ringway_connections_evicted_total"]),
             (|m, _| m.files_short(), &["ringway_files_short_total"]),
             (|m, _| m.accept_failed(), &["ringway_accept_failures_total"]),
@@ -664,15 +719,23 @@ mod tests {
             (
                 |m, _| {
                     let now = PortStats { sent: 9, received: 8, full: 7, dropped: 6, doorbells: 5 };
-                    m.mesh(&now, &PortStats { sent: 2, ..PortStats::default() });
+                    m.mesh(MeshPeer::Core, &now, &PortStats { sent: 2, ..PortStats::default() });
                 },
                 &[
-                    "ringway_mesh_messages_total outcome=sent",
-                    "ringway_mesh_messages_total outcome=refused",
-                    "ringway_mesh_messages_total outcome=dropped",
+                    "ringway_mesh_messages_total outcome=sent to=core",
+                    "ringway_mesh_messages_total outcome=refused to=core",
+                    "ringway_mesh_messages_total outcome=dropped to=core",
                     "ringway_mesh_doorbells_total",
                 ],
             ),
+            (
+                |m, _| {
+                    let now = PortStats { dropped: 1, ..PortStats::default() };
+                    m.mesh(MeshPeer::Control, &now, &PortStats::default());
+                },
+                &["ringway_mesh_messages_total outcome=dropped to=control"],
+            ),
+            (|m, _| m.health_checked(1), &["ringway_health_check_duration_seconds"]),
             (|m, _| m.client_received(1), &["ringway_received_bytes_total side=client"]),
             (|m, _| m.client_sent(1), &["ringway_sent_bytes_total side=client"]),
             (|m, _| m.upstream_received(1), &["ringway_received_bytes_total side=upstream"]),
@@ -693,11 +756,14 @@ mod tests {
             (|_, b| b.picked(UpstreamPick::Spilled), &["ringway_upstream_special_picks_total upstream=b kind=spilled"]),
             (|_, b| b.picked(UpstreamPick::Sticky), &["ringway_upstream_special_picks_total upstream=b kind=sticky"]),
             (|_, b| b.out_of_budget(), &["ringway_upstream_retries_out_of_budget_total upstream=b"]),
+            (|_, b| b.hedged(Hedged::Won), &["ringway_upstream_hedges_total upstream=b outcome=won"]),
+            (|_, b| b.mirrored(Mirrored::of(404)), &["ringway_upstream_mirrored_total upstream=b outcome=4xx"]),
             (|_, b| b.waited(), &["ringway_upstream_pool_waits_total upstream=b"]),
             (|_, b| b.failed(UpstreamFailure::Timeout), &["ringway_upstream_failures_total upstream=b kind=timeout"]),
             (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),
             (|_, b| b.event(UpstreamEvent::FellBack), &["ringway_upstream_events_total upstream=b event=fell_back"]),
             (|_, b| b.event(UpstreamEvent::Ejected), &["ringway_upstream_events_total upstream=b event=ejected"]),
+            (|m, _| m.deadline_malformed(), &["ringway_deadlines_malformed_total"]),
             (|m, _| m.timed_out(Timeout::Head), &["ringway_timeouts_total kind=head"]),
             (|m, _| m.timed_out(Timeout::Tunnel), &["ringway_timeouts_total kind=tunnel"]),
         ];

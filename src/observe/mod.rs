@@ -8,14 +8,19 @@ pub mod prometheus;
 mod reason;
 pub mod records;
 mod run;
+mod twice;
+
+pub(crate) mod stamp;
 
 pub use activity::Activity;
 pub use metrics::{
-    Cause, Direction, Lost, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent, UpstreamFailure, UpstreamPick,
+    Cause, Direction, HealthResult, Lost, MeshPeer, Metrics, PolicyEvent, ShadowOutcome, Timeout, UpstreamEvent,
+    UpstreamFailure, UpstreamPick,
 };
 pub use names::{
-    MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, Names, NewNames, PlanNames, Segment, Series, Slots,
-    UpstreamSeries,
+    HealthSeries, MAX_CHECKS, MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, NAMED, Names, NewNames, PlanNames,
+    Segment, Series, Slots, UpstreamSeries,
 };
 pub use reason::{Reason, Side};
 pub use run::{NoRun, Run, read_run};
+pub use twice::{Hedged, Mirrored};

@@ -1,4 +1,4 @@
-//! Metrics of single routes, upstreams and policies. Their names come with plans, and what has a name keeps it: counters go on
+//! Metrics of single routes, upstreams, policies and checks. Their names come with plans, and what has a name keeps it: counters go on
 //! when a plan is replaced, and when a name comes back.
 //!
 //! Control owns the one [`Names`] and says for each plan where the metrics of its names are ([`Slots`]).
@@ -15,7 +15,8 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::metrics::{HealthResult, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::twice::{Hedged, Mirrored};
 use crate::plan::Plan;
 
 /// Routes with a histogram of their own (9.5 KiB each, a core); those past it share the label value `(other)`.
@@ -24,6 +25,10 @@ pub const MAX_ROUTES: usize = 1024;
 pub const MAX_UPSTREAMS: usize = 1024;
 /// Policies with counters of their own; those past it share the label value `(other)`.
 pub const MAX_POLICIES: usize = 1024;
+/// Checks of services of type `health` with metrics of their own; those past it share the label value `(other)`.
+pub const MAX_CHECKS: usize = 1024;
+/// Kinds of names: routes, upstreams, policies and checks.
+pub const NAMED: usize = 4;
 /// Files a core may have for them: one for each plan that brought new names, and those for `(other)`.
 pub const MAX_SEGMENTS: usize = 256;
 
@@ -45,6 +50,8 @@ pub struct PlanNames<'a> {
     pub upstreams: Vec<&'a str>,
     /// Of its policies.
     pub policies: Vec<&'a str>,
+    /// Of the checks of its services of type `health`.
+    pub checks: Vec<&'a str>,
 }
 
 impl<'a> From<&'a Plan> for PlanNames<'a> {
@@ -53,23 +60,25 @@ impl<'a> From<&'a Plan> for PlanNames<'a> {
             routes: plan.routes.iter().map(|route| &*route.name).collect(),
             upstreams: plan.upstreams.iter().map(|upstream| &*upstream.name).collect(),
             policies: plan.policies.iter().map(|name| &**name).collect(),
+            checks: plan.aggregates.iter().flat_map(|all| &all.checks).map(|check| &*check.label).collect(),
         }
     }
 }
 
-/// Where the metrics of a plan's routes, upstreams and policies are, by their ids.
+/// Where the metrics of a plan's routes, upstreams, policies and checks are, by their ids.
 #[derive(Debug, Default)]
 pub struct Slots {
     routes: Box<[Slot]>,
     upstreams: Box<[Slot]>,
     policies: Box<[Slot]>,
-    /// How many routes, upstreams and policies share `(other)`.
-    in_other: [usize; 3],
+    checks: Box<[Slot]>,
+    /// How many of each kind share `(other)`.
+    in_other: [usize; NAMED],
 }
 
 impl Slots {
-    /// How many routes, upstreams and policies share `(other)`.
-    pub fn in_other(&self) -> [usize; 3] {
+    /// How many routes, upstreams, policies and checks share `(other)`.
+    pub fn in_other(&self) -> [usize; NAMED] {
         self.in_other
     }
 }
@@ -87,6 +96,7 @@ pub struct Names {
     routes: Kind,
     upstreams: Kind,
     policies: Kind,
+    checks: Kind,
     segments: usize,
 }
 
@@ -105,22 +115,25 @@ impl Names {
         let mut after = self.clone();
         let segment = self.segments as u32 + 1;
         // A segment stays for each `(other)`.
-        let is_open = self.segments + 3 < MAX_SEGMENTS;
+        let is_open = self.segments + NAMED < MAX_SEGMENTS;
         let most = |most| if is_open { most } else { 0 };
         let (routes, new_routes) = after.routes.take_up(&names.routes, segment, most(MAX_ROUTES));
         let (upstreams, new_upstreams) = after.upstreams.take_up(&names.upstreams, segment, most(MAX_UPSTREAMS));
         let (policies, new_policies) = after.policies.take_up(&names.policies, segment, most(MAX_POLICIES));
+        let (checks, new_checks) = after.checks.take_up(&names.checks, segment, most(MAX_CHECKS));
         let in_other = |kind: &Kind, slots: &[Slot]| slots.iter().filter(|&&slot| Some(slot) == kind.other).count();
         let in_other = [
             in_other(&after.routes, &routes),
             in_other(&after.upstreams, &upstreams),
             in_other(&after.policies, &policies),
+            in_other(&after.checks, &checks),
         ];
-        let slots = Slots { routes, upstreams, policies, in_other };
-        if new_routes.is_empty() && new_upstreams.is_empty() && new_policies.is_empty() {
+        let slots = Slots { routes, upstreams, policies, checks, in_other };
+        let new =
+            PlanNames { routes: new_routes, upstreams: new_upstreams, policies: new_policies, checks: new_checks };
+        if [&new.routes, &new.upstreams, &new.policies, &new.checks].iter().all(|names| names.is_empty()) {
             return Ok((slots, None));
         }
-        let new = PlanNames { routes: new_routes, upstreams: new_upstreams, policies: new_policies };
         let (schema, ids) = schema(&new)?;
         after.segments += 1;
         *self = after;
@@ -189,16 +202,22 @@ struct Ids {
     /// By [`UpstreamPick`].
     upstream_picks: CounterSet,
     upstream_events: CounterSet,
+    /// By [`Hedged`].
+    hedges: CounterSet,
+    /// By [`Mirrored`].
+    mirrored: CounterSet,
     /// By [`PolicyEvent`].
     policies: [CounterSet; 3],
     policy_shadow: CounterSet,
+    check_state: GaugeSet,
+    check_results: CounterSet,
     route_duration: HistogramSet,
 }
 
 /// What every request touches comes first.
 fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
     use Unit::{None, Seconds};
-    let PlanNames { routes, upstreams, policies } = names;
+    let PlanNames { routes, upstreams, policies, checks } = names;
     let mut build = SchemaBuilder::new();
     let each_policy = || policies.iter().map(|&name| [("policy", name)]);
     let each_upstream = || upstreams.iter().map(|&name| [("upstream", name)]);
@@ -230,6 +249,20 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
                 UpstreamEvent::VALUES.iter().map(move |&event| [("upstream", name), ("event", event)])
             }),
         ),
+        hedges: build.counters(
+            "ringway_upstream_hedges_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| Hedged::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
+        ),
+        mirrored: build.counters(
+            "ringway_upstream_mirrored_total",
+            None,
+            upstreams
+                .iter()
+                .flat_map(|&name| Mirrored::VALUES.iter().map(move |&kind| [("upstream", name), ("outcome", kind)])),
+        ),
         policies: [
             build.counters("ringway_policy_evaluations_total", None, each_policy()),
             build.counters("ringway_policy_replies_total", None, each_policy()),
@@ -240,6 +273,14 @@ fn schema(names: &PlanNames<'_>) -> Result<(Schema, Ids), SchemaError> {
             None,
             policies.iter().flat_map(|&name| {
                 ShadowOutcome::VALUES.iter().map(move |&outcome| [("policy", name), ("outcome", outcome)])
+            }),
+        ),
+        check_state: build.gauges("ringway_health_check_state", None, checks.iter().map(|&name| [("check", name)])),
+        check_results: build.counters(
+            "ringway_health_check_results_total",
+            None,
+            checks.iter().flat_map(|&name| {
+                HealthResult::VALUES.iter().map(move |&result| [("check", name), ("result", result)])
             }),
         ),
         route_duration: build.histograms(
@@ -330,9 +371,41 @@ impl Series {
 
     /// The metrics of an upstream, given by its index in the plan.
     pub fn upstream(&self, upstream: usize) -> UpstreamSeries {
-        let slot = self.slots.upstreams.get(upstream);
-        let place = |slot: &Slot| Some((self.segments.get(slot.segment as usize)?.clone()?, slot.index as usize));
-        UpstreamSeries { place: slot.and_then(place) }
+        UpstreamSeries { place: self.place(self.slots.upstreams.get(upstream)) }
+    }
+
+    /// The metrics of a check, given by its index among those of all services of type `health` of the plan.
+    pub fn health(&self, check: usize) -> HealthSeries {
+        HealthSeries { place: self.place(self.slots.checks.get(check)) }
+    }
+
+    fn place(&self, slot: Option<&Slot>) -> Option<(Rc<Segment>, usize)> {
+        let slot = slot?;
+        Some((self.segments.get(slot.segment as usize)?.clone()?, slot.index as usize))
+    }
+}
+
+/// The metrics of one check of a service of type `health`.
+#[derive(Debug)]
+pub struct HealthSeries {
+    place: Option<(Rc<Segment>, usize)>,
+}
+
+impl HealthSeries {
+    /// How the check is: 0 unknown, 1 healthy, 2 degraded, 3 down.
+    pub fn set_state(&self, state: u8) {
+        if let Some((segment, index)) = &self.place
+            && let Some(id) = segment.ids.check_state.get(*index)
+        {
+            segment.writer.gauge(id).set(i64::from(state));
+        }
+    }
+
+    /// It has asked once.
+    pub fn checked(&self, result: HealthResult) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.check_results, index * HealthResult::VALUES.len() + result as usize);
+        }
     }
 }
 
@@ -402,6 +475,22 @@ impl UpstreamSeries {
         }
     }
 
+    /// Something became of a copy of a request, for the upstream that gets it.
+    #[cold]
+    pub fn mirrored(&self, mirrored: Mirrored) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.mirrored, index * Mirrored::VALUES.len() + mirrored as usize);
+        }
+    }
+
+    /// Something became of a hedge.
+    #[cold]
+    pub fn hedged(&self, hedged: Hedged) {
+        if let Some((segment, index)) = &self.place {
+            segment.count(segment.ids.hedges, index * Hedged::VALUES.len() + hedged as usize);
+        }
+    }
+
     /// A request is tried once more.
     #[inline]
     pub fn retried(&self) {
@@ -457,7 +546,7 @@ mod tests {
     }
 
     fn named<'a>(routes: &[&'a str], upstreams: &[&'a str]) -> PlanNames<'a> {
-        PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: Vec::new() }
+        PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), ..PlanNames::default() }
     }
 
     fn requests(found: &Snapshot, route: &str) -> Option<u64> {
@@ -509,7 +598,7 @@ mod tests {
         let mut core = Core::new();
         core.run(&all[..MAX_ROUTES], &all[..MAX_UPSTREAMS]);
         let series = core.run(&all, &all);
-        assert_eq!(series.slots.in_other, [5, 5, 0]);
+        assert_eq!(series.slots.in_other, [5, 5, 0, 0]);
         for index in [MAX_ROUTES - 1, MAX_ROUTES, MAX_ROUTES + 4] {
             series.request_done(index, 5);
             series.upstream(index).reused();
@@ -535,7 +624,7 @@ mod tests {
         let mut core = Core::new();
         core.run_with(&PlanNames { policies: names.policies[..MAX_POLICIES].to_vec(), ..PlanNames::default() });
         let series = core.run_with(&names);
-        assert_eq!(series.slots.in_other, [0, 0, 2]);
+        assert_eq!(series.slots.in_other, [0, 0, 2, 0]);
         for index in [0, MAX_POLICIES, MAX_POLICIES + 1, usize::MAX] {
             series.policy(index, PolicyEvent::Reply);
             series.policy_shadow(index, ShadowOutcome::Wait);
@@ -560,9 +649,9 @@ mod tests {
             last = series.segments.iter().flatten().count();
         }
         core.run(&[], &["late"]).upstream(0).reused();
-        assert_eq!(last, MAX_SEGMENTS - 2);
+        assert_eq!(last, MAX_SEGMENTS - NAMED + 1);
         let found = core.read();
-        assert_eq!(requests(&found, OTHER), Some((MAX_SEGMENTS * 2 - (MAX_SEGMENTS - 3)) as u64));
+        assert_eq!(requests(&found, OTHER), Some((MAX_SEGMENTS * 2 - (MAX_SEGMENTS - NAMED)) as u64));
         assert_eq!(found.counter("ringway_upstream_reuses_total", &[("upstream", OTHER)]), Some(1));
     }
 }

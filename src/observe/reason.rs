@@ -131,6 +131,8 @@ reasons! {
     UpstreamTimeoutIdle = "upstream_timeout_idle", 504, Upstream, "the upstream stalled";
     /// The whole exchange took longer than the route allows.
     UpstreamTimeoutTotal = "upstream_timeout_total", 504, Upstream, "the upstream did not finish in time";
+    /// The deadline that the client gave passed.
+    DeadlineExceeded = "deadline_exceeded", 504, Internal, "the deadline of the request has passed";
     /// All connections are in use and as many requests as may wait are waiting.
     PoolExhausted = "pool_exhausted", 503, Upstream, "too many requests wait for the upstream";
     /// No connection came free in time.

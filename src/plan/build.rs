@@ -5,12 +5,13 @@ use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
 use super::{
-    Action, Discover, Endpoint, HashKey, Listener, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset,
-    Upstream, UpstreamId, is_in,
+    Action, Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Discover, Endpoint, HashKey, Listener,
+    Mirror, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream, UpstreamId, is_in,
 };
 use crate::config::{
-    Config, Diagnostic, Diagnostics, EndpointSection, ListenerSection, PolicyRef, PolicySection, Resolve, RouteSection,
-    ServiceKind, ServiceSection, Spanned, Target, UpstreamSection, nearest,
+    AggregateSection, Config, Diagnostic, Diagnostics, EndpointSection, HostPort, ListenerSection, PolicyRef,
+    PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, TargetSection, UpstreamSection,
+    nearest,
 };
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,8 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         policy_ids: HashMap::new(),
         policy_names: Vec::new(),
         inline_names: HashMap::new(),
+        resolve,
+        aggregates: Vec::new(),
     };
     refuse_shared_names(&config.routes, diags);
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
@@ -62,6 +65,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         listeners,
         upstreams: upstreams.into_iter().map(Arc::new).collect(),
         policies: builder.policy_names.into(),
+        aggregates: builder.aggregates.into_iter().map(|(_, aggregate)| aggregate).collect(),
         routes: routes.into(),
         router: Arc::new(router.ok()?),
     })
@@ -101,7 +105,7 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut first: HashMap<SocketAddr, &EndpointSection> = HashMap::new();
     for endpoint in &section.endpoints {
-        for address in addresses(endpoint, resolve, diags) {
+        for address in addresses(&endpoint.address, resolve, diags) {
             if let Some(other) = first.insert(address, endpoint) {
                 let (at, other_at) = (&endpoint.address.value, &other.address.value);
                 let what = if at.host.eq_ignore_ascii_case(&other_at.host) {
@@ -140,14 +144,14 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
 
 /// The addresses of one endpoint. Of a name that has both kinds only the IPv4 addresses are used: most names of one
 /// machine have both, and most servers listen on one.
-fn addresses(endpoint: &EndpointSection, resolve: Resolve<'_>, diags: &Diagnostics) -> Vec<SocketAddr> {
-    let at = &endpoint.address.value;
+fn addresses(written: &Spanned<HostPort>, resolve: Resolve<'_>, diags: &Diagnostics) -> Vec<SocketAddr> {
+    let at = &written.value;
     if let Ok(address) = at.host.parse() {
         return vec![SocketAddr::new(address, at.port)];
     }
     let fail = |why: &str| {
         let message = format!("\"{}\" cannot be resolved: {why}", at.host);
-        diags.push(Diagnostic::error(endpoint.address.span.clone(), message));
+        diags.push(Diagnostic::error(written.span.clone(), message));
         Vec::new()
     };
     match resolve(&at.host, at.port) {
@@ -164,7 +168,7 @@ fn addresses(endpoint: &EndpointSection, resolve: Resolve<'_>, diags: &Diagnosti
     }
 }
 
-struct Builder<'c> {
+struct Builder<'c, 'r> {
     config: &'c Config,
     diags: &'c Diagnostics,
     upstreams: HashMap<&'c str, usize>,
@@ -182,9 +186,12 @@ struct Builder<'c> {
     policy_names: Vec<Arc<str>>,
     /// How many policies without a name are in the same place and of the same type.
     inline_names: HashMap<String, u32>,
+    resolve: Resolve<'r>,
+    /// The services of type `health` by id, and where each is written.
+    aggregates: Vec<(usize, Arc<Aggregate>)>,
 }
 
-impl<'c> Builder<'c> {
+impl<'c> Builder<'c, '_> {
     fn listener(&mut self, section: &'c ListenerSection) -> Listener {
         let templates = Templates { diags: self.diags, captures: Some(&[]), path: None };
         let place = format!("listener/{}", section.name.value);
@@ -238,6 +245,8 @@ impl<'c> Builder<'c> {
             policies,
             action: action?,
             total_timeout: section.total_timeout,
+            mirror: self.mirror(section).map(Box::new),
+            deadline: section.deadline.clone().map(Box::new),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,
@@ -255,7 +264,8 @@ impl<'c> Builder<'c> {
                 let subset = self.subset(index, upstream, &section.subset)?;
                 let fallback = self.fallback(upstream);
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, fallback }))
+                let (tells_deadline, mirrors) = (section.deadline.is_some(), section.mirror.is_some());
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, fallback }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;
@@ -266,10 +276,77 @@ impl<'c> Builder<'c> {
                         let location = templates.compile(location, Scope::Any)?;
                         Some(Action::Redirect(Redirect { status: *status, location }))
                     }
+                    ServiceKind::Health(health) => {
+                        let id = self.aggregate(&service.name, health);
+                        // What is left of the path is the last of its captures.
+                        let is_open = section.path.as_ref().is_some_and(|path| path.value.ends_with("...}"));
+                        let captures = templates.captures.filter(|_| is_open);
+                        let rest = captures.and_then(|all| u8::try_from(all.len().checked_sub(1)?).ok());
+                        Some(Action::Health(AggregateRoute { id, rest }))
+                    }
                     ServiceKind::Respond(respond) => Some(Action::Respond(Arc::clone(respond))),
                 }
             }
         }
+    }
+
+    /// Who gets copies of the requests of a route.
+    fn mirror(&mut self, section: &'c RouteSection) -> Option<Mirror> {
+        let said = section.mirror.as_ref()?;
+        let index = self.look_up(&self.upstreams, "upstream", &said.upstream)?;
+        self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+        if matches!(&section.target, Some(Target::Upstream(own)) if own.value == said.upstream.value) {
+            let message =
+                format!("route.mirror: \"{}\" answers this route and cannot be its own mirror", said.upstream.value);
+            self.diags.push(Diagnostic::error(said.upstream.span.clone(), message));
+        }
+        Some(Mirror {
+            upstream: UpstreamId(index as u32),
+            share: said.share,
+            body: said.body,
+            max_active: said.max_active,
+            timeout: said.timeout,
+            remove: said.remove.iter().map(|name| name.as_str().into()).collect(),
+        })
+    }
+
+    /// A service of type `health`. Routes that have the same one share it.
+    fn aggregate(&mut self, name: &'c Spanned<String>, section: &'c AggregateSection) -> AggregateId {
+        let written_at = name.span.start;
+        if let Some(at) = self.aggregates.iter().position(|(known, _)| *known == written_at) {
+            return AggregateId(at as u32);
+        }
+        let mut checks = Vec::new();
+        for check in &section.checks {
+            let target = match &check.target {
+                TargetSection::Upstream(name) => {
+                    let Some(index) = self.look_up(&self.upstreams, "upstream", name) else { continue };
+                    self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+                    CheckTarget::Upstream(UpstreamId(index as u32))
+                }
+                TargetSection::Address(address) => {
+                    let name: Arc<str> = address.value.to_string().into();
+                    let found = addresses(address, self.resolve, self.diags);
+                    CheckTarget::Addresses(found.into_iter().map(|found| (name.clone(), found)).collect())
+                }
+            };
+            checks.push(AggregateCheck {
+                name: check.name.value.as_str().into(),
+                label: format!("{}/{}", name.value, check.name.value).into(),
+                critical: check.critical,
+                needs: check.needs.as_slice().into(),
+                target,
+                check: check.check.clone(),
+                timeout: check.timeout,
+                slow: check.slow,
+            });
+        }
+        let AggregateSection { ttl, total_timeout, degraded_status, history, detail, .. } = *section;
+        let name = name.value.as_str().into();
+        let (checks, order) = (checks.into(), section.order.as_slice().into());
+        let aggregate = Aggregate { name, checks, order, ttl, total_timeout, degraded_status, history, detail };
+        self.aggregates.push((written_at, Arc::new(aggregate)));
+        AggregateId(self.aggregates.len() as u32 - 1)
     }
 
     /// The upstream that stands in for this one. Whether it is right is looked at for all together.

@@ -3,14 +3,17 @@
 //! A plan is built off the data cores by [`build`], shared between them behind an `Arc` and never changed.
 //! Everything a request needs is found by index: names were resolved and templates compiled when it was built.
 
+mod aggregate;
 mod answer;
 mod balance;
 mod build;
+mod deadline;
 mod discover;
 mod health;
 mod host;
 mod log;
 mod method;
+mod mirror;
 mod path;
 mod retry;
 mod router;
@@ -18,16 +21,19 @@ mod template;
 mod templates;
 mod trie;
 
+pub use aggregate::{Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Detail};
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
+pub use mirror::{MIRROR_MARK, Mirror};
 pub use path::{Normalized, PathError, normalize};
-pub use retry::{Retry, RetryOn, RouteRetry, Statuses};
+pub use retry::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry, Statuses};
 pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeaders, Query, Router};
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
@@ -85,6 +91,8 @@ pub struct Plan {
     /// The name of each policy that is used, for logs and metrics; [`PolicyId`] indexes it. One without a name is called
     /// by its place: `route/ROUTE/TYPE` or `listener/LISTENER/TYPE`.
     pub policies: Arc<[Arc<str>]>,
+    /// The services of type `health` that routes have; [`AggregateId`] indexes it.
+    pub aggregates: Arc<[Arc<Aggregate>]>,
     /// In the order of the config; [`RouteId`] indexes it.
     pub routes: Arc<[Route]>,
     /// Finds the route of a request.
@@ -102,7 +110,7 @@ impl Plan {
         let route = id.and_then(|id| self.route(id));
         let of_upstream = |route: &Route| match route.action {
             Action::Proxy(proxy) => self.upstream(proxy.upstream).map(|upstream| upstream.timeout.total),
-            Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Redirect(_) | Action::Respond(_) | Action::Health(_) => None,
         };
         let own = route.and_then(|route| route.total_timeout.or_else(|| of_upstream(route)));
         own.unwrap_or(UpstreamTimeouts::TOTAL)
@@ -112,6 +120,11 @@ impl Plan {
     pub(crate) fn policy_steps(&self) -> impl Iterator<Item = &PolicyStep> {
         let of_listeners = self.listeners.iter().flat_map(|listener| &listener.policies);
         of_listeners.chain(self.routes.iter().flat_map(|route| &route.policies))
+    }
+
+    /// The service of type `health` behind an id of this plan.
+    pub fn aggregate(&self, id: AggregateId) -> Option<&Aggregate> {
+        self.aggregates.get(id.0 as usize).map(|aggregate| &**aggregate)
     }
 
     /// The upstream behind an id of this plan.
@@ -591,6 +604,10 @@ pub struct Route {
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
+    /// Whether clients say by when they want their answer.
+    pub deadline: Option<Box<Deadline>>,
+    /// Who gets copies of its requests.
+    pub mirror: Option<Box<Mirror>>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.
@@ -647,6 +664,8 @@ pub enum Action {
     Redirect(Redirect),
     /// A fixed response does.
     Respond(Arc<Respond>),
+    /// What is known of several things does.
+    Health(AggregateRoute),
 }
 
 /// The upstream that answers, and what of it.
@@ -660,6 +679,10 @@ pub struct Proxy {
     pub capture: Option<u8>,
     /// What it says otherwise than `retry` of the upstream.
     pub retry: RouteRetry,
+    /// The upstream is told how much time is left.
+    pub tells_deadline: bool,
+    /// Another upstream gets copies.
+    pub mirrors: bool,
     /// The upstream that answers while the breakers of this one are open.
     pub fallback: Option<UpstreamId>,
 }

@@ -29,6 +29,44 @@ pub struct Retry {
     pub budget_floor: u32,
     /// The time over which both are counted.
     pub budget_window: Duration,
+    /// Whether a request that has no answer yet is sent to another endpoint as well.
+    pub hedge: Option<Hedge>,
+}
+
+/// `hedge`: when a request that has no answer yet is sent to another endpoint as well. The first answer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// When.
+    pub after: HedgeAfter,
+    /// But not before, whatever the response times are.
+    pub at_least: Duration,
+    /// Answers that must be known of before they say anything.
+    pub samples: u32,
+    /// How many more times it is sent.
+    pub max: u32,
+    /// Hedges as a part of the requests, in millionths. They count as retries, too.
+    pub budget: u32,
+}
+
+/// How long an answer is waited for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// As long as so many thousandths of the upstream's recent answers took.
+    Quantile(u16),
+    /// So long.
+    Time(Duration),
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self {
+            after: HedgeAfter::Quantile(950),
+            at_least: Duration::from_millis(1),
+            samples: 100,
+            max: 1,
+            budget: 100_000,
+        }
+    }
 }
 
 impl Default for Retry {
@@ -46,6 +84,7 @@ impl Default for Retry {
             budget: Some(500_000),
             budget_floor: 3,
             budget_window: Duration::from_secs(10),
+            hedge: None,
         }
     }
 }
@@ -57,6 +96,8 @@ pub struct RouteRetry {
     pub attempts: Option<u32>,
     /// See [`Retry::non_idempotent`].
     pub non_idempotent: Option<bool>,
+    /// Whether its requests are hedged where those of its upstream are.
+    pub hedge: Option<bool>,
 }
 
 /// After what a request is sent again.

@@ -14,7 +14,7 @@ use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, Re
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 
-use super::{Cause, Pool, hash};
+use super::{Cause, Change, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
 use crate::plan::{Check, Health, Limits, Upstream};
 
@@ -135,7 +135,8 @@ impl Checks {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn turn(self: &Rc<Self>) -> CheckTurn {
+    /// Waits until one more may be under way.
+    pub(crate) async fn turn(self: &Rc<Self>) -> CheckTurn {
         poll_fn(|cx| {
             if self.under_way.get() < self.most.get().max(1) {
                 return Poll::Ready(());
@@ -149,7 +150,8 @@ impl Checks {
     }
 }
 
-struct CheckTurn(Rc<Checks>);
+/// One of the checks that may be under way.
+pub(crate) struct CheckTurn(Rc<Checks>);
 
 impl Drop for CheckTurn {
     fn drop(&mut self) {
@@ -218,11 +220,22 @@ async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstrea
     let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
     let mut address = endpoint.address;
     address.set_port(plan.port.unwrap_or(address.port()));
-    let deadline = engine.now() + plan.timeout;
-    match &plan.check {
+    probe(engine, timer, &plan.check, &endpoint.name, address, engine.now() + plan.timeout).await
+}
+
+/// Asks whoever is at an address, by the name that it has where the check says no other.
+pub(crate) async fn probe(
+    engine: &Engine,
+    timer: &Timer,
+    check: &Check,
+    name: &str,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Checked {
+    match check {
         Check::Tcp => within(timer, deadline, connects(engine, address)).await,
         Check::Http { path, host, status, body } => {
-            let host = host.as_deref().unwrap_or(&endpoint.name);
+            let host = host.as_deref().unwrap_or(name);
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
             );
@@ -328,7 +341,7 @@ impl Pool {
         self.series().event(if is_passed { UpstreamEvent::CheckPassed } else { UpstreamEvent::CheckFailed });
         let Some(is_well) = self.shared().health(at).and_then(|known| known.add(plan, checked)) else { return };
         if self.shared().set_standing(at, Cause::Unhealthy, !is_well, self.now()) {
-            self.series().event(if is_well { UpstreamEvent::Healthy } else { UpstreamEvent::Unhealthy });
+            self.tell(Change::health(at, is_well, checked.name()));
         }
     }
 }

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use ringway_runtime::clock::Instant;
 
-use super::breaker::{Change, Leave};
+use super::breaker::{Leave, Turned};
 use super::health::Known;
+use super::news::{BY_PLAN, Change};
 use super::outlier::most_ejected;
 use super::{BreakerState, Cause, Checked, Outcome, Shared};
-use crate::observe::UpstreamEvent;
 use crate::plan;
 
 /// What is known of the health of one endpoint.
@@ -66,12 +66,9 @@ impl Shared {
     }
 
     /// How a request went that had leave to go to the upstream.
-    pub(super) fn report(&self, leave: Leave, outcome: Outcome, random: u64, now: Instant) -> Option<UpstreamEvent> {
-        let change = self.breaker.report(self.of_upstream()?, leave, outcome, random, now)?;
-        Some(match change {
-            Change::Opened => UpstreamEvent::BreakerOpened,
-            Change::Closed => UpstreamEvent::BreakerClosed,
-        })
+    pub(super) fn report(&self, leave: Leave, outcome: Outcome, random: u64, now: Instant) -> Option<Change> {
+        let Turned { from, to, why } = self.breaker.report(self.of_upstream()?, leave, outcome, random, now)?;
+        Some(Change::breaker(None, from, to, why))
     }
 
     /// How a request went that had leave to go to an endpoint.
@@ -82,26 +79,25 @@ impl Shared {
         outcome: Outcome,
         random: u64,
         now: Instant,
-    ) -> Option<UpstreamEvent> {
-        let endpoint = self.endpoints.get(at)?;
-        let change = self.of_endpoints().and_then(|plan| endpoint.breaker.report(plan, leave, outcome, random, now));
+    ) -> [Option<Change>; 2] {
+        let Some(endpoint) = self.endpoints.get(at) else { return [None, None] };
+        let turned = self.of_endpoints().and_then(|plan| endpoint.breaker.report(plan, leave, outcome, random, now));
+        let mut ejected = None;
         if let (Some(plan), Some(failed)) = (&self.upstream().outlier, outcome.has_failed())
-            && endpoint.outlier.report(plan, failed, now)
+            && let Some(why) = endpoint.outlier.report(plan, failed, now)
             && self.eject(at, plan, now)
         {
-            return Some(UpstreamEvent::Ejected);
+            ejected = Some(Change::ejection(at, true, why));
         }
-        match change? {
-            Change::Opened => {
-                self.set_standing(at, Cause::Broken, true, now);
+        let turned = turned.map(|Turned { from, to, why }| {
+            let is_open = to == BreakerState::Open;
+            self.set_standing(at, Cause::Broken, is_open, now);
+            if is_open {
                 self.is_due(endpoint.breaker.until().unwrap_or(now));
-                Some(UpstreamEvent::EndpointBreakerOpened)
             }
-            Change::Closed => {
-                self.set_standing(at, Cause::Broken, false, now);
-                Some(UpstreamEvent::EndpointBreakerClosed)
-            }
-        }
+            Change::breaker(Some(at), from, to, why)
+        });
+        [ejected, turned]
     }
 
     /// Leaves an endpoint out for its time, unless too many are.
@@ -126,8 +122,8 @@ impl Shared {
         self.due.fetch_min(at.as_nanos(), Ordering::AcqRel);
     }
 
-    /// Lets in again who was out for long enough. Most times that is one comparison.
-    pub(super) fn look_at_time(&self, now: Instant) {
+    /// Lets in again who was out for long enough, and tells of it. Most times that is one comparison.
+    pub(super) fn look_at_time(&self, now: Instant, mut tell: impl FnMut(Change)) {
         if now.as_nanos() < self.due.load(Ordering::Relaxed) {
             return;
         }
@@ -138,7 +134,9 @@ impl Shared {
                 let until = endpoint.outlier.until();
                 if now >= until {
                     endpoint.outlier.forget();
-                    self.set_standing(at, Cause::Ejected, false, now);
+                    if self.set_standing(at, Cause::Ejected, false, now) {
+                        tell(Change::ejection(at, false, "eject_for"));
+                    }
                 } else {
                     self.is_due(until);
                 }
@@ -156,20 +154,26 @@ impl Shared {
     }
 
     /// What its plan does not ask for speaks against no endpoint.
-    pub fn settle(&self, now: Instant) {
+    pub(super) fn settle(&self, now: Instant, mut tell: impl FnMut(Change)) {
         for (at, endpoint) in self.endpoints.iter().enumerate() {
-            if self.upstream().health.is_none() {
-                self.set_standing(at, Cause::Unhealthy, false, now);
+            if self.upstream().health.is_none() && self.set_standing(at, Cause::Unhealthy, false, now) {
+                tell(Change::health(at, true, BY_PLAN));
             }
             if self.upstream().outlier.is_none() && self.set_standing(at, Cause::Ejected, false, now) {
                 endpoint.outlier.forget();
+                tell(Change::ejection(at, false, BY_PLAN));
             }
-            if self.of_endpoints().is_none() && self.set_standing(at, Cause::Broken, false, now) {
-                endpoint.breaker.hold(false);
+            if self.of_endpoints().is_none() {
+                self.set_standing(at, Cause::Broken, false, now);
+                if let Some(old) = endpoint.breaker.close() {
+                    tell(Change::breaker(Some(at), old, BreakerState::Closed, BY_PLAN));
+                }
             }
         }
-        if self.of_upstream().is_none() {
-            self.breaker.hold(false);
+        if self.of_upstream().is_none()
+            && let Some(old) = self.breaker.close()
+        {
+            tell(Change::breaker(None, old, BreakerState::Closed, BY_PLAN));
         }
         self.due.store(0, Ordering::Release);
     }

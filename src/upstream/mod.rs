@@ -3,19 +3,26 @@
 mod balance;
 mod breaker;
 mod budget;
+mod copies;
 mod drained;
 mod health;
+mod hedging;
 mod judge;
+mod news;
 mod outlier;
 mod pool;
 mod shared;
 mod window;
 
 pub use balance::{Asked, Avoid, Balancer, Outcome, Picked, Unpicked, hash};
-pub use breaker::BreakerState;
 pub use budget::Budget;
+pub use copies::CopyPlace;
 pub use drained::Drained;
+pub(crate) use health::probe;
 pub use health::{Checked, Checks, Seat};
+pub use hedging::Hedging;
 pub use judge::HealthSight;
+pub use news::Change;
 pub use pool::{Connection, EndpointSight, Pool};
+pub use ringway_runtime::mesh::gate::GateState as BreakerState;
 pub use shared::{Cause, Shared, Standing};

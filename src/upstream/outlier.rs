@@ -21,19 +21,24 @@ pub(super) struct Outlier {
 }
 
 impl Outlier {
-    /// How a request went. True when the endpoint should be left out.
-    pub(super) fn report(&self, plan: &plan::Outlier, failed: bool, now: Instant) -> bool {
+    /// How a request went. When the endpoint should be left out: the key of the plan that asks for it.
+    pub(super) fn report(&self, plan: &plan::Outlier, failed: bool, now: Instant) -> Option<&'static str> {
         let counts = self.window.add(plan.window, failed, false, now);
         if !failed {
             if self.row.load(Ordering::Relaxed) != 0 {
                 self.row.store(0, Ordering::Relaxed);
             }
-            return false;
+            return None;
         }
         let row = self.row.fetch_add(1, Ordering::Relaxed) + 1;
-        plan.consecutive_failures.is_some_and(|most| row >= most)
-            || counts.all >= u64::from(plan.min_requests)
-                && plan.failure_ratio.is_some_and(|ratio| counts.are_at_least(counts.failed, ratio))
+        let is_bad = |ratio| counts.are_at_least(counts.failed, ratio);
+        if plan.consecutive_failures.is_some_and(|most| row >= most) {
+            Some("consecutive_failures")
+        } else if counts.all >= u64::from(plan.min_requests) && plan.failure_ratio.is_some_and(is_bad) {
+            Some("failure_ratio")
+        } else {
+            None
+        }
     }
 
     /// It is left out from now on: until when.
@@ -84,11 +89,11 @@ mod tests {
         let plan = plan::Outlier { consecutive_failures: Some(3), failure_ratio: None, ..plan::Outlier::default() };
         let outlier = Outlier::default();
         let told = [true, true, false, true, true, true].map(|failed| outlier.report(&plan, failed, at(1)));
-        assert_eq!(told, [false, false, false, false, false, true]);
+        assert_eq!(told, [None, None, None, None, None, Some("consecutive_failures")]);
         let plan = plan::Outlier { consecutive_failures: None, min_requests: 4, ..plan::Outlier::default() };
         let outlier = Outlier::default();
         let told = [true, false, true, false, true].map(|failed| outlier.report(&plan, failed, at(1)));
-        assert_eq!(told, [false, false, false, false, true]);
+        assert_eq!(told, [None, None, None, None, Some("failure_ratio")]);
     }
 
     #[test]

@@ -18,9 +18,10 @@ use ringway_runtime::engine::{Engine, Stream, Timer};
 use super::breaker::Leave;
 use super::health;
 use super::{
-    Asked, Balancer, BreakerState, Budget, Cause, Checks, Drained, HealthSight, Outcome, Picked, Seat, Shared,
-    Standing, Unpicked,
+    Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Hedging, Outcome, Picked, Seat,
+    Shared, Standing, Unpicked,
 };
+use crate::observe::records::{Event, Recorder};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
 
@@ -33,8 +34,11 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     metrics: Rc<Metrics>,
     series: UpstreamSeries,
+    /// Takes what operators hear of.
+    records: Rc<Recorder>,
     balancer: Balancer,
     budget: Rc<Budget>,
+    hedging: Option<Rc<Hedging>>,
     whole: Rc<Whole>,
     lines: Box<[Rc<Line>]>,
     /// A task looks whether endpoints that had no room have some.
@@ -56,6 +60,8 @@ struct Whole {
     /// Idle, busy and connecting.
     open: Cell<u32>,
     idle: Cell<u32>,
+    /// Copies of requests that are on their way to it.
+    copies: Cell<u32>,
     /// An endpoint may have only so many connections, in one of the pools.
     has_limits: Cell<bool>,
     waiting: RefCell<VecDeque<Rc<Place>>>,
@@ -135,6 +141,11 @@ impl Turn {
     fn went(&self, outcome: Outcome) {
         self.outcome.set(outcome);
         if let Some(leave) = self.leave.take() {
+            if let (Some(hedging), Outcome::Answered(..500, took) | Outcome::Abandoned(took)) =
+                (&self.pool.hedging, outcome)
+            {
+                hedging.took(took);
+            }
             self.pool.judge(self.picked, leave, outcome);
         }
     }
@@ -206,19 +217,22 @@ impl Pool {
         shared: &Arc<Shared>,
         metrics: &Rc<Metrics>,
         series: UpstreamSeries,
+        records: &Rc<Recorder>,
         before: Option<&Self>,
     ) -> Rc<Self> {
         let upstream = shared.upstream();
         let stays = shared.stays(before.map(|before| &*before.upstream));
         let line = |stays: &Option<usize>| stays.and_then(|at| before?.lines.get(at).cloned()).unwrap_or_default();
-        let budget = before.filter(|before| before.upstream.retry == upstream.retry);
+        let same = before.filter(|before| before.upstream.retry == upstream.retry);
         Rc::new(Self {
             engine: engine.clone(),
             upstream: upstream.clone(),
             metrics: metrics.clone(),
             series,
+            records: records.clone(),
             balancer: Balancer::new(shared, engine.random(), engine.now(), before.map(|before| &before.balancer)),
-            budget: budget.map_or_else(|| Rc::new(Budget::new(&upstream.retry)), |before| before.budget.clone()),
+            budget: same.map_or_else(|| Rc::new(Budget::new(&upstream.retry)), |before| before.budget.clone()),
+            hedging: same.map_or_else(|| Hedging::new(&upstream.retry).map(Rc::new), |before| before.hedging.clone()),
             whole: before.map_or_else(Rc::default, |before| before.whole.clone()),
             lines: stays.iter().map(line).collect(),
             looks_for_room: Cell::new(false),
@@ -244,6 +258,20 @@ impl Pool {
         &self.budget
     }
 
+    /// What its hedges need, where it is hedged.
+    pub fn hedging(&self) -> Option<&Hedging> {
+        self.hedging.as_deref()
+    }
+
+    pub(super) fn copies(&self) -> &Cell<u32> {
+        &self.whole.copies
+    }
+
+    /// Whether there is an endpoint beside another.
+    pub fn has_several(&self) -> bool {
+        self.upstream.endpoints.len() > 1
+    }
+
     /// What the cores share of it.
     pub fn shared(&self) -> &Shared {
         self.balancer.shared()
@@ -263,13 +291,18 @@ impl Pool {
         let mut was_called = false;
         loop {
             let leave = self.leave().ok_or((Reason::BreakerOpen, None))?;
+            self.look_at_time(self.engine.now());
             match self.balancer.pick(asked, self.engine.now()) {
                 Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
                 Err(Unpicked::Broken) => return Err((self.refused(), None)),
+                Err(Unpicked::Full) if asked.at_once => {}
                 Err(Unpicked::Full) => self.look_for_room(),
                 Ok(picked) => {
                     if let Some(special) = picked.special {
                         self.series.picked(special);
+                    }
+                    if let Leave::First(_) = picked.leave {
+                        self.is_half_open(Some(picked.endpoint));
                     }
                     let outcome = Cell::new(Outcome::Unknown);
                     let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
@@ -283,13 +316,16 @@ impl Pool {
                     // An idle connection to another endpoint makes room.
                     if self.whole.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
                         // On the heap, as new connections are few: every client connection would have to have room for it.
-                        let connected = Box::pin(self.connect(turn, timer, deadline)).await;
+                        let connected = Box::pin(self.connect(turn, timer, deadline, asked.is_hurried)).await;
                         return connected.map_err(|reason| (reason, Some(endpoint)));
                     }
                 }
             }
             // Who waits keeps nobody else from trying.
             drop(leave);
+            if asked.at_once {
+                return Err((Reason::PoolExhausted, None));
+            }
             self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
             // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
             was_called = true;
@@ -299,10 +335,42 @@ impl Pool {
     /// Leave of the upstream's breaker.
     fn leave(self: &Rc<Self>) -> Option<UpstreamLeave<'_>> {
         let leave = self.shared().leave(self.engine.now());
-        if leave.is_none() {
-            self.refused();
+        match leave {
+            Some(Leave::Plain | Leave::Probe(_)) => {}
+            Some(Leave::First(_)) => self.is_half_open(None),
+            None => _ = self.refused(),
         }
         leave.map(|leave| UpstreamLeave { pool: self, leave: Cell::new(Some(leave)) })
+    }
+
+    /// The first probe goes through a breaker.
+    #[cold]
+    fn is_half_open(&self, endpoint: Option<usize>) {
+        self.tell(Change::breaker(endpoint, BreakerState::Open, BreakerState::HalfOpen, "open_for"));
+    }
+
+    /// Lets in again who was out for long enough.
+    fn look_at_time(&self, now: Instant) {
+        self.shared().look_at_time(now, |change| self.tell(change));
+    }
+
+    /// Tells of a change that this core made.
+    #[cold]
+    pub(super) fn tell(&self, change: Change) {
+        let Change { kind, endpoint, old, new, reason, event } = change;
+        if let Some(event) = event {
+            self.series.event(event);
+        }
+        let endpoint = endpoint.and_then(|at| self.upstream.endpoints.get(at));
+        let event = Event {
+            upstream: self.upstream.name.as_bytes(),
+            endpoint: endpoint.map_or(&b""[..], |endpoint| endpoint.name.as_bytes()),
+            old: old.as_bytes(),
+            new: new.as_bytes(),
+            code: reason.as_bytes(),
+            ..Event::new(kind, self.engine.wall().as_nanos())
+        };
+        self.records.event(&event, self.engine.now());
     }
 
     /// A breaker refused a request.
@@ -319,12 +387,10 @@ impl Pool {
         }
         let now = self.engine.now();
         let random = self.balancer.random();
-        let changes = [
-            shared.report_at(picked.endpoint, picked.leave, outcome, random, now),
-            shared.report(leave, outcome, random, now),
-        ];
-        for event in changes.into_iter().flatten() {
-            self.series.event(event);
+        let of_endpoint = shared.report_at(picked.endpoint, picked.leave, outcome, random, now);
+        let of_upstream = shared.report(leave, outcome, random, now);
+        for change in of_endpoint.into_iter().chain([of_upstream]).flatten() {
+            self.tell(change);
         }
     }
 
@@ -337,7 +403,7 @@ impl Pool {
 
     /// The plan it belongs to runs now. Its endpoints are asked how they are, each by one core.
     pub fn settle(self: &Rc<Self>, checks: &Rc<Checks>, seat: Seat) {
-        self.shared().settle(self.engine.now());
+        self.shared().settle(self.engine.now(), |change| self.tell(change));
         if self.upstream.endpoints.iter().any(|endpoint| endpoint.max_connections.is_some()) {
             self.whole.has_limits.set(true);
         }
@@ -454,7 +520,7 @@ impl Pool {
     /// How its endpoints are, by their index.
     pub fn sight(&self) -> Vec<EndpointSight> {
         let now = self.engine.now();
-        self.shared().look_at_time(now);
+        self.look_at_time(now);
         let sight = |(at, line): (usize, &Rc<Line>)| EndpointSight {
             open: line.open.get(),
             idle: line.idle.borrow().len() as u32,
@@ -510,7 +576,13 @@ impl Pool {
         oldest.is_some()
     }
 
-    async fn connect(self: &Rc<Self>, turn: Turn, timer: &Timer, deadline: Instant) -> Result<Connection, Reason> {
+    async fn connect(
+        self: &Rc<Self>,
+        turn: Turn,
+        timer: &Timer,
+        deadline: Instant,
+        is_hurried: bool,
+    ) -> Result<Connection, Reason> {
         let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
         self.count_open(endpoint, 1);
@@ -524,7 +596,8 @@ impl Pool {
             Poll::Pending => timer.poll(cx).map(|()| None),
         })
         .await;
-        if !matches!(outcome, Some(Ok(_))) {
+        let is_cut = is_hurried && own > deadline && outcome.is_none();
+        if !matches!(outcome, Some(Ok(_))) && !is_cut {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
@@ -538,6 +611,7 @@ impl Pool {
                 self.failed(endpoint, UpstreamFailure::Connect);
                 Err(Reason::UpstreamConnectFailed)
             }
+            None if is_cut => Err(Reason::UpstreamTimeoutTotal),
             None => {
                 self.failed(endpoint, UpstreamFailure::Timeout);
                 if own <= deadline {
@@ -592,9 +666,10 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long, and what its endpoint closed.
+    /// Closes what has been idle for too long, and what its endpoint closed. Called now and then.
     pub fn sweep(self: &Rc<Self>) {
         let now = self.engine.now();
+        self.look_at_time(now);
         let limit = self.upstream().pool.idle;
         self.close_idle(|_, idle| now.since(idle.since) >= limit || !idle.stream.is_quiet());
     }
@@ -673,6 +748,12 @@ impl Connection {
     /// The endpoint's index in the upstream.
     pub fn endpoint(&self) -> usize {
         self.turn.endpoint()
+    }
+
+    /// Whether a breaker let this request through to see how it fares.
+    pub fn is_probe(&self) -> bool {
+        let leaves = [self.turn.leave.get(), Some(self.turn.picked.leave)];
+        leaves.into_iter().flatten().any(|leave| matches!(leave, Leave::Probe(_) | Leave::First(_)))
     }
 
     /// How the exchange on it went, for the balancer; nothing is known where this is not told.

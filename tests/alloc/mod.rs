@@ -1,18 +1,18 @@
 //! The hot path allocates nothing: counted by the allocator of this test binary, on the thread of the core alone.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use ringway::control::offers::{Bound, Offers, wanted};
-use ringway::core::{Inbox, ToCore};
+use ringway::core::{FromCore, Outfit, ToCore, lines};
 use ringway::observe::Metrics;
 use ringway::observe::records::{self, Record, Records};
 use ringway::plan::{Captures, NoHeaders, Plan, Query};
 use ringway_runtime::engine::{self, Engine, EngineKind};
+use ringway_runtime::mesh::{ControlPort, Peer};
 use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
 use ringway_runtime::testing::{Counting, allocations, held_bytes};
 
@@ -33,7 +33,7 @@ fn plan(text: &str) -> Plan {
 /// A core in a thread of this process.
 struct Core {
     address: std::net::SocketAddr,
-    inbox: Arc<Inbox>,
+    control: ControlPort<ToCore, FromCore>,
     /// Asks what the core's thread has allocated, and gets it.
     ask: SyncSender<()>,
     count: Receiver<Allocated>,
@@ -45,27 +45,28 @@ struct Core {
 impl Core {
     fn start(config: &str) -> Self {
         let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"127.0.0.1:0\"\n{config}")));
-        let inbox = Inbox::new();
+        let mut lines = lines(1);
         let own = wanted(&plan).remove(0);
         let spec = ListenSpec { address: own.address, backlog: own.backlog as i32, placement: Placement::Kernel };
         let (address, sockets) = bind_for_cores(&spec, &[0]).unwrap();
         let sources = sockets.into_iter().map(Into::into).collect();
         let bound = HashMap::from([(own.key, Bound { address, sources, handles: Vec::new() })]);
         let draft = Offers::new(1).draft(1, plan, bound, |_, new| new.in_memory()).unwrap();
-        let offer = draft.offers.into_iter().next().unwrap();
+        let first = draft.offers.into_iter().next().unwrap();
         // With room for what is sent, so that sending allocates nothing.
         let ((ask, asked), (tell, count)) = (sync_channel(1), sync_channel(1));
-        let messages = inbox.clone();
         let (recorder, records) = records::ring(1 << 20, || ());
+        let line = lines.cores.remove(0);
+        let outfit = Outfit { first, line, place: None, records: recorder, beat: None };
         let thread = thread::spawn(move || {
             engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
                 engine.spawn(meter(engine.clone(), asked, tell));
                 let metrics = Metrics::in_memory().unwrap();
-                ringway::core::run(engine, metrics, offer, messages, Rc::new(|_| ()), None, recorder).await.unwrap();
+                ringway::core::run(engine, metrics, outfit).await.unwrap();
             })
             .unwrap();
         });
-        Self { address, inbox, ask, count, records, thread }
+        Self { address, control: lines.control.into_control(), ask, count, records, thread }
     }
 
     fn allocated(&self) -> Allocated {
@@ -73,8 +74,8 @@ impl Core {
         self.count.recv_timeout(PATIENCE).unwrap()
     }
 
-    fn end(self) {
-        self.inbox.send(ToCore::Drain).unwrap();
+    fn end(mut self) {
+        self.control.send(Peer::Core(0), ToCore::Drain).unwrap();
         self.thread.join().unwrap();
     }
 }
@@ -233,6 +234,27 @@ fn an_idle_connection_holds_little() {
     let each = (core.allocated().bytes - before) / rest.len() as i64;
     assert!(each <= 1200, "{each} bytes for an idle connection");
     drop((first, rest));
+    core.end();
+}
+
+#[test]
+fn a_health_page_allocates_nothing_between_two_rounds() {
+    let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(ANSWER));
+    let core = Core::start(&format!(
+        "[service.health]\ntype = \"health\"\nttl = \"1h\"\ntimeout = \"10s\"\n\
+         checks = [{{ name = \"a\", http = \"{0}\" }}, {{ name = \"b\", http = \"{0}\", needs = [\"a\"] }}]\n\
+         [[route]]\nname = \"all\"\nservice = \"health\"\npath = \"/health/{{rest...}}\"\n",
+        origin.address
+    ));
+    let mut client = Client::connect(core.address);
+    let allocated = allocated_by(&core, ROUNDS / 10, || {
+        for (path, accept) in [("", "*/*"), ("", "application/health+json"), ("history", "text/html;q=0.5, */*;q=0.1")]
+        {
+            client.send(format!("GET /health/{path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"));
+            assert_eq!(client.response().status(), 200);
+        }
+    });
+    assert_eq!(allocated, 0, "in {} requests", ROUNDS / 10 * 3);
     core.end();
 }
 

@@ -1,5 +1,8 @@
 //! Endpoints that fail: found ill, left out, not asked for a time, and found well again, through a running gateway.
 
+mod killed;
+mod told;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;

@@ -53,7 +53,7 @@ fn clients(gateway: &Gateway, count: usize) -> Vec<Client> {
 /// Messages of the mesh that ended so, over all cores.
 fn outcome(dir: &Path, outcome: &str) -> u64 {
     let files = read_dir(dir).expect("metrics files").into_iter().map(Result::unwrap);
-    files.filter_map(|file| file.counter("ringway_mesh_messages_total", &[("outcome", outcome)])).sum()
+    files.filter_map(|file| file.counter("ringway_mesh_messages_total", &[("outcome", outcome), ("to", "core")])).sum()
 }
 
 fn connections_spread_over_the_cores(engine: Engine) {

@@ -2,6 +2,10 @@
 
 mod bodies;
 mod budget;
+mod deadlines;
+mod hedges;
+mod held;
+mod mirrors;
 
 use crate::support::{Client, Config, Engine, Gateway, Origin, on_both_engines};
 

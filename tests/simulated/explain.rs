@@ -264,6 +264,7 @@ fn agree(plan: &Plan, request: &Request, said: &Explanation<'_>, head: &str, bod
             assert_eq!(status, *to, "{}", context());
             is("location", Some(location));
         }
+        Answer::Health(..) => panic!("no route has one"),
         Answer::Respond(respond) => assert_eq!(status, respond.status, "{}", context()),
     }
     let others = plan.routes.len() - usize::from(said.route.is_some());

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What an endpoint does with a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(super) enum Manner {
     Well,
     /// It listens no more.
     Refuse,
@@ -33,18 +33,19 @@ enum Manner {
     Flap,
 }
 
-const ILL: [Manner; 6] = [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
+pub(super) const ILL: [Manner; 6] =
+    [Manner::Refuse, Manner::Reset, Manner::Stall, Manner::Slow, Manner::Fail, Manner::Flap];
 
 /// An endpoint whose manners can be changed.
 #[derive(Clone)]
-struct Endpoint {
-    address: SocketAddr,
-    manner: Rc<Cell<Manner>>,
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    pub(super) manner: Rc<Cell<Manner>>,
     /// When each request came that was no check.
-    asked: Rc<RefCell<Vec<Instant>>>,
+    pub(super) asked: Rc<RefCell<Vec<Instant>>>,
 }
 
-fn endpoint(world: &World, name: &str) -> Endpoint {
+pub(super) fn endpoint(world: &World, name: &str) -> Endpoint {
     let engine = world.node(name).unwrap();
     let address = SocketAddr::new(world.address(name), ORIGIN_PORT);
     let this = Endpoint { address, manner: Rc::new(Cell::new(Manner::Well)), asked: Rc::default() };
@@ -123,7 +124,7 @@ fn ask(world: &World, gateway: &Gateway, requests: usize, gap: Duration) -> Vec<
             inner.sleep(gap).await;
             let (engine, told) = (inner.clone(), told.clone());
             inner.spawn(async move {
-                let status = within(&engine, 60 * SECOND, one(&engine, address)).await.unwrap_or(0);
+                let status = within(&engine, 60 * SECOND, one(&engine, address, "/x")).await.unwrap_or(0);
                 told.borrow_mut().push(status);
             });
         }
@@ -132,9 +133,10 @@ fn ask(world: &World, gateway: &Gateway, requests: usize, gap: Duration) -> Vec<
     statuses.take()
 }
 
-async fn one(engine: &Engine, address: SocketAddr) -> std::io::Result<u16> {
+/// The status of one answer.
+pub(super) async fn one(engine: &Engine, address: SocketAddr, path: &str) -> std::io::Result<u16> {
     let mut peer = Peer::connect(engine, address).await?;
-    peer.send(b"GET /x HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n").await?;
+    peer.send(format!("GET {path} HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     let head = peer.head().await?;
     Ok(head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap())
 }

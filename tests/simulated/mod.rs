@@ -1,9 +1,13 @@
 //! Whole gateways in simulated worlds: client, gateway and origins in one thread, from a seed.
 //!
-//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it.
+//! A failing seed prints `SIM_SEED=n`; with that in the environment the test replays it. Tests that call [`seeds`] run as
+//! many as `SIM_SEEDS` says, where it says so.
 
+mod aggregate;
 mod balance;
 mod explain;
+mod failing;
+mod faults;
 mod health;
 mod http;
 mod overload;
@@ -20,18 +24,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway::control::offers::{Bound, Draft, Offers, wanted};
-use ringway::core::{Ended, FromCore, Inbox, ToCore, places};
+use ringway::core::{Ended, FromCore, Outfit, ToCore, lines, places};
 use ringway::observe::Metrics;
 use ringway::observe::records::{Records, ring};
 use ringway::plan::Plan;
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
-use ringway_runtime::mesh::Loads;
+use ringway_runtime::mesh::{ControlPort, Loads, Peer};
 
 /// Where the gateway listens.
 const PORT: u16 = 8080;
 /// Where origins listen.
 const ORIGIN_PORT: u16 = 9000;
+
+/// The seeds of a scenario: so many, or as many as `SIM_SEEDS` says.
+fn seeds(most_times: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("SIM_SEEDS").ok().map(|text| text.parse().expect("SIM_SEEDS is a number"));
+    0..wanted.unwrap_or(most_times)
+}
 
 /// A gateway in a world: some cores of the machine called "gateway", and what control knows of them.
 struct Gateway {
@@ -39,10 +49,10 @@ struct Gateway {
     cores: Vec<Engine>,
     /// What its cores count, where they share connections.
     loads: Option<Loads>,
-    inboxes: Vec<Arc<Inbox>>,
+    control: RefCell<ControlPort<ToCore, FromCore>>,
     offers: Rc<RefCell<Offers>>,
     /// What the cores said to control.
-    heard: Rc<RefCell<Vec<FromCore>>>,
+    heard: RefCell<Vec<FromCore>>,
     ended: Rc<RefCell<Vec<Ended>>>,
     /// What each core tells of requests, where the config has it do so.
     records: Vec<Records>,
@@ -53,29 +63,27 @@ impl Gateway {
     fn start(world: &World, cores: usize, config: &str) -> Self {
         let mut offers = Offers::new(cores);
         let mut first = draft(&mut offers, cores, 1, config);
+        let lines = lines(cores);
         let mut this = Self {
             address: SocketAddr::new(world.address("gateway"), PORT),
             cores: Vec::new(),
             loads: None,
-            inboxes: Vec::new(),
+            control: RefCell::new(lines.control.into_control()),
             offers: Rc::new(RefCell::new(offers)),
-            heard: Rc::default(),
+            heard: RefCell::default(),
             ended: Rc::default(),
             records: Vec::new(),
         };
         let places = places(cores, first.plan.cores.placement);
-        for (offer, place) in std::mem::take(&mut first.offers).into_iter().zip(places) {
+        let offers = std::mem::take(&mut first.offers);
+        for ((first, line), place) in offers.into_iter().zip(lines.cores).zip(places) {
             let engine = world.node("gateway").unwrap();
             this.cores.push(engine.clone());
             this.loads = place.as_ref().map(|place| place.loads().clone());
-            let inbox = Inbox::new();
-            this.inboxes.push(inbox.clone());
             let (recorder, records) = ring(1 << 16, || ());
             this.records.push(records);
-            let heard = this.heard.clone();
-            let tell = Rc::new(move |message| heard.borrow_mut().push(message));
-            let core =
-                ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), offer, inbox, tell, place, recorder);
+            let outfit = Outfit { first, line, place, records: recorder, beat: None };
+            let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), outfit);
             let ended = this.ended.clone();
             engine.spawn(async move {
                 let end = core.await.unwrap();
@@ -86,21 +94,49 @@ impl Gateway {
         this
     }
 
-    fn tell(&self, message: impl Fn() -> ToCore) {
-        for inbox in &self.inboxes {
-            inbox.send(message()).unwrap();
+    /// Tells one core.
+    fn tell(&self, core: usize, message: ToCore) {
+        self.control.borrow_mut().send(Peer::Core(core as u16), message).unwrap();
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToCore) {
+        (0..self.cores.len()).for_each(|core| self.tell(core, message()));
+    }
+
+    /// How many such messages the cores have sent so far.
+    fn heard(&self, wanted: impl Fn(&FromCore) -> bool) -> usize {
+        let mut heard = self.heard.borrow_mut();
+        while let Some((_, message)) = self.control.borrow_mut().try_receive() {
+            heard.push(message);
         }
+        heard.iter().filter(|message| wanted(message)).count()
+    }
+
+    /// Has every core run another config.
+    fn change(&self, world: &World, epoch: u64, config: &str) {
+        let cores = self.cores.len();
+        let mut next = draft(&mut self.offers.borrow_mut(), cores, epoch, config);
+        for (core, offer) in std::mem::take(&mut next.offers).into_iter().enumerate() {
+            self.tell(core, ToCore::Offer(Box::new(offer)));
+        }
+        let is_prepared = |message: &FromCore| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch);
+        world.run_until(|| self.heard(is_prepared) == cores).unwrap();
+        self.tell_all(|| ToCore::Commit(epoch));
+        self.offers.borrow_mut().settle(next).unwrap();
+        world
+            .run_until(|| self.heard(|message| matches!(message, FromCore::Runs(at) if *at == epoch)) == cores)
+            .unwrap();
     }
 
     /// Tells every core to drain.
     fn raise(&self) {
-        self.tell(|| ToCore::Drain);
+        self.tell_all(|| ToCore::Drain);
     }
 
     /// Drains every core and returns how each ended.
     fn drain(self, world: &World) -> Vec<Ended> {
         self.raise();
-        world.run_until(|| self.ended.borrow().len() == self.inboxes.len()).unwrap();
+        world.run_until(|| self.ended.borrow().len() == self.cores.len()).unwrap();
         self.ended.take()
     }
 }

@@ -161,15 +161,15 @@ fn cores_that_change_plans_at_different_times_serve_what_others_send() {
         let loads = gateway.loads.clone().unwrap();
         let offer = |epoch: u64, config: &str| {
             let mut next = draft(&mut gateway.offers.borrow_mut(), 2, epoch, config);
-            for (inbox, offer) in gateway.inboxes.iter().zip(std::mem::take(&mut next.offers)) {
-                inbox.send(ToCore::Offer(Box::new(offer))).unwrap();
+            for (core, offer) in std::mem::take(&mut next.offers).into_iter().enumerate() {
+                gateway.tell(core, ToCore::Offer(Box::new(offer)));
             }
             let prepared = |message: &FromCore| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch);
-            world.run_until(|| gateway.heard.borrow().iter().filter(|heard| prepared(heard)).count() == 2).unwrap();
+            world.run_until(|| gateway.heard(prepared) == 2).unwrap();
             next
         };
         let commit = |core: usize, epoch: u64| {
-            gateway.inboxes[core].send(ToCore::Commit(epoch)).unwrap();
+            gateway.tell(core, ToCore::Commit(epoch));
             world.run_for(Duration::from_millis(1)).unwrap();
         };
         let more = SocketAddr::new(gateway.address.ip(), 8081);

@@ -44,29 +44,27 @@ async fn change(
     stop: Rc<Cell<bool>>,
     offers: Rc<Cell<u64>>,
 ) {
-    let heard =
-        |wanted: &dyn Fn(&FromCore) -> bool| gateway.heard.borrow().iter().filter(|message| wanted(message)).count();
     let mut epoch = 1;
     while !stop.get() {
         engine.sleep(Duration::from_micros(engine.random() % 30_000)).await;
         epoch += 1;
         let mut next = draft(&mut gateway.offers.borrow_mut(), CORES, epoch, &config(&origins, engine.random()));
-        for (inbox, offer) in gateway.inboxes.iter().zip(std::mem::take(&mut next.offers)) {
-            inbox.send(ToCore::Offer(Box::new(offer))).unwrap();
+        for (core, offer) in std::mem::take(&mut next.offers).into_iter().enumerate() {
+            gateway.tell(core, ToCore::Offer(Box::new(offer)));
             offers.set(offers.get() + 1);
         }
-        while heard(&|message| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch)) < CORES {
+        while gateway.heard(|message| matches!(message, FromCore::Prepared(at, Ok(())) if *at == epoch)) < CORES {
             engine.sleep(Duration::from_millis(1)).await;
         }
         if engine.random().is_multiple_of(4) {
-            gateway.tell(|| ToCore::Withdraw(epoch));
+            gateway.tell_all(|| ToCore::Withdraw(epoch));
             continue;
         }
-        gateway.tell(|| ToCore::Commit(epoch));
+        gateway.tell_all(|| ToCore::Commit(epoch));
         gateway.offers.borrow_mut().settle(next).unwrap();
         // Sometimes the next offer follows before every core has committed.
         while !engine.random().is_multiple_of(8)
-            && heard(&|message| matches!(message, FromCore::Runs(at) if *at == epoch)) < CORES
+            && gateway.heard(|message| matches!(message, FromCore::Runs(at) if *at == epoch)) < CORES
         {
             engine.sleep(Duration::from_millis(1)).await;
         }
@@ -107,10 +105,7 @@ fn no_request_notices_that_plans_change() {
             gateway.raise();
             world.run_until(|| gateway.ended.borrow().len() == CORES).unwrap();
             assert!(gateway.ended.borrow().iter().all(|ended| ended.cut == 0));
-            let released = || {
-                let heard = gateway.heard.borrow();
-                heard.iter().filter(|message| matches!(message, FromCore::Released(_))).count() as u64
-            };
+            let released = || gateway.heard(|message| matches!(message, FromCore::Released(_))) as u64;
             // All but the one that runs. What a closed connection holds goes when it has seen the client's end.
             world.run_until(|| released() == offers.get() - CORES as u64).unwrap();
         });

@@ -23,13 +23,13 @@ const ATTEMPTS: u32 = 4;
 /// What origins saw: how often each request's head came, by its number.
 type Seen = Rc<RefCell<BTreeMap<usize, u32>>>;
 
-fn number_of(head: &str) -> usize {
+pub(super) fn number_of(head: &str) -> usize {
     let path = head.split(' ').nth(1).unwrap_or_default();
     path.trim_start_matches('/').parse().unwrap_or_else(|_| panic!("no number: {head}"))
 }
 
 /// The body behind a head.
-async fn body_behind(peer: &mut Peer, head: &str) -> io::Result<Vec<u8>> {
+pub(super) async fn body_behind(peer: &mut Peer, head: &str) -> io::Result<Vec<u8>> {
     if field(head, "transfer-encoding").is_none() {
         let length = field(head, "content-length").map_or(Ok(0), str::parse).map_err(io::Error::other)?;
         return peer.bytes(length).await;
@@ -103,7 +103,7 @@ async fn serve(engine: &Engine, mut peer: Peer, seen: &Seen) -> io::Result<()> {
 }
 
 /// How one request ended.
-async fn exchange(
+pub(super) async fn exchange(
     engine: &Engine,
     address: SocketAddr,
     peer: &mut Option<Peer>,
@@ -162,11 +162,17 @@ async fn exchange(
 struct Course {
     outcomes: BTreeMap<String, u32>,
     seen: BTreeMap<usize, u32>,
+    /// How often each came to the mirror.
+    copied: BTreeMap<usize, u32>,
     is_post: BTreeMap<usize, bool>,
 }
 
-fn run(world: &World) -> Course {
-    let seen = Seen::default();
+/// Hedges of each request, at most.
+const HEDGES: u32 = 2;
+
+fn run(world: &World, hedge: &str) -> Course {
+    let (seen, copied) = (Seen::default(), Seen::default());
+    let mirror = origin(world, ORIGINS, &copied);
     let endpoints: Vec<String> = (0..ORIGINS).map(|at| format!("\"{}\"", origin(world, at, &seen))).collect();
     let gateway = Gateway::start(
         world,
@@ -174,8 +180,9 @@ fn run(world: &World) -> Course {
         &format!(
             "[upstream.u]\nendpoints = [{}]\ntimeout = {{ total = \"1m\" }}\n\
              retry = {{ attempts = {ATTEMPTS}, on = [\"connect\", \"reset\", \"timeout\", \"5xx\"], per_try = \"1s\", \
-             body = \"8KiB\", bodies = \"32KiB\", budget = \"off\" }}\n\
-             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n",
+             body = \"8KiB\", bodies = \"32KiB\", budget = \"off\"{hedge} }}\n\
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n\
+             mirror = {{ upstream = \"m\" }}\n[upstream.m]\nendpoints = \"{mirror}\"\n",
             endpoints.join(", ")
         ),
     );
@@ -205,23 +212,39 @@ fn run(world: &World) -> Course {
     }
     world.run_until(|| left.get() == 0).unwrap();
     assert!(gateway.drain(world).iter().all(|ended| ended.cut == 0), "something is left over");
-    Course { outcomes: outcomes.take(), seen: seen.take(), is_post: is_post.take() }
+    let (seen, copied, is_post) = (seen.take(), copied.take(), is_post.take());
+    Course { outcomes: outcomes.take(), seen, copied, is_post }
 }
 
 fn nothing_is_done_twice_that_may_not(course: &Course) {
     for (number, times) in &course.seen {
-        let most = if course.is_post[number] { 1 } else { ATTEMPTS + 1 };
+        let most = if course.is_post[number] { 1 } else { ATTEMPTS + 1 + HEDGES };
         assert!(*times <= most, "request {number} came {times} times");
+    }
+    for (number, times) in &course.copied {
+        let most = if course.is_post[number] { 1 } else { 2 };
+        assert!(*times <= most, "request {number} was copied {times} times");
     }
 }
 
 #[test]
 fn every_request_has_one_answer_and_it_is_the_right_one() {
+    every_request_has_one_answer("");
+}
+
+#[test]
+fn nor_do_hedges_change_that() {
+    every_request_has_one_answer(HEDGED);
+}
+
+const HEDGED: &str = ", hedge = { after = \"20ms\", budget = 1, max = 2 }";
+
+fn every_request_has_one_answer(hedge: &str) {
     let total: RefCell<BTreeMap<String, u32>> = RefCell::default();
     explore(0..20, |world| {
         world.set_time_limit(Duration::from_hours(24));
         world.set_faults(Faults { segment: 700, ..Faults::rough() });
-        let course = run(world);
+        let course = run(world, hedge);
         nothing_is_done_twice_that_may_not(&course);
         for (outcome, count) in course.outcomes {
             *total.borrow_mut().entry(outcome).or_insert(0) += count;
@@ -247,6 +270,7 @@ fn on_broken_networks_nothing_is_done_twice_either() {
             refuse_per_million: 100_000,
             ..Faults::rough()
         });
-        nothing_is_done_twice_that_may_not(&run(world));
+        let hedge = if world.node("coin").unwrap().random().is_multiple_of(2) { HEDGED } else { "" };
+        nothing_is_done_twice_that_may_not(&run(world, hedge));
     });
 }

@@ -218,7 +218,10 @@ impl Gateway {
     /// As [`Gateway::reload`] with a config that it takes.
     pub(crate) fn run(&self, config: &Config) -> String {
         let said = self.reload(config);
-        assert!(said.starts_with("ringway: plan "), "{said}\n{}", config.text());
+        // What happened before that was told, too.
+        let last = said.lines().last().unwrap_or_default();
+        let runs = last.starts_with("ringway: plan ") || last.contains("\"message\":\"plan ");
+        assert!(runs, "{said}\n{}", config.text());
         said
     }
 

@@ -5,3 +5,4 @@ mod lifecycle;
 mod s01_basic;
 mod s04_load_balancing;
 mod s07_retry;
+mod s10_health_aggregator;

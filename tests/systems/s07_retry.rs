@@ -20,7 +20,7 @@ const CATALOG: usize = 10;
 const CLIENTS: usize = 4;
 const REQUESTS: usize = 1_500;
 /// Retries that one core may make in a window in any case.
-const FLOOR: usize = 30;
+const FLOOR: usize = 100;
 
 /// What instances of the catalogue do, and what came to them.
 #[derive(Default)]

@@ -2,6 +2,10 @@
 
 use std::net::TcpStream;
 
+use ringway_runtime::core::cpus;
+use ringway_runtime::histogram::{Snapshot, read_dir};
+use rustix::process::Signal;
+
 use super::{Place, echo, take_over};
 use crate::support::{Client, Engine, Gateway, Origin, on_both_engines};
 
@@ -12,7 +16,10 @@ on_both_engines!(
     fewer_and_more_cores_leave_nobody_waiting,
     addresses_come_and_go_with_an_upgrade,
     the_other_engine_takes_over,
+    connections_go_to_the_core_of_their_cpu_after_an_upgrade_too,
+    connections_go_to_the_core_with_least_to_do_after_an_upgrade_too,
     drained_endpoints_stay_drained_and_plans_count_on,
+    plans_of_before_an_upgrade_can_run_again,
 );
 
 fn a_long_request_is_answered_by_the_process_that_it_began_on(engine: Engine) {
@@ -133,6 +140,114 @@ fn the_other_engine_takes_over(engine: Engine) {
         assert_eq!(new.connect().get("/").status(), 200);
     }
     assert_eq!(new.stop().exit.code(), Some(0));
+}
+
+/// Client connections of each core.
+fn of_cores(place: &Place) -> Vec<u64> {
+    let answer = place.ask("/v1/connections");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let sight: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    sight["cores"].as_array().expect("cores").iter().filter_map(|core| core["connections"].as_u64()).collect()
+}
+
+/// So many clients from a thread on this CPU, each with an answer.
+fn clients_on(cpu: Option<usize>, gateway: &Gateway, count: usize) -> Vec<Client> {
+    let address = gateway.address;
+    let connect = move || {
+        if let Some(cpu) = cpu {
+            cpus::pin(cpu).expect("the CPU is ours");
+        }
+        let client = |_| {
+            let mut client = Client::connect(address);
+            assert_eq!(client.get("/").status(), 200);
+            client
+        };
+        (0..count).map(client).collect()
+    };
+    std::thread::spawn(connect).join().expect("they connect")
+}
+
+fn connections_go_to_the_core_of_their_cpu_after_an_upgrade_too(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = place.config(engine).cores("placement = \"cpu\"").data(2).origin(&origin);
+    let mut gateway = config.start();
+    for _ in 0..2 {
+        let new = take_over(&config);
+        assert_eq!(std::mem::replace(&mut gateway, new).child.wait().exit.code(), Some(0));
+        let allowed = cpus::allowed().expect("CPUs");
+        let first = clients_on(Some(allowed[0]), &gateway, 12);
+        assert_eq!(of_cores(&place), [12, 0]);
+        let second = clients_on(Some(allowed[1]), &gateway, 5);
+        assert_eq!(of_cores(&place), [12, 5]);
+        drop((first, second));
+    }
+}
+
+fn connections_go_to_the_core_with_least_to_do_after_an_upgrade_too(engine: Engine) {
+    let (place, origin) = (Place::new(), echo());
+    let config = place.config(engine).cores("placement = \"least-loaded\"").data(2).origin(&origin);
+    let gateway = config.start();
+    let new = take_over(&config);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
+    let passed = || {
+        let files = read_dir(&place.metrics()).expect("metrics").into_iter().flatten();
+        let count = |file: Snapshot| file.counter("ringway_connections_handed_over_total", &[("direction", "out")]);
+        files.filter_map(count).sum::<u64>()
+    };
+    assert_eq!(passed(), 0);
+    let clients = clients_on(None, &new, 100);
+    let of_cores = of_cores(&place);
+    assert_eq!(of_cores.iter().sum::<u64>(), 100);
+    assert!(of_cores.iter().all(|&count| count >= 25), "{of_cores:?}");
+    assert!(passed() > 0, "some went to the other core: {of_cores:?}");
+    drop(clients);
+}
+
+fn plans_of_before_an_upgrade_can_run_again(engine: Engine) {
+    let place = Place::new();
+    let says = |text: &str, more: &str| {
+        let hello = format!("[service.hello]\ntype = \"respond\"\nbody = \"{text}\"\n");
+        let route = "[[route]]\nname = \"hello\"\npath = \"/\"\nservice = \"hello\"\n";
+        place.config(engine).more(&hello).more(route).more(more)
+    };
+    let admin = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let socket = place.dir.path().join("admin.sock");
+        let ended = command.arg("admin").args(words).arg("--socket").arg(socket).output().expect("it runs");
+        (ended.status.success(), String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned())
+    };
+    let body = |gateway: &Gateway| gateway.connect().get("/").text().to_owned();
+    // The second one says it in a file that it includes, and that is gone by then.
+    let included = place.dir.path().join("included.toml");
+    std::fs::write(&included, "[service.beside]\ntype = \"respond\"\nbody = \"beside\"\n").expect("it is written");
+    let second = says("second", "[[route]]\nname = \"beside\"\npath = \"/beside\"\nservice = \"beside\"\n");
+    let mut gateway = says("first", "").start();
+    let text = format!("include = \"{}\"\n{}", included.display(), second.text());
+    std::fs::write(gateway.file(), text).expect("the config is written");
+    gateway.child.signal(Signal::HUP);
+    assert!(gateway.child.says("plan ").contains("plan 1 -> 2"));
+    assert_eq!(
+        (body(&gateway), gateway.connect().get("/beside").text().to_owned()),
+        ("second".to_owned(), "beside".to_owned())
+    );
+    gateway.run(&says("third", ""));
+    std::fs::remove_file(&included).expect("it is there");
+    for _ in 0..2 {
+        let new = take_over(&says("fourth", ""));
+        assert_eq!(std::mem::replace(&mut gateway, new).child.wait().exit.code(), Some(0));
+    }
+    assert_eq!(body(&gateway), "fourth");
+    let (is_done, said) = admin(&["rollback", "2"]);
+    assert!(is_done && said.contains("back to 2"), "{said}");
+    assert_eq!(
+        (body(&gateway), gateway.connect().get("/beside").text().to_owned()),
+        ("second".to_owned(), "beside".to_owned())
+    );
+    let (is_done, said) = admin(&["rollback", "1"]);
+    assert!(is_done, "{said}");
+    assert_eq!(body(&gateway), "first");
+    assert!(!admin(&["rollback", "9"]).0);
+    assert_eq!(gateway.stop().exit.code(), Some(0));
 }
 
 fn drained_endpoints_stay_drained_and_plans_count_on(engine: Engine) {

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
         None => std::env::current_exe()?.with_file_name("ringway"),
     };
     let listen = ([127, 0, 0, 1], 0).into();
-    let origin = Origin::new(&OriginOptions { listen, body: args.body, delay: Duration::ZERO })?;
+    let origin = Origin::new(&OriginOptions { listen, ..OriginOptions::plain(args.body) })?;
     let origin_address = origin.address()?;
     let mut bench = Bench { args, ringway, scratch: Scratch::new()?, origin, origin_address, descriptors, stop };
 

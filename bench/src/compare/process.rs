@@ -168,7 +168,15 @@ impl Scratch {
     /// # Errors
     /// When the temporary directory cannot be written to.
     pub(crate) fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("ringway-bench-{}", std::process::id()));
+        Self::named("ringway-bench")
+    }
+
+    /// One more, of another name.
+    ///
+    /// # Errors
+    /// When the temporary directory cannot be written to.
+    pub(crate) fn named(name: &str) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::load::Summary;
+use crate::load::{Percentiles, Summary};
 
 /// A whole comparison.
 #[derive(Debug, Serialize)]
@@ -67,6 +67,8 @@ pub(crate) struct PeerReport {
     pub(crate) open_latency_us: Option<Latency>,
     /// The 99th percentile of the generator's own error in the open loop.
     pub(crate) open_scheduling_error_p99_us: Option<f64>,
+    /// What of that a loop without work would have had, too.
+    pub(crate) open_machine_error_p99_us: Option<f64>,
     pub(crate) cpu_to_ringway: Option<f64>,
     pub(crate) cpu_to_floor: Option<f64>,
     pub(crate) cpu_us_above_floor: Option<f64>,
@@ -119,6 +121,12 @@ fn latency(samples: &[&Sample]) -> Latency {
     Latency::of(&samples.iter().map(|sample| &sample.load).collect::<Vec<_>>())
 }
 
+/// The median of a 99th percentile in microseconds, where there is any.
+fn p99(samples: &[&Sample], pick: fn(&Summary) -> Option<Percentiles>) -> Option<f64> {
+    let errors = samples.iter().filter_map(|sample| pick(&sample.load)).map(|error| error.p99 as f64 / 1e3);
+    (!samples.is_empty()).then(|| median(errors))
+}
+
 impl PeerReport {
     pub(crate) fn new(name: &'static str, version: String, samples: Vec<Sample>) -> Self {
         let (open, closed): (Vec<&Sample>, Vec<&Sample>) =
@@ -133,10 +141,8 @@ impl PeerReport {
             busy: median(closed.iter().map(|sample| sample.busy)),
             latency_us: latency(&closed),
             open_latency_us: (!open.is_empty()).then(|| latency(&open)),
-            open_scheduling_error_p99_us: (!open.is_empty()).then(|| {
-                let errors = open.iter().filter_map(|sample| sample.load.scheduling_error_ns);
-                median(errors.map(|error| error.p99 as f64 / 1e3))
-            }),
+            open_scheduling_error_p99_us: p99(&open, |load| load.scheduling_error_ns),
+            open_machine_error_p99_us: p99(&open, |load| load.machine_error_ns),
             cpu_to_ringway: None,
             cpu_to_floor: None,
             cpu_us_above_floor: None,
@@ -189,7 +195,7 @@ impl Report {
             "p50 us",
             "p99 us",
             "p99.9 us",
-            if self.open_rate.is_some() { " | open: p50      p99    p99.9  gen. error p99" } else { "" }
+            if self.open_rate.is_some() { " | open: p50      p99    p99.9  gen. error p99  machine p99" } else { "" }
         );
         let ratio = |value: Option<f64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value:.2}{unit}"));
         for peer in &self.peers {
@@ -208,8 +214,14 @@ impl Report {
                 peer.latency_us.p99,
                 peer.latency_us.p99_9,
             );
-            if let (Some(open), Some(error)) = (peer.open_latency_us, peer.open_scheduling_error_p99_us) {
-                let _ = write!(text, " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1}", open.p50, open.p99, open.p99_9);
+            if let (Some(open), Some(error), Some(machine)) =
+                (peer.open_latency_us, peer.open_scheduling_error_p99_us, peer.open_machine_error_p99_us)
+            {
+                let _ = write!(
+                    text,
+                    " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1} {machine:>12.1}",
+                    open.p50, open.p99, open.p99_9
+                );
             }
             text.push('\n');
             if peer.failed > 0 {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::connection::{Answer, Connection, Read, Sent, State};
+use super::pauses::Pauses;
 use super::report::Outcome;
 use super::{Failure, Plan};
 use crate::clock::{Clock, nanoseconds};
@@ -27,6 +28,11 @@ pub(crate) enum Edge {
     /// The window is over.
     End,
 }
+
+/// A piece of work that took longer was held up by the machine.
+const PIECE_MAX_NS: u64 = 20_000;
+/// Part of the time between two sends that may be spent waiting for the next one instead of doing other work.
+const GUARD_SHARE: f64 = 0.25;
 
 /// Runs a plan to its end. `origin` is stepped by the same loop; `observe` is called at the ends of the window with
 /// the answers counted so far; `stop` ends the run early.
@@ -117,6 +123,10 @@ struct Generator<'a> {
     window: (u64, u64),
     issuing: bool,
     sweep_at: u64,
+    /// When a piece of work began or ended last.
+    marked: u64,
+    /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
+    piece: u64,
     connect_error: Option<io::Error>,
 }
 
@@ -142,6 +152,8 @@ impl<'a> Generator<'a> {
             window: (u64::MAX, u64::MAX),
             issuing: false,
             sweep_at: 0,
+            marked: 0,
+            piece: 0,
             connect_error: None,
         })
     }
@@ -193,6 +205,7 @@ impl<'a> Generator<'a> {
         self.window.0 = self.clock.now();
         self.window.1 = self.window.0 + nanoseconds(self.plan.duration);
         self.outcome.body_bytes = 0;
+        self.outcome.pauses = Pauses::new(self.window.0);
     }
 
     fn end_window(&mut self, measured: bool) {
@@ -233,6 +246,7 @@ impl<'a> Generator<'a> {
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP_NS;
             self.sweep(now);
+            self.mark_work();
         }
         Ok(())
     }
@@ -240,19 +254,66 @@ impl<'a> Generator<'a> {
     /// Handles what is ready; between any two events, what has become due is sent.
     fn poll_once(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
         let wait = self.plan.blocking.then(|| self.idle_time(origin.as_deref()));
-        for index in 0..self.poller.wait(wait)? {
+        let count = self.poller.wait(wait)?;
+        self.mark_idle();
+        for index in 0..count {
             if let Some(ready) = self.poller.ready(index) {
+                self.keep_clear();
                 self.handle(ready);
+                self.mark_piece();
                 self.send_due();
             }
         }
         if let Some(origin) = origin {
-            for index in 0..origin.poll(None)? {
+            let count = origin.poll(None)?;
+            self.mark_idle();
+            for index in 0..count {
+                self.keep_clear();
                 origin.handle(index)?;
+                self.mark_piece();
                 self.send_due();
             }
         }
         Ok(())
+    }
+
+    /// Nothing was done since the last mark but to look.
+    fn mark_idle(&mut self) -> u64 {
+        let now = self.clock.now();
+        // A loop that sleeps is late for a reason of its own.
+        if self.plan.blocking {
+            self.outcome.pauses.worked(now);
+        } else {
+            self.outcome.pauses.idled(now);
+        }
+        self.marked = now;
+        now
+    }
+
+    /// Something was done since the last mark. How long it took.
+    fn mark_work(&mut self) -> u64 {
+        let now = self.clock.now();
+        self.outcome.pauses.worked(now);
+        now.saturating_sub(std::mem::replace(&mut self.marked, now))
+    }
+
+    /// A piece of work was done since the last mark.
+    fn mark_piece(&mut self) {
+        let took = self.mark_work().min(PIECE_MAX_NS);
+        self.piece = if took > self.piece { took } else { self.piece - (self.piece - took) / 32 };
+    }
+
+    /// Sends the next request before a piece of work that would otherwise make it late, waiting where it is due soon.
+    fn keep_clear(&mut self) {
+        let Some(schedule) = &self.schedule else { return };
+        let (due, guard) = (schedule.due, self.piece.min((schedule.interval_ns * GUARD_SHARE) as u64));
+        if self.plan.blocking || due >= self.window.1 || due > self.marked + guard || self.places.is_empty() {
+            return;
+        }
+        while self.mark_idle() < due {
+            std::hint::spin_loop();
+        }
+        self.send_due();
     }
 
     /// How long the loop may sleep.
@@ -266,9 +327,12 @@ impl<'a> Generator<'a> {
 
     /// Sends every request that is due, as far as there are places.
     fn send_due(&mut self) {
+        if self.schedule.is_none() {
+            return;
+        }
+        let mut now = self.mark_idle();
         loop {
             let Some(schedule) = &mut self.schedule else { return };
-            let now = self.clock.now();
             if schedule.due > now || schedule.due >= self.window.1 {
                 return;
             }
@@ -280,6 +344,8 @@ impl<'a> Generator<'a> {
             let intended = schedule.advance();
             let lateness = now.saturating_sub(intended.max(place.since));
             self.issue(place.index, Sent { intended, started: now, lateness });
+            self.mark_work();
+            now = self.marked;
         }
     }
 

@@ -6,13 +6,15 @@
 
 mod connection;
 mod generator;
+mod pauses;
 mod report;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use generator::{Edge, run};
-pub(crate) use report::{Percentiles, Summary, histogram};
+pub(crate) use pauses::watch;
+pub(crate) use report::{Outcome, Percentiles, Summary, histogram};
 
 /// One run of the generator.
 #[derive(Clone, Debug)]

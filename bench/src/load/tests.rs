@@ -10,7 +10,7 @@ use super::{Failure, Plan, run};
 use crate::origin::{Options, Origin};
 
 fn origin(body: u64, delay: Duration) -> Origin {
-    Origin::new(&Options { listen: ([127, 0, 0, 1], 0).into(), body, delay }).unwrap()
+    Origin::new(&Options { delay, ..Options::plain(body) }).unwrap()
 }
 
 fn plan(target: SocketAddr) -> Plan {

@@ -111,7 +111,7 @@ impl Default for Config {
 /// What an engine counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Turns of the loop; ticks of the wheel with glommio, which hides its turns.
+    /// Turns of the loop; looks at the sockets with glommio.
     pub turns: u64,
     /// Tasks run.
     pub task_runs: u64,
@@ -368,7 +368,7 @@ impl Engine {
     }
 
     /// Has `observe` told how long the core was away from its loop at each turn, in nanoseconds: from the events of a
-    /// wait to the next wait or look for events. Glommio hides its turns: there it is how late a tick of a
+    /// wait to the next wait or look for events. Glommio tells no waits: there it is how late a tick of a
     /// millisecond came. The first observer stays.
     pub fn observe_turns(&self, observe: impl Fn(u64) + 'static) {
         each!(Kind, &self.0, engine => engine.observe_turns(Box::new(observe)));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::sim::{Faults, explore};
 use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
+use crate::clock::Instant;
 use crate::core::Pulse;
 use crate::net::{ListenSpec, Placement, bind_for_cores};
 
@@ -486,6 +487,59 @@ fn a_core_that_polls_answers_as_well() {
             .join()
             .unwrap();
         }
+    }
+}
+
+#[test]
+fn a_core_with_nothing_to_do_does_not_spin() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let (address, listener) = listen(&engine);
+            let (outgoing, accepted) = (engine.connect(address).await.unwrap(), listener.accept().await.unwrap());
+            let (start, before) = (Instant::now(), engine.stats());
+            engine.sleep(Duration::from_millis(30)).await;
+            let turns = engine.stats().turns - before.turns;
+            // No turn but those that glommio's tick of a millisecond makes.
+            let most = Instant::now().since(start).as_millis() as u64 + 10;
+            assert!(turns <= most, "{turns} turns where {most} are enough, over {kind:?}");
+            drop((outgoing, accepted));
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn one_turn_tells_of_everything_that_has_come() {
+    const STREAMS: usize = 64;
+    for kind in KINDS {
+        let config = Config { buffers: 256, ..small() };
+        run(kind, &config, |engine| async move {
+            let (address, listener) = listen(&engine);
+            let (mut clients, mut read) = (Vec::new(), Vec::new());
+            for _ in 0..STREAMS {
+                clients.push(TcpStream::connect(address).unwrap());
+                let (stream, _) = listener.accept().await.unwrap();
+                let done = Rc::new(Cell::new(false));
+                read.push(done.clone());
+                engine.spawn(async move {
+                    assert_eq!(*stream.read().await.unwrap().unwrap(), *b"x");
+                    done.set(true);
+                });
+            }
+            // Everybody waits; then all is sent while the core does nothing else.
+            engine.sleep(Duration::from_millis(3)).await;
+            for client in &mut clients {
+                client.write_all(b"x").unwrap();
+            }
+            let (start, before) = (Instant::now(), engine.stats().turns);
+            while read.iter().any(|done| !done.get()) {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+            let turns = engine.stats().turns - before;
+            let most = 2 * Instant::now().since(start).as_millis() as u64 + 10;
+            assert!(turns <= most, "{turns} turns for {STREAMS} streams where {most} are enough, over {kind:?}");
+        })
+        .unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a thread that sleeps is woken by another.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::sleep::Sleep;
 
@@ -72,11 +72,4 @@ pub(crate) fn clear_eventfd(eventfd: BorrowedFd<'_>) {
     let mut count = 0u64;
     // SAFETY: `count` is eight writable bytes. The eventfd does not block, so an empty one returns at once.
     unsafe { libc::read(eventfd.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
-}
-
-/// A doorbell that rings an eventfd, and that eventfd.
-pub(crate) fn eventfd_doorbell() -> io::Result<(Doorbell, OwnedFd)> {
-    let eventfd = eventfd()?;
-    let bell = eventfd.try_clone()?;
-    Ok((Doorbell::new(move || write_eventfd(bell.as_fd())), eventfd))
 }

@@ -39,12 +39,14 @@ pub struct PortStats {
     pub doorbells: u64,
 }
 
-/// The ends of the rings of one thread, in order of the peer: the cores, then control.
-pub(super) struct Links<M> {
+/// The ends of the rings of one thread, in order of the peer: the cores, then control. It sends `S` and receives `R`.
+pub(super) struct Links<S, R = S> {
     own: usize,
     desks: Arc<[Desk]>,
-    pub(super) senders: Vec<Sender<M>>,
-    pub(super) receivers: Vec<Receiver<M>>,
+    /// The first peer that there are rings to and from.
+    first: usize,
+    pub(super) senders: Vec<Sender<S>>,
+    pub(super) receivers: Vec<Receiver<R>>,
     /// Peers whose rings may hold messages for us.
     ready: PeerSet,
     /// The peer whose turn it is, and how many more messages may be taken in it.
@@ -55,14 +57,16 @@ pub(super) struct Links<M> {
     pub(super) stats: PortStats,
 }
 
-impl<M: Send> Links<M> {
-    pub(super) fn new(own: usize, desks: Arc<[Desk]>) -> Self {
+impl<S: Send, R: Send> Links<S, R> {
+    /// With no rings yet; those to come are of peers from `first` on.
+    pub(super) fn new(own: usize, desks: Arc<[Desk]>, first: usize) -> Self {
         let peers = desks.len();
         Self {
             own,
             desks,
-            senders: Vec::with_capacity(peers),
-            receivers: Vec::with_capacity(peers),
+            first,
+            senders: Vec::new(),
+            receivers: Vec::new(),
             ready: PeerSet::new(peers),
             turn: 0,
             left: BATCH,
@@ -72,18 +76,20 @@ impl<M: Send> Links<M> {
     }
 }
 
-impl<M> Links<M> {
+impl<S, R> Links<S, R> {
     fn desk(&self) -> &Desk {
         // `own` is the place of a desk from the start.
         &self.desks[self.own]
     }
 
+    /// The place of a peer that there are rings to and from.
     fn index(&self, peer: Peer) -> Option<usize> {
         let control = self.desks.len() - 1;
-        match peer {
+        let index = match peer {
             Peer::Core(core) => Some(usize::from(core)).filter(|&core| core < control),
             Peer::Control => Some(control),
-        }
+        };
+        index.filter(|index| (self.first..self.first + self.senders.len()).contains(index))
     }
 
     fn peer(&self, index: usize) -> Peer {
@@ -106,17 +112,17 @@ impl<M> Links<M> {
 
     /// Messages that a ring to `peer` holds at most.
     pub(super) fn capacity(&self, peer: Peer) -> usize {
-        self.index(peer).map_or(0, |index| self.senders[index].capacity())
+        self.index(peer).map_or(0, |index| self.senders[index - self.first].capacity())
     }
 
     pub(super) fn is_ended(&self, peer: Peer) -> bool {
-        self.index(peer).is_none_or(|index| self.senders[index].is_ended())
+        self.index(peer).is_none_or(|index| self.senders[index - self.first].is_ended())
     }
 
     /// Puts a message in the ring to a peer, which is not told before [`Links::tell`]. A peer that never was has ended.
-    pub(super) fn send(&mut self, to: Peer, message: M) -> Result<(), SendError<M>> {
+    pub(super) fn send(&mut self, to: Peer, message: S) -> Result<(), SendError<S>> {
         let Some(index) = self.index(to) else { return Err(SendError::Ended(message)) };
-        let result = self.senders[index].push(message);
+        let result = self.senders[index - self.first].push(message);
         match &result {
             Ok(()) => {
                 self.stats.sent += 1;
@@ -130,7 +136,7 @@ impl<M> Links<M> {
 
     /// Asks `peer` to say when there is room. True when there is room by now, or the peer has ended.
     pub(super) fn want_room(&mut self, peer: Peer) -> bool {
-        self.index(peer).is_none_or(|index| self.senders[index].want_room())
+        self.index(peer).is_none_or(|index| self.senders[index - self.first].want_room())
     }
 
     /// Whether somebody left word that was not taken.
@@ -144,7 +150,7 @@ impl<M> Links<M> {
     }
 
     /// The next message. Peers take turns of a batch.
-    pub(super) fn receive(&mut self) -> Option<(Peer, M)> {
+    pub(super) fn receive(&mut self) -> Option<(Peer, R)> {
         loop {
             let Some(index) = self.ready.next_from(self.turn) else {
                 if self.take_mail() {
@@ -155,8 +161,10 @@ impl<M> Links<M> {
             if index != self.turn {
                 (self.turn, self.left) = (index, BATCH);
             }
+            // Only peers with rings leave word here.
+            let receiver = &mut self.receivers[index - self.first];
             if self.left > 0
-                && let Some(message) = self.receivers[index].pop()
+                && let Some(message) = receiver.pop()
             {
                 self.left -= 1;
                 self.stats.received += 1;
@@ -165,7 +173,7 @@ impl<M> Links<M> {
             if self.left > 0 {
                 self.ready.remove(index);
             }
-            if self.receivers[index].room_wanted() {
+            if receiver.room_wanted() {
                 self.untold.insert(index);
             }
             (self.turn, self.left) = ((index + 1) % self.desks.len(), BATCH);
@@ -195,9 +203,9 @@ impl<M> Links<M> {
     }
 }
 
-impl<M> Drop for Links<M> {
+impl<S, R> Drop for Links<S, R> {
     fn drop(&mut self) {
-        for (index, receiver) in self.receivers.iter_mut().enumerate() {
+        for (index, receiver) in (self.first..).zip(&mut self.receivers) {
             receiver.end();
             if receiver.room_wanted() {
                 self.untold.insert(index);

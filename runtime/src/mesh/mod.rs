@@ -1,8 +1,9 @@
 //! What crosses between cores: bounded rings between every pair of them, and between control and each, with doorbells
 //! that wake a peer only when it sleeps.
 //!
-//! A [`Mesh`] is made once for each kind of message. Each thread takes its [`Seat`]; a core attaches it to its engine
-//! and gets a [`Port`], control makes a [`ControlPort`] of it.
+//! A [`Mesh`] is made once for each kind of message, [`Spokes`] for what only control and the cores say to each other.
+//! Each thread takes its [`Seat`]; a core attaches it to its engine and gets a [`Port`], control makes a [`ControlPort`]
+//! of it.
 //!
 //! What a port sends within one turn of its engine's loop is announced at the end of that turn: one bit set for each
 //! peer, and one doorbell for each peer that sleeps. Engines that do not show their turns announce each message.
@@ -12,7 +13,7 @@
 //! use ringway_runtime::mesh::{Capacity, Mesh, Peer};
 //!
 //! let mut mesh = Mesh::<u32>::new(1, Capacity::default());
-//! let mut control = mesh.control.into_control().unwrap();
+//! let mut control = mesh.control.into_control();
 //! let seat = mesh.cores.pop().unwrap();
 //! let core = std::thread::spawn(move || {
 //!     run(EngineKind::Ring, &Config::default(), |engine| async move {
@@ -22,7 +23,7 @@
 //!     })
 //! });
 //! control.send(Peer::Core(0), 41).unwrap();
-//! assert_eq!(control.receive(None).unwrap(), Some((Peer::Core(0), 42)));
+//! assert_eq!(control.receive(None), Some((Peer::Core(0), 42)));
 //! core.join().unwrap().unwrap();
 //! ```
 
@@ -30,6 +31,7 @@ pub mod bytes;
 mod call;
 mod control;
 pub(crate) mod doorbell;
+pub mod gate;
 mod links;
 mod loads;
 mod mail;
@@ -93,7 +95,7 @@ impl<M: Send> Mesh<M> {
     pub fn new(cores: u16, capacity: Capacity) -> Self {
         let peers = usize::from(cores) + 1;
         let desks: Arc<[Desk]> = (0..peers).map(|_| Desk::new(peers)).collect();
-        let mut links: Vec<Links<M>> = (0..peers).map(|own| Links::new(own, desks.clone())).collect();
+        let mut links: Vec<Links<M>> = (0..peers).map(|own| Links::new(own, desks.clone(), 0)).collect();
         // In order of sender, then of receiver, so that each list is in order of the peer.
         for from in 0..peers {
             for to in 0..peers {
@@ -112,9 +114,40 @@ impl<M: Send> Mesh<M> {
     }
 }
 
-/// A place in a mesh, to be taken to its thread.
-pub struct Seat<M> {
-    links: Links<M>,
+/// The places of control and of the cores where control says `D` to each core and hears `U`: a ring each way, and none
+/// between cores.
+pub struct Spokes<D, U> {
+    /// Those of the cores, in order.
+    pub cores: Vec<Seat<U, D>>,
+    /// That of control.
+    pub control: Seat<D, U>,
+}
+
+impl<D: Send, U: Send> Spokes<D, U> {
+    /// For so many cores, with rings for so many messages down to a core and up from it; each is rounded up to a power
+    /// of two.
+    pub fn new(cores: u16, down: usize, up: usize) -> Self {
+        let control = usize::from(cores);
+        let desks: Arc<[Desk]> = (0..=control).map(|_| Desk::new(control + 1)).collect();
+        let mut hub = Links::new(control, desks.clone(), 0);
+        let mut seats = Vec::with_capacity(control);
+        for core in 0..control {
+            let mut links = Links::new(core, desks.clone(), control);
+            let (sender, receiver) = spsc::channel(down);
+            hub.senders.push(sender);
+            links.receivers.push(receiver);
+            let (sender, receiver) = spsc::channel(up);
+            links.senders.push(sender);
+            hub.receivers.push(receiver);
+            seats.push(Seat { links });
+        }
+        Self { cores: seats, control: Seat { links: hub } }
+    }
+}
+
+/// A place in a mesh, to be taken to its thread. It sends `S` and receives `R`.
+pub struct Seat<S, R = S> {
+    links: Links<S, R>,
 }
 
 /// Which of `cores` cores owns a key, from the key's hash, of which all 64 bits must be well mixed.

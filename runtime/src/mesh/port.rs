@@ -21,17 +21,17 @@ const RUN: u32 = 256;
 
 /// A core's port into the mesh: a handle that is passed down. One task receives; any may send. With the last handle
 /// the port ends, and its peers are told at their next message.
-pub struct Port<M>(Rc<Inner<M>>);
+pub struct Port<S, R = S>(Rc<Inner<S, R>>);
 
-impl<M> Clone for Port<M> {
+impl<S, R> Clone for Port<S, R> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-struct Inner<M> {
+struct Inner<S, R> {
     engine: Engine,
-    links: RefCell<Links<M>>,
+    links: RefCell<Links<S, R>>,
     /// Who waits for a message.
     receiver: RefCell<Waiter>,
     /// Messages received since the receiver last waited.
@@ -52,9 +52,9 @@ pub(crate) trait Inbox {
     fn tell(&self, ring: &mut dyn FnMut(&Arc<Doorbell>));
 }
 
-impl<M: Send + 'static> Seat<M> {
+impl<S: Send + 'static, R: Send + 'static> Seat<S, R> {
     /// Takes the seat on the calling thread's core.
-    pub fn attach(self, engine: &Engine) -> io::Result<Port<M>> {
+    pub fn attach(self, engine: &Engine) -> io::Result<Port<S, R>> {
         let inner = Rc::new(Inner {
             engine: engine.clone(),
             links: RefCell::new(self.links),
@@ -69,7 +69,7 @@ impl<M: Send + 'static> Seat<M> {
     }
 }
 
-impl<M: Send + 'static> Port<M> {
+impl<S: Send + 'static, R: Send + 'static> Port<S, R> {
     /// Whose port this is.
     pub fn own(&self) -> Peer {
         self.0.links.borrow().own()
@@ -92,7 +92,7 @@ impl<M: Send + 'static> Port<M> {
 
     /// Sends a message, or gives it back. Messages to one peer arrive in order. One to a peer that ends meanwhile is
     /// lost; so is what it has not received by then.
-    pub fn send(&self, to: Peer, message: M) -> Result<(), SendError<M>> {
+    pub fn send(&self, to: Peer, message: S) -> Result<(), SendError<S>> {
         let result = self.0.links.borrow_mut().send(to, message);
         if result.is_ok() {
             self.0.sent();
@@ -101,7 +101,7 @@ impl<M: Send + 'static> Port<M> {
     }
 
     /// Sends a message, or drops and counts it. Whether it was sent.
-    pub fn send_or_drop(&self, to: Peer, message: M) -> bool {
+    pub fn send_or_drop(&self, to: Peer, message: S) -> bool {
         let sent = self.send(to, message).is_ok();
         if !sent {
             self.0.links.borrow_mut().stats.dropped += 1;
@@ -111,9 +111,9 @@ impl<M: Send + 'static> Port<M> {
 
     /// Sends a message, and waits for room as long as there is none. Gives it back when the peer has ended. Messages of
     /// tasks that wait for the same room arrive in any order.
-    pub async fn send_when_room(&self, to: Peer, message: M) -> Result<(), SendError<M>> {
+    pub async fn send_when_room(&self, to: Peer, message: S) -> Result<(), SendError<S>> {
         let mut waiting = Some(message);
-        let place = Place { inner: &self.0, key: Cell::new(None) };
+        let place = Place { senders: &self.0.senders, key: Cell::new(None) };
         poll_fn(|cx| {
             while let Some(message) = waiting.take() {
                 match self.send(to, message) {
@@ -132,12 +132,12 @@ impl<M: Send + 'static> Port<M> {
     }
 
     /// The next message and its sender. Peers with messages take turns, and each peer's come in order.
-    pub async fn receive(&self) -> (Peer, M) {
+    pub async fn receive(&self) -> (Peer, R) {
         poll_fn(|cx| self.poll_receive(cx)).await
     }
 
     /// As [`Port::receive`]. One task receives at a time.
-    pub fn poll_receive(&self, cx: &Context<'_>) -> Poll<(Peer, M)> {
+    pub fn poll_receive(&self, cx: &Context<'_>) -> Poll<(Peer, R)> {
         let inner = &*self.0;
         if inner.taken.get() == RUN {
             inner.taken.set(0);
@@ -168,7 +168,7 @@ impl<M: Send + 'static> Port<M> {
     }
 }
 
-impl<M> Inner<M> {
+impl<S, R> Inner<S, R> {
     /// Tells the peers at once where the engine does not call at the end of its turns.
     fn sent(&self) {
         if !self.engine.has_turns() {
@@ -177,7 +177,7 @@ impl<M> Inner<M> {
     }
 }
 
-impl<M> Inbox for Inner<M> {
+impl<S, R> Inbox for Inner<S, R> {
     fn has_mail(&self) -> bool {
         self.links.borrow().has_mail()
     }
@@ -202,14 +202,14 @@ impl<M> Inbox for Inner<M> {
 }
 
 /// Where a future waits for room; gone with the future.
-struct Place<'a, M> {
-    inner: &'a Inner<M>,
+struct Place<'a> {
+    senders: &'a RefCell<Slab<Waiter>>,
     key: Cell<Option<usize>>,
 }
 
-impl<M> Place<'_, M> {
+impl Place<'_> {
     fn wait(&self, waiter: Waiter) {
-        let mut senders = self.inner.senders.borrow_mut();
+        let mut senders = self.senders.borrow_mut();
         match self.key.get().and_then(|key| senders.get_mut(key)) {
             Some(place) => *place = waiter,
             None => self.key.set(Some(senders.insert(waiter))),
@@ -217,10 +217,10 @@ impl<M> Place<'_, M> {
     }
 }
 
-impl<M> Drop for Place<'_, M> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.get() {
-            let waiter = self.inner.senders.borrow_mut().try_remove(key);
+            let waiter = self.senders.borrow_mut().try_remove(key);
             drop(waiter);
         }
     }

@@ -8,6 +8,7 @@
 #[path = "../../src/mesh"]
 mod mesh {
     pub(crate) mod bytes;
+    pub(crate) mod gate;
     pub(crate) mod loads;
     pub(crate) mod mail;
     pub(crate) mod mpsc;
@@ -29,6 +30,7 @@ use loom::thread;
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use mesh::gate::{Change, Gate, GateState, Leave, Probed, Rule};
 use mesh::loads::Loads;
 use mesh::mail::{Mail, PeerSet};
 use mesh::sleep::{Sleep, published};
@@ -292,5 +294,90 @@ fn no_connection_goes_to_a_core_that_found_none_on_its_way() {
         let sent = sender.join().unwrap();
         assert!(!(is_empty && sent));
         assert_eq!(loads.connections(0), u32::from(sent));
+    });
+}
+
+/// A gate of two probes that was opened at 0.
+const RULE: Rule = Rule { open_for: 10, max_open_for: 80, jitter: 0, probes: 2 };
+
+fn opened() -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    assert!(gate.trip(&RULE, 0, 0));
+    gate
+}
+
+/// A core that asks for leave at 10, and tells how its probe went: what it got and what that changed.
+fn probe(gate: &Gate, how: Probed) -> (Option<u64>, Option<Change>) {
+    match gate.leave(&RULE, 10) {
+        Some(Leave::Probe(round) | Leave::First(round)) => (Some(round), gate.probed(&RULE, round, how, 0, 11)),
+        _ => (None, None),
+    }
+}
+
+#[test]
+fn of_cores_that_trip_a_gate_one_does() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::default());
+        let other = gate.clone();
+        let thread = thread::spawn(move || other.trip(&RULE, 0, 0));
+        let own = gate.trip(&RULE, 0, 0);
+        assert!(own != thread.join().unwrap());
+        // It was opened once, not longer for twice.
+        assert_eq!(gate.until(), Some(10));
+    });
+}
+
+#[test]
+fn a_gate_that_is_half_open_lets_no_more_through_than_its_probes() {
+    loom::model(|| {
+        let gate = opened();
+        let cores = [(); 2].map(|()| {
+            let gate = gate.clone();
+            thread::spawn(move || [(); 2].map(|()| gate.leave(&RULE, 10)))
+        });
+        let leaves: Vec<_> = cores.into_iter().flat_map(|core| core.join().unwrap()).flatten().collect();
+        assert_eq!(leaves, [Leave::First(20), Leave::Probe(20)]);
+        assert_eq!(gate.leave(&RULE, 19), None);
+    });
+}
+
+#[test]
+fn probes_that_all_go_well_close_it_once() {
+    loom::model(|| {
+        let gate = opened();
+        let other = gate.clone();
+        let thread = thread::spawn(move || probe(&other, Probed::Well));
+        let own = probe(&gate, Probed::Well);
+        let changes = [own, thread.join().unwrap()];
+        assert!(changes.iter().all(|(round, _)| *round == Some(20)));
+        assert_eq!(changes.iter().filter(|(_, change)| *change == Some(Change::Closed)).count(), 1);
+        assert_eq!(gate.state(&RULE, 11), GateState::Closed);
+    });
+}
+
+#[test]
+fn a_probe_that_fails_opens_it_once_whatever_the_other_says() {
+    for other_says in [Probed::Well, Probed::Failed, Probed::Nothing] {
+        loom::model(move || {
+            let gate = opened();
+            let other = gate.clone();
+            let thread = thread::spawn(move || probe(&other, other_says));
+            let own = probe(&gate, Probed::Failed);
+            let changes = [own, thread.join().unwrap()];
+            assert_eq!(changes.iter().filter(|(_, change)| *change == Some(Change::Opened)).count(), 1);
+            assert_eq!((gate.state(&RULE, 11), gate.until()), (GateState::Open, Some(31)));
+        });
+    }
+}
+
+#[test]
+fn what_is_held_open_stays_so_whatever_probes_say() {
+    loom::model(|| {
+        let gate = opened();
+        let other = gate.clone();
+        let thread = thread::spawn(move || probe(&other, Probed::Well));
+        assert!(gate.hold(true));
+        thread.join().unwrap();
+        assert_eq!(gate.state(&RULE, 1_000), GateState::HeldOpen);
     });
 }

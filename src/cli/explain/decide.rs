@@ -9,10 +9,11 @@ use ringway_runtime::buffer::Lease;
 use crate::flow::{self, Edited, Edits, Exchange, Verdict};
 use crate::observe::Reason;
 use crate::plan::{
-    self, Action, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Proxy, Query, Respond, Route, RouteId,
-    Template,
+    self, Action, Aggregate, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Proxy, Query, Respond,
+    Route, RouteId, Template,
 };
 use crate::policy::States;
+use crate::service::health;
 
 /// A request that nobody sends.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub enum Answer<'p> {
     Redirect(u16, String),
     /// A fixed response.
     Respond(&'p Respond),
+    /// What is known of several things, or how that changed.
+    Health(&'p Aggregate, bool),
 }
 
 /// A refusal.
@@ -197,6 +200,15 @@ fn decide<'p>(
         Action::Proxy(proxy) => Answer::Upstream(*proxy, asked_for(exchange)),
         Action::Redirect(redirect) => Answer::Redirect(redirect.status, render(&redirect.location, exchange)),
         Action::Respond(respond) => Answer::Respond(respond),
+        Action::Health(route) => {
+            let asked_for = health::asks_for(exchange, *route).map_err(|reason| {
+                let allow = health::METHODS.iter().filter(|_| reason == Reason::MethodNotAllowed);
+                let allow = allow.map(ToString::to_string).collect();
+                Answer::Refused(Refused { allow, status: reason.status(), reason })
+            })?;
+            let is_history = asked_for == health::AsksFor::History;
+            plan.aggregate(route.id).map_or(Reason::Internal.into(), |health| Answer::Health(health, is_history))
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::decide::{Answer, Explanation};
-use crate::plan::{Endpoint, Plan, Proxy, RouteId, Upstream, is_in};
+use crate::plan::{Aggregate, AggregateCheck, Check, CheckTarget, Endpoint, Plan, Proxy, RouteId, Upstream, is_in};
 
 pub(super) fn to_text(plan: &Plan, found: &Explanation<'_>) -> String {
     let mut out = String::new();
@@ -77,11 +77,44 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
             })
         }
         Answer::Redirect(status, location) => writeln!(out, "answer     redirect {status} to {location}"),
+        Answer::Health(health, true) => {
+            writeln!(out, "answer     the last {} changes of health {}", health.history, health.name)
+        }
+        Answer::Health(health, false) => {
+            let (name, ttl, most) = (&health.name, health.ttl, health.total_timeout);
+            let _ = writeln!(out, "answer     health {name}, asked every {ttl:?} for at most {most:?}");
+            health.checks.iter().try_for_each(|check| {
+                let needs: Vec<&str> = needs(health, check).collect();
+                let needs = if needs.is_empty() { String::new() } else { format!(", needs {}", needs.join(" and ")) };
+                let critical = if check.critical { ", critical" } else { "" };
+                writeln!(out, "  {}: {}{critical}{needs}", check.name, asks(plan, check))
+            })
+        }
         Answer::Respond(respond) => {
             let kind = respond.content_type.as_deref().map_or(String::new(), |kind| format!(" of {kind}"));
             writeln!(out, "answer     fixed response {}, {} bytes{kind}", respond.status, respond.body.len())
         }
     };
+}
+
+/// The names of what a check needs.
+fn needs<'p>(health: &'p Aggregate, check: &'p AggregateCheck) -> impl Iterator<Item = &'p str> {
+    check.needs.iter().filter_map(|&need| Some(&*health.checks.get(usize::from(need))?.name))
+}
+
+/// What a check asks, and where.
+fn asks(plan: &Plan, check: &AggregateCheck) -> String {
+    let at = match &check.target {
+        CheckTarget::Upstream(id) => {
+            plan.upstream(*id).map_or(String::new(), |upstream| format!("upstream {}", upstream.name))
+        }
+        CheckTarget::Addresses(addresses) => addresses.first().map_or(String::new(), |(name, _)| name.to_string()),
+    };
+    match &check.check {
+        None => format!("what is known of the endpoints of {at}"),
+        Some(Check::Tcp) => format!("a connection to {at}"),
+        Some(Check::Http { path, .. }) => format!("GET {path} at {at}"),
+    }
 }
 
 /// What the route wants of endpoints.
@@ -135,6 +168,20 @@ fn answer_json(plan: &Plan, answer: &Answer<'_>) -> Json {
         }
         Answer::Upstream(proxy, target) => upstream_json(plan, *proxy, target),
         Answer::Redirect(status, location) => json!({ "redirect": { "status": status, "location": location } }),
+        Answer::Health(health, is_history) => {
+            let check = |check: &AggregateCheck| {
+                json!({
+                    "name": *check.name, "asks": asks(plan, check), "critical": check.critical,
+                    "needs": needs(health, check).collect::<Vec<_>>(),
+                })
+            };
+            json!({ "health": {
+                "name": *health.name,
+                "history": is_history,
+                "ttl": health.ttl.as_secs_f64(),
+                "checks": health.checks.iter().map(check).collect::<Vec<_>>(),
+            } })
+        }
         Answer::Respond(respond) => json!({ "respond": {
             "status": respond.status,
             "content_type": respond.content_type,

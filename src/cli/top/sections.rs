@@ -105,6 +105,17 @@ pub(super) fn sections(figures: &Figures, sort: Sort) -> Vec<Section> {
                 .collect(),
         },
         Section {
+            head: vec!["held back", "no budget/s", "broken/s", "opened", "left out"],
+            rows: (figures.upstreams.iter())
+                .map(|upstream| {
+                    let mut row = vec![upstream.name.clone()];
+                    row.extend([upstream.out_of_budget, upstream.held_back].map(number));
+                    row.extend([upstream.opened, upstream.taken_out].map(|count| count.to_string()));
+                    row
+                })
+                .collect(),
+        },
+        Section {
             head: vec!["refusal", "side", "rate/s", "total"],
             rows: (figures.refusals.iter())
                 .map(|refusal| {
@@ -184,7 +195,8 @@ pub(super) fn to_json(figures: &Figures, sort: Sort) -> Json {
         "upstreams": figures.upstreams.iter().map(|upstream| json!({
             "name": upstream.name, "open": upstream.open, "connects": upstream.connects,
             "reuses": upstream.reuses, "waits": upstream.waits, "retries": upstream.retries,
-            "failures": upstream.failures, "failures_total": upstream.failures_total,
+            "out_of_budget": upstream.out_of_budget, "taken_out": upstream.taken_out, "opened": upstream.opened,
+            "held_back": upstream.held_back, "failures": upstream.failures, "failures_total": upstream.failures_total,
         })).collect::<Vec<_>>(),
         "refusals": figures.refusals.iter().map(|refusal| json!({
             "reason": refusal.reason, "side": refusal.side, "rate": refusal.rate, "total": refusal.total,

@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier};
 use ringway_runtime::histogram::{Snapshot, Start};
 
 use super::*;
-use crate::observe::{Metrics, Names, PlanNames, Reason, Series, UpstreamFailure};
+use crate::observe::{Metrics, Names, PlanNames, Reason, Series, UpstreamEvent, UpstreamFailure};
 
 fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
     let start = Start { core, wall_ns: 1_000, mono_ns: 1_000_000_000, ..Start::default() };
@@ -16,7 +16,7 @@ fn metrics(dir: &Path, core: u32) -> (Metrics, Series) {
     assert!(warning.is_none());
     metrics.set_epoch(3);
     let (slots, new) = Names::default()
-        .take_up(&PlanNames { routes: vec!["users", "orders"], upstreams: vec!["a", "b"], policies: Vec::new() })
+        .take_up(&PlanNames { routes: vec!["users", "orders"], upstreams: vec!["a", "b"], ..PlanNames::default() })
         .expect("names");
     let (segment, warning) = new.expect("new names").open(dir, &Start { segment: 1, ..start });
     assert!(warning.is_none());
@@ -52,7 +52,12 @@ fn two_looks(dir: &Path) -> ((Instant, Run), (Instant, Run)) {
         one.refused(Reason::PoolTimeout);
         upstream.failed(UpstreamFailure::Connect);
         upstream.retried();
+        upstream.out_of_budget();
+        upstream.event(UpstreamEvent::BreakerRefused);
     }
+    upstream.event(UpstreamEvent::Ejected);
+    upstream.event(UpstreamEvent::EndpointBreakerOpened);
+    upstream.event(UpstreamEvent::CheckFailed);
     zero.worked(500_000_000);
     zero.turned(250_000_000);
     one.upstream_connected(&upstream, 10);
@@ -85,7 +90,10 @@ fn figures_are_those_of_the_interval_alone() {
     assert!((one.requests - 20.0).abs() < 1e-9 && one.cpu < 1e-9);
     let upstream = figures.upstreams.iter().find(|upstream| upstream.name == "b").expect("b");
     assert_eq!((upstream.open, upstream.failures_total), (1, 20));
-    assert!((upstream.retries - 20.0).abs() < 1e-9);
+    assert!(
+        [upstream.retries, upstream.out_of_budget, upstream.held_back].iter().all(|rate| (rate - 20.0).abs() < 1e-9)
+    );
+    assert_eq!((upstream.taken_out, upstream.opened), (1, 1));
     assert_eq!((figures.refusals[0].reason.as_str(), figures.refusals[0].total), ("pool_timeout", 20));
 }
 
@@ -134,6 +142,7 @@ fn the_screen_shows_every_table() {
         "orders",
         "users",
         "failures/s",
+        "no budget/s",
         "pool_timeout",
         "q quit · s sort by p99 · p pause",
     ] {

@@ -52,6 +52,7 @@ pub(super) fn routes(status: &Status, figures: Option<&Figures>) -> Value {
             Action::Proxy(proxy) => ("proxy", status.plan.upstream(proxy.upstream).map(|upstream| &*upstream.name)),
             Action::Redirect(_) => ("redirect", None),
             Action::Respond(_) => ("respond", None),
+            Action::Health(_) => ("health", None),
         };
         let figures = named(&figures["routes"], &route.name);
         json!({

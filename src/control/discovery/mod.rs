@@ -15,13 +15,12 @@ mod state;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use ringway_runtime::clock::{Instant, Wall};
 
+use super::events::{self, Events, Queue};
 use super::log::Log;
-use super::machine;
 use super::plans::Plans;
 use super::watch::Watcher;
 use crate::plan::{Discover, DiscoverIn, Endpoint, Level, Plan, Upstream};
@@ -103,7 +102,7 @@ struct Entry {
 
 /// All sources and what they found.
 pub(super) struct Discovery {
-    events: Sender<machine::Event>,
+    events: Events,
     looker: Option<Looker>,
     entries: BTreeMap<Arc<str>, Entry>,
     /// The plan whose sources these are.
@@ -123,7 +122,7 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// With what a process before has found, or what is kept in a file.
-    pub(super) fn new(events: Sender<machine::Event>, handed: Option<Sets>, plan: &Plan, log: &mut Log<'_>) -> Self {
+    pub(super) fn new(events: Events, handed: Option<Sets>, plan: &Plan, log: &mut Log<'_>) -> Self {
         let path = plan.control.discovery_cache.as_ref();
         let before = handed.unwrap_or_else(|| {
             let read = path.map(|path| state::read(path).map_err(|why| format!("{}: {why}", path.display())));
@@ -132,7 +131,7 @@ impl Discovery {
                 Sets::default()
             })
         });
-        let changed = || machine::Event::Discovery(Event::FilesChanged);
+        let changed = || events::Event::Discovery(Event::FilesChanged);
         let watcher = Watcher::new(events.clone(), changed, FILES_REST, "files of endpoints");
         Self {
             events,
@@ -152,22 +151,17 @@ impl Discovery {
 
     /// Starts the sources of the first plan, waits until each has said something or has had its time, and returns the
     /// plan with what was found. Nobody else hears events yet; those of others go back into the line.
-    pub(super) fn first(
-        &mut self,
-        plan: Plan,
-        events: &Receiver<machine::Event>,
-        log: &mut Log<'_>,
-    ) -> (Arc<Plan>, InUse) {
+    pub(super) fn first(&mut self, plan: Plan, queue: &Queue, log: &mut Log<'_>) -> (Arc<Plan>, InUse) {
         let plan = Arc::new(plan);
         self.take_up(&plan, log);
         let by = Instant::now() + plan.control.discovery_wait.unwrap_or_default();
         let mut others = Vec::new();
         let is_asked = |entry: &Entry| !matches!(entry.rule.place, DiscoverIn::Registration(_));
         while self.entries.values().any(|entry| is_asked(entry) && entry.sets + entry.failures == 0) {
-            match events.recv_timeout(by.since(Instant::now())) {
-                Ok(machine::Event::Discovery(event)) => self.heard(event, log),
-                Ok(other) => others.push(other),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            match queue.next(by) {
+                Some(events::Event::Discovery(event)) => self.heard(event, log),
+                Some(other) => others.push(other),
+                None => break,
             }
         }
         for other in others {
@@ -273,7 +267,7 @@ impl Discovery {
         if self.looker.is_none() {
             let events = self.events.clone();
             // Without control there is nobody to tell.
-            let tell = move |report| drop(events.send(machine::Event::Discovery(Event::Looked(report))));
+            let tell = move |report| drop(events.send(events::Event::Discovery(Event::Looked(report))));
             match Looker::start(tell) {
                 Ok(looker) => self.looker = Some(looker),
                 Err(error) => {
@@ -371,7 +365,7 @@ impl Discovery {
             looker.run(move || {
                 if let Err(error) = state::write(&path, &sets) {
                     let why = format!("{}: {error}", path.display());
-                    let _ = events.send(machine::Event::Discovery(Event::NotKept(why)));
+                    let _ = events.send(events::Event::Discovery(Event::NotKept(why)));
                 }
             });
         }

@@ -3,8 +3,9 @@
 
 use std::io::Write;
 
-use super::{escape, stamp};
+use super::escape;
 use crate::observe::records::Access;
+use crate::observe::stamp;
 
 /// Behind a text that is cut off.
 const CUT: &[u8] = b"...";

@@ -8,6 +8,8 @@ use crate::plan::Level;
 pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let [route, upstream, endpoint, code] = [event.route, event.upstream, event.endpoint, event.code].map(text);
+    let [old, new] = [event.old, event.new].map(text);
+    let mut level = Level::Warn;
     let of = match (event.id, route.is_empty()) {
         (Some(id), false) => format!("request {id:016x} of route `{route}`"),
         (Some(id), true) => format!("request {id:016x}"),
@@ -27,6 +29,15 @@ pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
         }
         EventKind::UpstreamFailed => format!("endpoint {endpoint} of upstream {upstream} failed: {code}; {of}"),
         EventKind::Shed => format!("requests are shed, there is too much of: {code}; {of}"),
+        // These are so for all cores; the one that tells is the one that saw it.
+        EventKind::EndpointChanged | EventKind::BreakerChanged => {
+            if matches!(&*new, "healthy" | "used" | "closed" | "half-open") {
+                level = Level::Info;
+            }
+            let breaker = if event.kind == EventKind::BreakerChanged { "breaker of " } else { "" };
+            let of = if endpoint.is_empty() { String::new() } else { format!("endpoint {endpoint} of ") };
+            format!("{breaker}{of}upstream {upstream}: {old} -> {new}: {code}")
+        }
         EventKind::Untold => {
             fields.push(("count", Field::Number(event.amount)));
             format!("{} more events of kind {code} were not told", event.amount)
@@ -35,12 +46,17 @@ pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
     if let Some(id) = event.id {
         fields.push(("id", Field::Text(format!("{id:016x}"))));
     }
-    for (name, text) in [("route", route), ("upstream", upstream), ("endpoint", endpoint), ("code", code)] {
+    let texts = [route, upstream, endpoint, code, old, new];
+    for (name, text) in ["route", "upstream", "endpoint", "code", "old", "new"].into_iter().zip(texts) {
         if !text.is_empty() {
             fields.push((name, Field::Text(text)));
         }
     }
-    Told { fields, ..Told::new(Level::Warn, format!("core {core}: {message}")) }
+    let message = match event.kind {
+        EventKind::EndpointChanged | EventKind::BreakerChanged => message,
+        _ => format!("core {core}: {message}"),
+    };
+    Told { fields, ..Told::new(level, message) }
 }
 
 #[cfg(test)]
@@ -70,6 +86,17 @@ mod tests {
         );
         let untold = Event { amount: 12, code: b"shed", ..Event::new(EventKind::Untold, 0) };
         assert_eq!(message(&untold), "core 3: 12 more events of kind shed were not told");
+        let changed = |kind, endpoint, old, new, code| {
+            let told = told(3, &Event { upstream: b"api", endpoint, old, new, code, ..Event::new(kind, 0) });
+            (told.level, told.message)
+        };
+        let ill = changed(EventKind::EndpointChanged, b"10.0.0.1:9000", b"healthy", b"unhealthy", b"status");
+        assert_eq!(
+            ill,
+            (Level::Warn, "endpoint 10.0.0.1:9000 of upstream api: healthy -> unhealthy: status".to_owned())
+        );
+        let tries = changed(EventKind::BreakerChanged, b"", b"open", b"half-open", b"open_for");
+        assert_eq!(tries, (Level::Info, "breaker of upstream api: open -> half-open: open_for".to_owned()));
         let names: Vec<&str> = told(3, &event(EventKind::SlowRequest)).fields.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["kind", "core", "duration_ms", "id", "route", "upstream", "endpoint", "code"]);
     }

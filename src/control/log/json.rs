@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use super::{escape, stamp};
+use super::escape;
 use crate::observe::records::{Access, Spans, Texts};
+use crate::observe::stamp;
 
 /// Appends the line.
 pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {

@@ -7,7 +7,6 @@ mod events;
 mod json;
 mod output;
 mod scribe;
-mod stamp;
 
 use std::fmt;
 use std::io::Write;
@@ -138,7 +137,7 @@ impl<'w> Log<'w> {
             }
             LogFormat::Json => {
                 line.extend_from_slice(b"{\"time\":\"");
-                stamp::rfc3339(line, Wall::now().as_nanos());
+                crate::observe::stamp::rfc3339(line, Wall::now().as_nanos());
                 line.extend_from_slice(b"\",\"level\":\"");
                 line.extend_from_slice(level.name().as_bytes());
                 line.extend_from_slice(b"\",\"message\":");

@@ -90,6 +90,13 @@ function table(id, rows, columns, none) {
   byId(id).replaceChildren(head, body);
 }
 
+// The worst of some breakers: that of an endpoint, that of its upstream. One that is not there is null.
+function breaker(states) {
+  const found = states.filter((state) => state);
+  const worst = found.find((state) => state !== "closed") ?? found[0] ?? "none";
+  return worst === "closed" || worst === "none" ? worst : [worst, "bad"];
+}
+
 function show(live) {
   const { plan, figures } = live;
   const totals = [
@@ -131,11 +138,15 @@ function show(live) {
     ["p99", (route) => time(route.latency?.["p99"]), "number"],
     ["p99.9", (route) => time(route.latency?.["p99.9"]), "number"],
   ], "none");
+  const retried = new Map((figures?.upstreams ?? []).map((upstream) => [upstream.name, upstream]));
   const endpoints = live.upstreams.flatMap((upstream) => upstream.endpoints.map((endpoint) => ({ upstream, endpoint })));
   table("upstreams", endpoints, [
     ["upstream", ({ upstream }) => upstream.name],
     ["endpoint", ({ endpoint }) => endpoint.name],
-    ["state", ({ endpoint }) => (endpoint.drained ? ["drained", "bad"] : "in use")],
+    ["state", ({ endpoint }) => (endpoint.available ? "in use" : [endpoint.unavailable_because.join(", "), "bad"])],
+    ["breaker", ({ upstream, endpoint }) => breaker([endpoint.breaker, upstream.breaker])],
+    ["retries/s", ({ upstream }) => number(retried.get(upstream.name)?.retries), "number"],
+    ["no budget/s", ({ upstream }) => number(retried.get(upstream.name)?.out_of_budget), "number"],
     ["weight", ({ endpoint }) => number(endpoint.weight), "number"],
     ["connections", ({ endpoint }) => number(endpoint.connections), "number"],
     ["idle", ({ endpoint }) => number(endpoint.idle), "number"],

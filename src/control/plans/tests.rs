@@ -1,19 +1,20 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
-use std::task::{Context, Poll, Waker};
+
+use ringway_runtime::mesh::{ControlPort, Seat};
 
 use super::*;
 use crate::config;
 use crate::control::offers::{Bound, wanted};
+use crate::core::lines;
 use crate::plan;
 
 /// Control's side of plans, with cores that the test plays.
 struct Control {
     plans: Plans,
+    cores: Vec<ControlPort<FromCore, ToCore>>,
     log: Vec<u8>,
     builds: Rc<RefCell<Vec<Origin>>>,
 }
@@ -53,10 +54,12 @@ impl Control {
         let builds: Rc<RefCell<Vec<Origin>>> = Rc::default();
         let seen = builds.clone();
         let builder: Builder = Box::new(move |origin, _, _| seen.borrow_mut().push(origin));
-        let inboxes = (0..cores).map(|_| Inbox::new()).collect();
+        let lines = lines(cores);
+        let line = Rc::new(Cores::new(lines.control));
         let metrics = MetricsPlace { dir: None, start: Start::default() };
-        let (plans, _) = Plans::start(first, (says, Vec::new()), offers, inboxes, vec![0; cores], metrics, builder);
-        Self { plans, log: Vec::new(), builds }
+        let (plans, _) = Plans::start(first, (says, Vec::new()), offers, line, vec![0; cores], metrics, builder);
+        let cores = lines.cores.into_iter().map(Seat::into_control).collect();
+        Self { plans, cores, log: Vec::new(), builds }
     }
 
     fn ask(&mut self, command: &Command) -> Receiver<Answer> {
@@ -69,7 +72,8 @@ impl Control {
     fn built(&mut self, text: &str) {
         let version = match self.builds.borrow_mut().pop().expect("a build was asked for") {
             Origin::File => version(text),
-            Origin::Again(version) => version,
+            Origin::Again(Known::Built(version)) => version,
+            Origin::Again(Known::Written(_)) => panic!("there was no gateway before"),
         };
         self.plans.built(
             Ok(Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new(), access: None }),
@@ -82,10 +86,9 @@ impl Control {
     }
 
     /// What control told a core, in few words.
-    fn told(&self, core: usize) -> Vec<String> {
+    fn told(&mut self, core: usize) -> Vec<String> {
         let mut all = Vec::new();
-        let mut next = pin!(self.plans.inboxes[core].next());
-        while let Poll::Ready(message) = next.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        while let Some((_, message)) = self.cores[core].try_receive() {
             all.push(match message {
                 ToCore::Offer(offer) => format!("offer {} {}", offer.epoch, body(&offer.plan)),
                 ToCore::Commit(epoch) => format!("commit {epoch}"),
@@ -95,7 +98,6 @@ impl Control {
                     "not about plans".to_owned()
                 }
             });
-            next.set(self.plans.inboxes[core].next());
         }
         all
     }

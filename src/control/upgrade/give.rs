@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Event;
 use super::wire::{self, Offer, VERSION};
-use crate::control::machine;
+use crate::control::events::{self, Events};
 use crate::control::socket::{self, SocketFile};
 
 /// How long whoever connects may take to say what it wants, and to take what it asked for.
@@ -58,7 +58,7 @@ impl Server {
     }
 
     /// Serves on a thread of its own.
-    pub(in crate::control) fn start(self, events: Sender<machine::Event>) -> io::Result<Giving> {
+    pub(in crate::control) fn start(self, events: Events) -> io::Result<Giving> {
         let Self { listener, file } = self;
         let handle = Arc::new(listener.try_clone()?.into());
         thread::Builder::new().name("ringway-upgrade".to_owned()).spawn(move || while serve(&listener, &events) {})?;
@@ -84,12 +84,12 @@ impl Giving {
 }
 
 /// Deals with the next who connects. False once it has taken over, or where there is no control any more.
-fn serve(listener: &UnixListener, events: &Sender<machine::Event>) -> bool {
+fn serve(listener: &UnixListener, events: &Events) -> bool {
     let Ok((stream, _)) = listener.accept() else {
         thread::sleep(REST);
         return true;
     };
-    let tell = |event| events.send(machine::Event::Upgrade(event)).is_ok();
+    let tell = |event| events.send(events::Event::Upgrade(event)).is_ok();
     match deal_with(&stream, &tell) {
         Ok(End::HandedOver | End::NoControl) => false,
         Ok(End::Refused) => true,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::core::cpus;
 
 use super::Event;
-use crate::control::machine;
+use crate::control::events::{self, Events};
 
 /// How often a process that was started is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -32,16 +31,11 @@ pub(in crate::control) struct Launch {
 impl Launch {
     /// Starts it from a thread of its own, which tells when it ends before it has taken over, as `taken` shows. It is
     /// killed where it has not after `patience`.
-    pub(super) fn start(
-        self,
-        taken: Arc<AtomicBool>,
-        patience: Duration,
-        events: Sender<machine::Event>,
-    ) -> io::Result<()> {
+    pub(super) fn start(self, taken: Arc<AtomicBool>, patience: Duration, events: Events) -> io::Result<()> {
         thread::Builder::new().name("ringway-launch".to_owned()).spawn(move || {
             if let Err(why) = self.run(&taken, patience) {
                 // Without control there is nobody to tell.
-                let _ = events.send(machine::Event::Upgrade(Event::ChildEnded(why)));
+                let _ = events.send(events::Event::Upgrade(Event::ChildEnded(why)));
             }
         })?;
         Ok(())

@@ -25,7 +25,7 @@ pub(super) use take::{AdminSockets, Inherited, Link, take};
 
 use super::admin::Serving;
 use super::command::Answer;
-use super::machine;
+use super::events::Events;
 
 /// How often it is looked whether the last answers of the admin API are out.
 const LOOK: Duration = Duration::from_millis(10);
@@ -92,7 +92,7 @@ pub(super) struct Upgrade {
     pub(super) launch: Option<Launch>,
     /// The upgrade socket.
     pub(super) giving: Option<Giving>,
-    pub(super) events: Sender<machine::Event>,
+    pub(super) events: Events,
     /// Who wants to take over, and waits until no change of plan is under way.
     wanted: Option<(u32, Sender<Result<Outgoing, String>>)>,
     /// Who asked for it and waits for an answer.
@@ -106,12 +106,7 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    pub(super) fn new(
-        events: Sender<machine::Event>,
-        launch: Option<Launch>,
-        giving: Option<Giving>,
-        stage: Stage,
-    ) -> Self {
+    pub(super) fn new(events: Events, launch: Option<Launch>, giving: Option<Giving>, stage: Stage) -> Self {
         Self { stage, launch, giving, events, wanted: None, asked: None, started: None, admin: None, fold_at: None }
     }
 

@@ -16,8 +16,9 @@ use super::wire::{DESCRIPTORS_MAX, Door, Offer};
 use super::{Event, Stage};
 use crate::control::build;
 use crate::control::command::Answer;
+use crate::control::events;
 use crate::control::log::Log;
-use crate::control::machine::{self, Failed, Loop};
+use crate::control::machine::{Failed, Loop};
 use crate::core::{DoorId, ToCore};
 
 /// How long answers of the admin API may take that were under way when another process took over.
@@ -116,7 +117,7 @@ impl Loop {
         let plan = self.plans.plan().clone();
         let refusal = if self.draining {
             Some("the gateway drains".to_owned())
-        } else if self.upgrade.is_taking() || self.ready < self.inboxes.len() {
+        } else if self.upgrade.is_taking() || self.ready < self.cores.count() {
             Some("it has not started yet".to_owned())
         } else if self.plans.undone_at().is_some() {
             Some(format!("plan {} waits to be confirmed", self.plans.note().epoch))
@@ -143,6 +144,7 @@ impl Loop {
                     epoch: self.plans.epoch(),
                     drained: self.drained.iter().cloned().collect(),
                     found: self.discovery.sets_to_hand_over(log),
+                    past: self.plans.past(),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,
@@ -192,10 +194,8 @@ impl Loop {
         self.plans.drain(log);
         let doors: Vec<DoorId> = self.plans.offers().sockets().map(|(id, ..)| id).collect();
         let kept: Arc<[DoorId]> = keeps.iter().filter_map(|&at| doors.get(at).copied()).collect();
-        for inbox in &self.inboxes {
-            // A core whose inbox is full is stuck; it is waited for below, and no longer.
-            let _ = inbox.send(ToCore::HandOver(kept.clone()));
-        }
+        // A core that does not listen is stuck; it is waited for below, and no longer.
+        self.cores.tell_all(|| ToCore::HandOver(kept.clone()));
         self.plans.let_go();
         self.notifier.handed_over(pid);
         if let Some(started) = self.upgrade.started.take() {
@@ -214,7 +214,7 @@ impl Loop {
             self.upgrade.admin = Some((admin, Instant::now() + LAST_ANSWERS));
         }
         let by = Instant::now() + self.plans.plan().control.acknowledge;
-        self.upgrade.stage = Stage::LettingGo { reply, waits_for: (0..self.inboxes.len()).collect(), by };
+        self.upgrade.stage = Stage::LettingGo { reply, waits_for: (0..self.cores.count()).collect(), by };
     }
 
     /// Every core accepts: says so to the gateway before, whose answer comes as [`Event::Yours`].
@@ -232,7 +232,7 @@ impl Loop {
         let tell = move || {
             let answer = link.accepts(&keeps);
             // Without control there is nobody to tell.
-            let _ = events.send(machine::Event::Upgrade(Event::Yours(answer)));
+            let _ = events.send(events::Event::Upgrade(Event::Yours(answer)));
         };
         if let Err(error) = thread::Builder::new().name("ringway-take-over".to_owned()).spawn(tell) {
             self.give_up(format!("cannot start a thread: {error}"), log);
@@ -245,9 +245,8 @@ impl Loop {
         self.upgrade.stage = Stage::Idle;
         log.info(format_args!("took over from process {pid}"));
         let further = self.plans.took_over(build::placement(self.plans.plan()), log);
-        for (inbox, further) in self.inboxes.iter().zip(further) {
-            // A core that has just begun has room.
-            let _ = inbox.send(ToCore::TookOver(further));
+        for (core, further) in further.into_iter().enumerate() {
+            self.cores.tell(core, ToCore::TookOver(further));
         }
         let metrics = self.plans.metrics();
         if let Some(dir) = metrics.dir.as_ref().filter(|_| metrics.start.hidden) {
@@ -271,9 +270,7 @@ impl Loop {
         self.draining = true;
         self.plans.drain(log);
         let inherited: Arc<[DoorId]> = self.plans.offers().inherited().into();
-        for inbox in &self.inboxes {
-            let _ = inbox.send(ToCore::HandOver(inherited.clone()));
-        }
+        self.cores.tell_all(|| ToCore::HandOver(inherited.clone()));
         self.plans.let_go();
         // The files of sockets that it shares with the gateway before stay.
         self.upgrade.giving = None;

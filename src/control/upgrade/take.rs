@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::wire::{self, Offer, VERSION};
 use crate::control::discovery::Sets;
+use crate::control::history::Past;
 use crate::control::offers::DoorKey;
 use crate::upstream::Drained;
 
@@ -29,6 +30,8 @@ pub(in crate::control) struct Inherited {
     pub(in crate::control) drained: Drained,
     /// Endpoints that it found.
     pub(in crate::control) found: Option<Sets>,
+    /// Its plans that could run again, and the one that runs, oldest first.
+    pub(in crate::control) past: Vec<Past>,
     /// Where its metrics are, and whose they are.
     pub(in crate::control) metrics: Option<(PathBuf, Start)>,
     /// The sockets of each door, in the order of its cores.
@@ -103,6 +106,7 @@ pub(in crate::control) fn take(socket: &Path) -> Result<Inherited, String> {
         epoch: offer.epoch,
         drained: offer.drained.into_iter().collect(),
         found: Some(offer.found).filter(|found| !found.is_empty()),
+        past: offer.past,
         metrics: offer.metrics,
         doors: all,
         upgrade,

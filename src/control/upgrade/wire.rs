@@ -10,7 +10,10 @@ use std::sync::Arc;
 use ringway_runtime::histogram::Start;
 use serde_json::{Value, json};
 
+use crate::config::Written;
+use crate::control::command::PlanNote;
 use crate::control::discovery::{self, Sets};
+use crate::control::history::Past;
 use crate::control::offers::DoorKey;
 
 /// What both sides must speak.
@@ -30,6 +33,8 @@ pub(super) struct Offer {
     pub(super) drained: Vec<(Arc<str>, Arc<str>)>,
     /// Endpoints that were found while it ran. They would be found again, so a process that does not tell is understood.
     pub(super) found: Sets,
+    /// The plans that can run again and the one that runs, oldest first.
+    pub(super) past: Vec<Past>,
     /// Where its metrics files are, and whose they are.
     pub(super) metrics: Option<(PathBuf, Start)>,
     /// What it listens on.
@@ -71,6 +76,7 @@ impl Offer {
             "epoch": self.epoch,
             "drained": drained.collect::<Vec<_>>(),
             "found": discovery::to_json(&self.found),
+            "past": self.past.iter().map(past_to_json).collect::<Vec<_>>(),
             "metrics": metrics,
             "doors": doors.collect::<Vec<_>>(),
             "admin": self.admin.as_ref().map(|(socket, tcp)| json!({ "socket": socket.to_string_lossy(), "tcp": tcp })),
@@ -106,12 +112,51 @@ impl Offer {
             epoch: value["epoch"].as_u64()?,
             drained: list(&value["drained"])?.iter().map(pair).collect::<Option<_>>()?,
             found: if value["found"].is_null() { Sets::default() } else { discovery::from_json(&value["found"])? },
+            // A gateway that knows nothing of it, or says it in another way, has none: there is only less to go back to.
+            past: list(&value["past"]).unwrap_or_default().iter().filter_map(past_from_json).collect(),
             metrics: if value["metrics"].is_null() { None } else { Some(metrics(&value["metrics"])?) },
             doors: list(&value["doors"])?.iter().map(door).collect::<Option<_>>()?,
             admin: if value["admin"].is_null() { None } else { Some(admin(&value["admin"])?) },
         };
         (this.descriptors() <= DESCRIPTORS_MAX).then_some(this)
     }
+}
+
+fn past_to_json(Past { note, written }: &Past) -> Value {
+    let shown = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let files = written.files.iter().map(|(path, text)| json!([shown(path), &**text]));
+    let found =
+        written.found.iter().map(|(pattern, files)| json!([pattern, files.iter().map(shown).collect::<Vec<_>>()]));
+    json!({
+        "epoch": note.epoch,
+        "since_unix_ns": note.since_unix_ns,
+        "changes": &*note.changes,
+        "files": files.collect::<Vec<_>>(),
+        "found": found.collect::<Vec<_>>(),
+        "environment": written.environment,
+    })
+}
+
+fn past_from_json(value: &Value) -> Option<Past> {
+    let path = |value: &Value| value.as_str().map(PathBuf::from);
+    let file = |file: &Value| Some((path(&file[0])?, file[1].as_str()?.into()));
+    let found = |found: &Value| {
+        let files: Option<Vec<PathBuf>> = found[1].as_array()?.iter().map(path).collect();
+        Some((found[0].as_str()?.to_owned(), files?))
+    };
+    let set = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str().map(str::to_owned)));
+    let note = PlanNote {
+        epoch: value["epoch"].as_u64()?,
+        since_unix_ns: value["since_unix_ns"].as_u64()?,
+        changes: value["changes"].as_str()?.into(),
+        runs: false,
+    };
+    let written = Written {
+        files: value["files"].as_array()?.iter().map(file).collect::<Option<_>>()?,
+        found: value["found"].as_array()?.iter().map(found).collect::<Option<_>>()?,
+        environment: value["environment"].as_object()?.iter().map(set).collect::<Option<_>>()?,
+    };
+    Some(Past { note, written })
 }
 
 pub(super) fn send(mut stream: &UnixStream, message: &Value) -> io::Result<()> {
@@ -146,6 +191,14 @@ mod tests {
             epoch: 41,
             drained: vec![("users".into(), "ü:1".into())],
             found: [("users".into(), ("registration".to_owned(), Vec::new()))].into(),
+            past: vec![Past {
+                note: PlanNote { epoch: 40, since_unix_ns: 5, changes: "the first".into(), runs: false },
+                written: Written {
+                    files: vec![("/etc/ringway.toml".into(), "# ü\n".into()), ("/etc/b.toml".into(), "".into())],
+                    found: [("/etc/*.toml".to_owned(), vec!["/etc/b.toml".into()])].into(),
+                    environment: [("A".to_owned(), Some("b".to_owned())), ("C".to_owned(), None)].into(),
+                },
+            }],
             metrics: Some(("/run/ringway/metrics".into(), start)),
             doors: vec![
                 Door {
@@ -163,7 +216,14 @@ mod tests {
         let found = Offer::from_json(&receive(&two).unwrap()).unwrap();
         assert_eq!(format!("{found:?}"), format!("{offer:?}"));
         let nothing = Offer::from_json(&Offer::default().to_json()).unwrap();
+        assert_eq!(found.past, offer.past);
         assert_eq!((nothing.descriptors(), nothing.doors.len()), (1, 0));
+        // One of another version may say less of the past, or nothing, and is taken over all the same.
+        let mut less = offer.to_json();
+        less["past"][0]["files"] = json!("somewhere");
+        assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty()));
+        less["past"] = Value::Null;
+        assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty() && offer.epoch == 41));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn distribution(shape: Shape, values: &[u64]) -> Distribution {
 fn core(routes: &[&str], upstreams: &[&str]) -> Snapshot {
     let metrics = Metrics::in_memory().expect("a sound schema");
     let (slots, new) = Names::default()
-        .take_up(&PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), policies: Vec::new() })
+        .take_up(&PlanNames { routes: routes.to_vec(), upstreams: upstreams.to_vec(), ..PlanNames::default() })
         .expect("sound names");
     metrics.add_segment(new.expect("new names").in_memory());
     let _series = metrics.series(&Arc::new(slots));

@@ -31,6 +31,11 @@ impl Limit {
         admits
     }
 
+    /// So many could not be told.
+    pub(super) fn is_untold(&self, count: u64) {
+        self.untold.set(self.untold.get() + count);
+    }
+
     /// How many were not told since this was last asked.
     pub(super) fn take_untold(&self) -> u64 {
         self.untold.take()

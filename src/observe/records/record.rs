@@ -8,7 +8,6 @@ use super::codec::{Reader, put_text, put_u16, put_u32, put_u64};
 const NEVER: u64 = u64::MAX;
 
 /// What a core tells.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack of whoever reads it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A request has been answered, or its client left.
@@ -138,13 +137,24 @@ pub enum EventKind {
     UpstreamFailed,
     /// Requests are shed.
     Shed,
+    /// An endpoint is used no more, or again.
+    EndpointChanged,
+    /// A breaker is in another state.
+    BreakerChanged,
     /// So many events of the second before were not told.
     Untold,
 }
 
 impl EventKind {
     /// All of them; the discriminant is the place.
-    pub const ALL: [Self; 4] = [Self::SlowRequest, Self::UpstreamFailed, Self::Shed, Self::Untold];
+    pub const ALL: [Self; 6] = [
+        Self::SlowRequest,
+        Self::UpstreamFailed,
+        Self::Shed,
+        Self::EndpointChanged,
+        Self::BreakerChanged,
+        Self::Untold,
+    ];
 
     /// As the log in JSON calls it.
     pub const fn name(self) -> &'static str {
@@ -152,6 +162,8 @@ impl EventKind {
             Self::SlowRequest => "slow_request",
             Self::UpstreamFailed => "upstream_failed",
             Self::Shed => "shed",
+            Self::EndpointChanged => "endpoint_changed",
+            Self::BreakerChanged => "breaker_changed",
             Self::Untold => "untold",
         }
     }
@@ -176,12 +188,28 @@ pub struct Event<'a> {
     pub endpoint: &'a [u8],
     /// A code, as that of a reason.
     pub code: &'a [u8],
+    /// What was, where something has changed.
+    pub old: &'a [u8],
+    /// What is in its place.
+    pub new: &'a [u8],
 }
 
 impl Event<'_> {
     /// An event of this kind with nothing else to say.
     pub fn new(kind: EventKind, at_unix_ns: u64) -> Self {
-        Self { kind, at_unix_ns, id: None, amount: 0, route: b"", upstream: b"", endpoint: b"", code: b"" }
+        let none = &b""[..];
+        Self {
+            kind,
+            at_unix_ns,
+            id: None,
+            amount: 0,
+            route: none,
+            upstream: none,
+            endpoint: none,
+            code: none,
+            old: none,
+            new: none,
+        }
     }
 
     /// Appends it.
@@ -191,7 +219,7 @@ impl Event<'_> {
         out.push(u8::from(self.id.is_some()));
         put_u64(out, self.id.unwrap_or_default());
         put_u64(out, self.amount);
-        for text in [self.route, self.upstream, self.endpoint, self.code] {
+        for text in [self.route, self.upstream, self.endpoint, self.code, self.old, self.new] {
             put_text(out, text, usize::MAX);
         }
     }
@@ -215,6 +243,8 @@ impl<'a> Record<'a> {
                 upstream: reader.text()?,
                 endpoint: reader.text()?,
                 code: reader.text()?,
+                old: reader.text()?,
+                new: reader.text()?,
             }),
         };
         reader.0.is_empty().then_some(record)
@@ -371,15 +401,16 @@ pub(crate) mod tests {
 
         #[test]
         fn an_event_is_read_as_it_was_put(
-            kind in 0usize..4,
+            kind in 0..EventKind::ALL.len(),
             at_unix_ns: u64,
             id: Option<u64>,
             amount: u64,
-            all in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 4),
+            all in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 6),
         ) {
             let event = Event {
                 kind: EventKind::ALL[kind], at_unix_ns, id, amount,
                 route: &all[0], upstream: &all[1], endpoint: &all[2], code: &all[3],
+                old: &all[4], new: &all[5],
             };
             let mut bytes = Vec::new();
             event.put(&mut bytes);

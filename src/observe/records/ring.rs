@@ -1,6 +1,6 @@
 //! The ring from one core to the log thread, with both its ends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,8 @@ pub struct Recorder {
     inner: RefCell<Inner>,
     counts: Arc<Counts>,
     limits: [Limit; EventKind::ALL.len()],
+    /// Events of a kind that may be told in a second.
+    most: Cell<u32>,
 }
 
 struct Inner {
@@ -51,7 +53,8 @@ pub fn ring(capacity: usize, wake: impl Fn() + Send + 'static) -> (Recorder, Rec
     let (sender, receiver) = bytes::channel(capacity);
     let counts = Arc::<Counts>::default();
     let inner = Inner { sender, scratch: Vec::new(), since_woken: 0, wake: Box::new(wake) };
-    let recorder = Recorder { inner: RefCell::new(inner), counts: counts.clone(), limits: Default::default() };
+    let recorder =
+        Recorder { inner: RefCell::new(inner), counts: counts.clone(), limits: Default::default(), most: Cell::new(0) };
     (recorder, Records { receiver, counts })
 }
 
@@ -82,12 +85,20 @@ impl Recorder {
         is_told
     }
 
-    /// Tells of an event, where there were not too many of its kind in this second. Those are told as a number later.
-    pub fn event(&self, event: &Event<'_>, now: Instant, most: u32) {
-        let limit = self.limits.get(event.kind as usize);
-        if limit.is_none_or(|limit| limit.admits(now, most)) {
+    /// Of each kind of event so many may be told in a second.
+    pub fn limit(&self, most: u32) {
+        self.most.set(most);
+    }
+
+    /// Tells of an event, where there were not too many of its kind in this second and the ring has room. Those that are
+    /// not told are told as a number later.
+    pub fn event(&self, event: &Event<'_>, now: Instant) {
+        let Some(limit) = self.limits.get(event.kind as usize) else { return };
+        if limit.admits(now, self.most.get()) {
             let mut inner = self.inner.borrow_mut();
-            inner.send(0, |out| event.put(out));
+            if !inner.send(0, |out| event.put(out)) {
+                limit.is_untold(1);
+            }
             inner.wake();
         }
     }
@@ -98,14 +109,19 @@ impl Recorder {
         for (kind, limit) in EventKind::ALL.iter().zip(&self.limits) {
             let untold = limit.take_untold();
             if untold > 0 {
-                let untold = Event {
+                let event = Event {
                     amount: untold,
                     code: kind.name().as_bytes(),
                     ..Event::new(EventKind::Untold, at_unix_ns())
                 };
                 let mut inner = self.inner.borrow_mut();
-                inner.send(0, |out| untold.put(out));
+                let is_told = inner.send(0, |out| event.put(out));
                 inner.wake();
+                if !is_told {
+                    // The next time, then.
+                    limit.is_untold(untold);
+                    continue;
+                }
             }
             all += untold;
         }
@@ -198,7 +214,8 @@ mod tests {
         assert!((20..200).contains(&told), "{told}");
         assert_eq!(records.dropped(), 1000 - told as u64);
         assert!((2..=8).contains(&woken.load(Ordering::Relaxed)), "woken in batches");
-        recorder.event(&Event::new(EventKind::UpstreamFailed, 7), Instant::default(), 1);
+        recorder.limit(1);
+        recorder.event(&Event::new(EventKind::UpstreamFailed, 7), Instant::default());
         let mut bytes = Vec::new();
         for id in 0..told as u64 {
             assert!(records.next(&mut bytes));
@@ -216,8 +233,10 @@ mod tests {
     fn events_past_the_limit_become_a_number() {
         let (recorder, mut records, woken) = started(64 << 10);
         for _ in 0..25 {
-            recorder.event(&Event::new(EventKind::Shed, 1), Instant::default(), 10);
-            recorder.event(&Event::new(EventKind::SlowRequest, 1), Instant::default(), 30);
+            recorder.limit(10);
+            recorder.event(&Event::new(EventKind::Shed, 1), Instant::default());
+            recorder.limit(30);
+            recorder.event(&Event::new(EventKind::SlowRequest, 1), Instant::default());
         }
         assert_eq!(woken.load(Ordering::Relaxed), 35);
         assert_eq!(recorder.tell_untold(|| 9), 15);
@@ -235,6 +254,27 @@ mod tests {
     fn to_nobody_everything_is_dropped() {
         let recorder = Recorder::to_nobody();
         assert!(!recorder.access(&access(1), 100));
-        recorder.event(&Event::new(EventKind::Shed, 1), Instant::default(), 10);
+        recorder.limit(10);
+        recorder.event(&Event::new(EventKind::Shed, 1), Instant::default());
+        assert_eq!(recorder.tell_untold(|| 0), 0, "nobody was told how many either");
+    }
+
+    #[test]
+    fn events_that_find_the_ring_full_become_a_number_once_there_is_room() {
+        let (recorder, mut records, _) = started(1024);
+        recorder.limit(1000);
+        for _ in 0..100 {
+            recorder.event(&Event::new(EventKind::EndpointChanged, 1), Instant::default());
+        }
+        assert_eq!(recorder.tell_untold(|| 9), 0, "there is no room for that either");
+        let (mut bytes, mut told) = (Vec::new(), 0);
+        while records.next(&mut bytes) {
+            told += 1;
+        }
+        assert!((5..100).contains(&told), "{told}");
+        assert_eq!(recorder.tell_untold(|| 9), 100 - told);
+        assert!(records.next(&mut bytes));
+        let Some(Record::Event(event)) = Record::read(&bytes) else { panic!("an event") };
+        assert_eq!((event.kind, event.amount, event.code), (EventKind::Untold, 100 - told, &b"endpoint_changed"[..]));
     }
 }

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
 use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -21,16 +22,18 @@ use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
 
 /// What framing adds to a piece of a body at most.
-const ROOM: usize = 32;
+pub(super) const ROOM: usize = 32;
 
 /// How an attempt ended well.
 pub(super) enum Sent {
     /// The response went to the client.
     Done { after: After, reusable: bool },
+    /// The whole request went out then, and nothing came yet: it goes to another endpoint as well, so long after that.
+    Slow { whole: Instant, after: Duration },
     /// The endpoint switched protocols; these bytes came after its head.
     Upgraded(Input),
-    /// The response is not the answer: the request goes out again then.
-    Discarded { at: Instant, rest: Rest },
+    /// The response is not the answer unless nothing better comes: the request goes out again then.
+    Held { at: Instant, rest: Rest },
 }
 
 /// How an attempt failed.
@@ -61,6 +64,7 @@ enum Due {
     Total,
     FirstByte,
     Try,
+    Hedge,
     UpstreamIdle,
     ClientBody,
     ClientBodyRate,
@@ -88,13 +92,107 @@ struct Next {
 }
 
 /// The response while its body is under way.
-struct Answer {
+pub(super) struct Answer {
     body: Body,
     coding: Coding,
     /// Whether the client finds the end of the body by the end of the connection.
     until_close: bool,
-    close: bool,
+    pub(super) close: bool,
     reusable: bool,
+}
+
+impl Answer {
+    /// The response whose head was read goes to the client.
+    fn new(client: &Client, exchange: &Exchange) -> Self {
+        let response = &exchange.response;
+        let framing = response.framing;
+        let to_new_client = exchange.head.version == Version::Http11;
+        let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let coding = if unbounded && to_new_client { Coding::Chunked } else { Coding::Identity };
+        let until_close = unbounded && !to_new_client;
+        // A request body that has not come whole would be taken for the next request.
+        let unread = !exchange.body.is_done();
+        Self {
+            body: Body::new(framing),
+            coding,
+            until_close,
+            close: until_close || unread || encode::must_close(client, exchange),
+            reusable: response.keep_alive && !unread,
+        }
+    }
+
+    /// Writes the head, which `input` begins with.
+    pub(super) fn begin(client: &mut Client, exchange: &mut Exchange, input: &mut Input, written: &mut u64) -> Self {
+        let answer = Self::new(client, exchange);
+        write_head(client, exchange, input, written, answer.coding, answer.close);
+        answer
+    }
+
+    /// Moves what is there of the body to the client, as long as it has at most `high` bytes to send. True when that was
+    /// all; an error is the rule that the body breaks.
+    pub(super) fn send(
+        &mut self,
+        client: &Client,
+        input: &mut Input,
+        written: &mut u64,
+        high: usize,
+    ) -> Result<bool, &'static str> {
+        let limits = client.listener().limits.of_responses();
+        let chunked = self.coding == Coding::Chunked;
+        let mut failed = None;
+        while !self.body.is_done() && !input.is_empty() && has_room(&client.stream, high) {
+            let event = match self.body.decode(input.bytes(), &limits) {
+                Ok(event) => event,
+                Err(error) => {
+                    failed = Some(error.code());
+                    break;
+                }
+            };
+            match event.kind {
+                EventKind::Data(span) => {
+                    write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
+                }
+                EventKind::Trailers(trailers) if chunked => {
+                    let bytes = input.bytes();
+                    write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
+                }
+                EventKind::End if chunked => {
+                    write_client(client, written, |outbox| {
+                        outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
+                    });
+                }
+                EventKind::Trailers(_) | EventKind::End => {}
+                EventKind::NeedMore => {
+                    input.consume(event.consumed);
+                    input.gather();
+                    break;
+                }
+            }
+            input.consume(event.consumed);
+        }
+        let done = self.body.is_done();
+        client.stream.flush();
+        failed.map_or(Ok(done), Err)
+    }
+}
+
+/// Writes the head of the response that was read, past the policies that the request met.
+fn write_head(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    input: &mut Input,
+    written: &mut u64,
+    coding: Coding,
+    close: bool,
+) {
+    way_out(client, exchange);
+    let before = *written;
+    write_client(client, written, |outbox| {
+        outbox.write(|out| encode::response_head(out, client, exchange, input.bytes(), coding, close));
+    });
+    exchange.traffic.heads += *written - before;
+    exchange.ledger.status = exchange.response.status;
+    input.consume(exchange.response.len);
 }
 
 pub(super) struct Relay<'a, 'p> {
@@ -162,17 +260,26 @@ impl<'a, 'p> Relay<'a, 'p> {
     }
 
     pub(super) async fn run(&mut self) -> Result<Sent, Failure> {
-        let (client, exchange) = (&*self.client, &*self.exchange);
-        self.connection.stream().with_outbox(|outbox| {
-            let before = outbox.len();
-            outbox.write(|out| {
-                encode::request_head(out, client, exchange);
-                out.extend_from_slice(&exchange.kept);
-            });
-            client.state.metrics.upstream_sent((outbox.len() - before) as u64);
-        });
+        send_request(self.client, self.exchange, self.connection);
         self.exchange.ledger.sent = self.client.now();
         self.exchange.ledger.first_byte = Instant::default();
+        self.go_on().await
+    }
+
+    /// Goes on with a response that was held back: it is the client's now. `input` begins with its head.
+    pub(super) async fn resume(&mut self, input: Input) -> Result<Sent, Failure> {
+        self.answer_input = input;
+        self.begin_answer();
+        self.go_on().await
+    }
+
+    /// Goes on with a response that begins with `input`.
+    pub(super) async fn read_on(&mut self, input: Input) -> Result<Sent, Failure> {
+        self.answer_input = input;
+        self.go_on().await
+    }
+
+    async fn go_on(&mut self) -> Result<Sent, Failure> {
         loop {
             self.send_body()?;
             if let Some(end) = self.receive_head()? {
@@ -191,6 +298,12 @@ impl<'a, 'p> Relay<'a, 'p> {
                 // The endpoint's answer, if there is one, tells more than the failed write.
                 Event::UpstreamRoom(false) => self.refused_body = true,
                 // What moved meanwhile moves the deadline.
+                Event::Due if matches!(next.due, Due::Hedge) => {
+                    // Only now, so that a time which moved meanwhile is no reason.
+                    if let Some(slow) = self.slow() {
+                        return Ok(slow);
+                    }
+                }
                 Event::Due if self.next().at > self.client.now() => {}
                 Event::Due => return Err(self.timed_out(next.due)),
             }
@@ -249,6 +362,9 @@ impl<'a, 'p> Relay<'a, 'p> {
             self.consume(event.consumed);
             self.upstream_moved = self.client.now();
         }
+        if let Some(copy) = self.tries.copy {
+            copy.is_whole = self.exchange.body.is_done();
+        }
         upstream.flush();
         if self.exchange.head.expect_continue
             && !self.tries.continued
@@ -306,9 +422,8 @@ impl<'a, 'p> Relay<'a, 'p> {
             }
             let (response, bytes) = (&self.exchange.response, self.answer_input.bytes());
             if let Some(at) = self.tries.instead_of(self.client, response, bytes) {
-                return Ok(Some(self.discard(at)));
+                return Ok(Some(self.hold(at)));
             }
-            self.tries.settle(self.exchange);
             self.begin_answer();
         }
         Ok(None)
@@ -329,16 +444,12 @@ impl<'a, 'p> Relay<'a, 'p> {
         self.answer_input.consume(self.exchange.response.len);
     }
 
-    /// The response that was read is none: whoever reads on begins with its body.
-    fn discard(&mut self, at: Instant) -> Sent {
+    /// The response that was read is the client's only if no other try comes about.
+    fn hold(&mut self, at: Instant) -> Sent {
         let response = &self.exchange.response;
         let keep_alive = response.keep_alive && !self.body_goes_on() && !self.refused_body;
-        let mut input = std::mem::take(&mut self.answer_input);
-        input.consume(response.len);
-        Sent::Discarded {
-            at,
-            rest: Rest { framing: response.framing, body: Body::new(response.framing), input, keep_alive },
-        }
+        let input = std::mem::take(&mut self.answer_input);
+        Sent::Held { at, rest: Rest::new(response, input, keep_alive) }
     }
 
     fn upgrade(&mut self) -> Result<Sent, Failure> {
@@ -346,95 +457,35 @@ impl<'a, 'p> Relay<'a, 'p> {
         if !encode::forwards_upgrade(&self.exchange.head, self.exchange.head_bytes()) || !self.exchange.body.is_done() {
             return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol));
         }
-        self.write_head(Coding::Identity, false);
+        self.add_cookie();
+        let (client, exchange) = (&mut *self.client, &mut *self.exchange);
+        write_head(client, exchange, &mut self.answer_input, &mut self.written, Coding::Identity, false);
         self.client.stream.flush();
         Ok(Sent::Upgraded(std::mem::take(&mut self.answer_input)))
     }
 
+    /// Writes the head of the response, which goes to the client.
     fn begin_answer(&mut self) {
-        let response = &self.exchange.response;
-        let framing = response.framing;
-        let to_new_client = self.exchange.head.version == Version::Http11;
-        let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
-        let coding = if unbounded && to_new_client { Coding::Chunked } else { Coding::Identity };
-        let until_close = unbounded && !to_new_client;
-        // A request body that has not come whole would be taken for the next request.
-        let unread = !self.exchange.body.is_done();
-        let answer = Answer {
-            body: Body::new(framing),
-            coding,
-            until_close,
-            close: until_close || unread || encode::must_close(self.client, self.exchange),
-            reusable: response.keep_alive && !unread,
-        };
-        self.write_head(coding, answer.close);
-        self.answer = Some(answer);
+        self.tries.settle(self.client, self.exchange);
+        self.add_cookie();
+        self.answer = Some(Answer::begin(self.client, self.exchange, &mut self.answer_input, &mut self.written));
     }
 
-    fn write_head(&mut self, coding: Coding, close: bool) {
+    /// A client that the endpoint's cookie did not bring gets it.
+    fn add_cookie(&mut self) {
         if let Some((sticky, value)) = self.connection.cookie(self.brought) {
             let secure = self.exchange.secure;
             self.exchange
                 .edit_answer(|edits, _| edits.add(b"set-cookie", |out| set_cookie(out, sticky, value, secure)));
         }
-        way_out(self.client, self.exchange);
-        let (client, exchange) = (&*self.client, &*self.exchange);
-        let bytes = self.answer_input.bytes();
-        let before = self.written;
-        write_client(client, &mut self.written, |outbox| {
-            outbox.write(|out| encode::response_head(out, client, exchange, bytes, coding, close));
-        });
-        self.exchange.traffic.heads += self.written - before;
-        self.exchange.ledger.status = self.exchange.response.status;
-        self.answer_input.consume(self.exchange.response.len);
     }
 
     /// Moves what is there of the response body to the client. True when that was all.
     fn send_answer(&mut self) -> Result<bool, Failure> {
         let Some(answer) = &mut self.answer else { return Ok(false) };
-        let client = &mut *self.client;
-        let limits = client.listener().limits.of_responses();
-        let high = stream_buffer(client);
-        let chunked = answer.coding == Coding::Chunked;
-        let mut failed = None;
-        let written = &mut self.written;
-        while !answer.body.is_done() && !self.answer_input.is_empty() && has_room(&client.stream, high) {
-            let event = match answer.body.decode(self.answer_input.bytes(), &limits) {
-                Ok(event) => event,
-                Err(error) => {
-                    failed = Some(error.code());
-                    break;
-                }
-            };
-            match event.kind {
-                EventKind::Data(span) => {
-                    let input = &self.answer_input;
-                    write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
-                }
-                EventKind::Trailers(trailers) if chunked => {
-                    let bytes = self.answer_input.bytes();
-                    write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
-                }
-                EventKind::End if chunked => {
-                    write_client(client, written, |outbox| {
-                        outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
-                    });
-                }
-                EventKind::Trailers(_) | EventKind::End => {}
-                EventKind::NeedMore => {
-                    self.answer_input.consume(event.consumed);
-                    self.answer_input.gather();
-                    break;
-                }
-            }
-            self.answer_input.consume(event.consumed);
-        }
-        let done = answer.body.is_done();
-        client.stream.flush();
-        if let Some(code) = failed {
-            return Err(self.protocol_error(code));
-        }
-        Ok(done)
+        let high = stream_buffer(self.client);
+        let sent = answer.send(self.client, &mut self.answer_input, &mut self.written, high);
+        sent.map_err(|code| self.protocol_error(code))
     }
 
     /// What went to the client counts for the request.
@@ -466,9 +517,16 @@ impl<'a, 'p> Relay<'a, 'p> {
         };
         let body_done = !self.body_goes_on();
         if body_done && self.answer.is_none() {
-            sooner(self.upstream_moved.max(self.exchange.ledger.sent) + self.timeouts.first_byte, Due::FirstByte);
+            sooner(self.whole_at() + self.timeouts.first_byte, Due::FirstByte);
         } else if upstream_full || (self.answer.is_some() && !client_full) {
             sooner(self.upstream_moved + self.timeouts.idle, Due::UpstreamIdle);
+        }
+        if body_done
+            && self.answer.is_none()
+            && let Some(after) = self.tries.hedge_after()
+            && self.answer_input.is_empty()
+        {
+            sooner(self.whole_at() + after, Due::Hedge);
         }
         if body_done
             && self.answer.is_none()
@@ -500,6 +558,17 @@ impl<'a, 'p> Relay<'a, 'p> {
             self.client_takes.pause(now);
         }
         next
+    }
+
+    /// When the whole request had gone out.
+    fn whole_at(&self) -> Instant {
+        self.upstream_moved.max(self.exchange.ledger.sent)
+    }
+
+    /// What is to be done where nothing came for as long as an answer is waited for alone.
+    fn slow(&self) -> Option<Sent> {
+        let (whole, after) = (self.whole_at(), self.tries.hedge_after()?);
+        (whole + after <= self.client.now()).then_some(Sent::Slow { whole, after })
     }
 
     /// Whether there is request body still to be read and passed on.
@@ -623,8 +692,10 @@ impl<'a, 'p> Relay<'a, 'p> {
 
     fn timed_out(&self, due: Due) -> Failure {
         let (timeout, reason) = match due {
+            Due::Total if self.exchange.has_deadline => (Timeout::Deadline, Reason::DeadlineExceeded),
             Due::Total => (Timeout::Total, Reason::UpstreamTimeoutTotal),
-            Due::FirstByte => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
+            // Never by itself; see `slow`.
+            Due::FirstByte | Due::Hedge => (Timeout::FirstByte, Reason::UpstreamTimeoutFirstByte),
             Due::Try => (Timeout::Try, Reason::UpstreamTimeoutTry),
             Due::UpstreamIdle => (Timeout::Idle, Reason::UpstreamTimeoutIdle),
             Due::ClientBody => (Timeout::Body, Reason::BodyTimeout),
@@ -637,10 +708,26 @@ impl<'a, 'p> Relay<'a, 'p> {
             // It takes nothing, so nothing more can be said to it.
             Due::ClientSend | Due::ClientSendRate => Failure { kind: None, after: After::Reset, ..failure },
             Due::ClientBody | Due::ClientBodyRate => Failure { kind: None, ..failure },
-            Due::FirstByte | Due::Try | Due::UpstreamIdle => Failure { failed: Some(Failed::Timeout), ..failure },
+            Due::FirstByte | Due::Try | Due::Hedge | Due::UpstreamIdle => {
+                Failure { failed: Some(Failed::Timeout), ..failure }
+            }
+            // A client that gives little time says nothing of the endpoint.
+            Due::Total if self.exchange.has_deadline => Failure { kind: None, ..failure },
             Due::Total => failure,
         }
     }
+}
+
+/// Writes the request for an endpoint: its head, and what was kept of its body.
+pub(super) fn send_request(client: &Client, exchange: &Exchange, connection: &Connection) {
+    connection.stream().with_outbox(|outbox| {
+        let before = outbox.len();
+        outbox.write(|out| {
+            encode::request_head(out, client, exchange);
+            out.extend_from_slice(&exchange.kept);
+        });
+        client.state.metrics.upstream_sent((outbox.len() - before) as u64);
+    });
 }
 
 /// A cookie for the whole site that scripts of a page do not see.

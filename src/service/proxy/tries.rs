@@ -8,6 +8,8 @@ use std::time::Duration;
 use ringway_proto::http1::{Framing, Known, ResponseHead};
 use ringway_runtime::clock::Instant;
 
+use super::hedge::Race;
+use super::mirror::Copy;
 use crate::flow::{Client, Exchange};
 use crate::plan::{Retry, RouteRetry};
 use crate::upstream::Pool;
@@ -42,6 +44,12 @@ pub(super) struct Tries<'p> {
     keeps: bool,
     /// Bytes kept, in the exchange.
     kept: usize,
+    /// How long after it was sent the request goes to another endpoint as well, if it does.
+    hedge_after: Option<Duration>,
+    /// Tries that are under way beside the one whose answer is read.
+    pub(super) race: Option<Box<Race>>,
+    /// The copy of the request for another upstream.
+    pub(super) copy: &'p mut Option<Box<Copy>>,
     /// Bytes of the body that came, over all tries.
     pub(super) body_bytes: u64,
     /// The client was told to send its body.
@@ -49,7 +57,15 @@ pub(super) struct Tries<'p> {
 }
 
 impl<'p> Tries<'p> {
-    pub(super) fn new(pool: &'p Pool, exchange: &Exchange, route: RouteRetry, now: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(
+        pool: &'p Pool,
+        exchange: &Exchange,
+        route: RouteRetry,
+        may_go_elsewhere: bool,
+        copy: &'p mut Option<Box<Copy>>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Self {
         let retry = &pool.upstream().retry;
         let most = route.attempts.unwrap_or(retry.attempts);
         let may_be_done_twice = route.non_idempotent.unwrap_or(retry.non_idempotent);
@@ -59,6 +75,14 @@ impl<'p> Tries<'p> {
             _ => true,
         };
         pool.budget().asked(now);
+        // An endpoint that a cookie names is the one that is meant.
+        let hedging = pool.hedging().filter(|_| {
+            is_repeatable
+                && route.hedge != Some(false)
+                && may_go_elsewhere
+                && !exchange.head.upgrade
+                && pool.has_several()
+        });
         Self {
             pool,
             retry,
@@ -69,6 +93,9 @@ impl<'p> Tries<'p> {
             is_whole: true,
             keeps: is_repeatable && fits,
             kept: 0,
+            hedge_after: hedging.and_then(|hedging| hedging.ask(now)),
+            race: None,
+            copy,
             body_bytes: 0,
             continued: false,
         }
@@ -80,7 +107,10 @@ impl<'p> Tries<'p> {
     }
 
     /// So many more bytes of the body go to an endpoint, `keep` appends them to what is kept.
-    pub(super) fn sent(&mut self, exchange: &mut Exchange, bytes: usize, keep: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn sent(&mut self, exchange: &mut Exchange, bytes: usize, keep: impl Fn(&mut Vec<u8>)) {
+        if let Some(copy) = self.copy {
+            copy.add(bytes, &keep);
+        }
         let fits = self.keeps
             && self.kept + bytes <= self.retry.body as usize
             && self.pool.budget().keep(bytes, self.retry.bodies);
@@ -98,8 +128,39 @@ impl<'p> Tries<'p> {
         self.pool.budget().let_go(std::mem::take(&mut self.kept));
     }
 
+    /// How long its answer is waited for alone.
+    #[inline]
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_whole)
+    }
+
+    /// From now on it is under way at several endpoints.
+    pub(super) fn begin_race(&mut self, race: Race) {
+        self.hedge_after = None;
+        self.race = Some(Box::new(race));
+    }
+
+    /// Whether it is under way at others beside the one whose answer is read.
+    pub(super) fn has_others(&self) -> bool {
+        self.race.as_ref().is_some_and(|race| race.has_others())
+    }
+
+    /// It was under way at several, and none of them answered it.
+    #[inline]
+    pub(super) fn end_race(&mut self) {
+        if let Some(race) = self.race.take() {
+            race.end();
+        }
+    }
+
     /// Nobody will ask for the body again: this response goes to the client.
-    pub(super) fn settle(&mut self, exchange: &mut Exchange) {
+    pub(super) fn settle(&mut self, client: &Client, exchange: &mut Exchange) {
+        if let Some(copy) = self.copy.take_if(|copy| copy.is_whole) {
+            copy.send(client, exchange);
+        }
+        if let Some(race) = self.race.take() {
+            race.settle(client, exchange.head.method);
+        }
         (self.keeps, self.is_whole) = (false, false);
         self.let_go();
         exchange.kept.clear();
@@ -117,6 +178,10 @@ impl<'p> Tries<'p> {
     /// When the request goes out again after a try that failed, if it does.
     pub(super) fn again(&mut self, client: &Client, failed: Failed) -> Option<Instant> {
         let now = client.now();
+        if self.has_others() {
+            // The next try is under way.
+            return Some(now);
+        }
         let on = &self.retry.on;
         let (is_wanted, is_safe) = match failed {
             // Nothing was sent this time, and what was sent before may be done twice.

@@ -90,6 +90,12 @@ pub struct Asked {
     pub sticky: Option<usize>,
     /// What it tried before.
     pub avoid: Avoid,
+    /// It takes no place in the line for a connection.
+    pub at_once: bool,
+    /// It goes to none of the endpoints that it tried before.
+    pub elsewhere: bool,
+    /// Its client gives it little time: that this is over says nothing of an endpoint.
+    pub is_hurried: bool,
 }
 
 /// Why there is no endpoint.
@@ -124,6 +130,8 @@ pub enum Outcome {
     Answered(u16, Duration),
     /// The endpoint failed, after so long.
     Failed(Duration),
+    /// With none after so long, when somebody else's answer was there: it is slow, no more can be said.
+    Abandoned(Duration),
     /// Nothing is to be said of the endpoint: the client left, or no time came to try it.
     Unknown,
 }
@@ -134,7 +142,7 @@ impl Outcome {
         match self {
             Self::Answered(status, _) => Some(status >= 500),
             Self::Failed(_) => Some(true),
-            Self::Unknown => None,
+            Self::Abandoned(_) | Self::Unknown => None,
         }
     }
 }
@@ -429,7 +437,7 @@ impl Balancer {
                     }
                 }
             }
-            if avoid.count == 0 {
+            if avoid.count == 0 || asked.elsewhere {
                 break;
             }
             // What failed before has to do where there is nothing else.
@@ -513,7 +521,7 @@ impl Balancer {
         let mean = self.mean.get();
         let (took, taught) = match outcome {
             Outcome::Unknown => return,
-            Outcome::Answered(status, took) if status < 500 => {
+            Outcome::Answered(..500, took) | Outcome::Abandoned(took) => {
                 let took = took.as_nanos() as f64;
                 let bounded = if mean > 0.0 { took.min(mean * LONGEST) } else { took };
                 self.mean.set(if mean > 0.0 { mean + (bounded - mean) * MEAN_STEP } else { took });
@@ -532,7 +540,6 @@ impl Balancer {
 
     /// Makes the layouts anew where a standing has changed, or a slow start goes on.
     fn refresh(&self, now: Instant) {
-        self.shared.look_at_time(now);
         let changes = self.shared.changes();
         if self.seen.get() != changes || self.ramps.get().is_some_and(|ramps| now >= ramps) {
             self.seen.set(changes);

@@ -1,28 +1,22 @@
-//! Accepting: plain calls, and glommio to wait for the next one.
+//! Accepting: plain calls, as many as there are connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use futures_io::AsyncRead;
-use glommio::net::TcpStream;
 use socket2::Socket;
 
+use super::poller::Place;
 use super::{Glommio, Stream};
 
 /// The handle on a listening socket. Dropping it stops accepting.
-///
-/// Glommio's own accept loses the descriptor of a connection that arrives while it is cancelled, so it only waits
-/// here. It waits for nothing but streams, hence a stream over a duplicate of the socket: the poll that it arms at
-/// birth ends when a connection is there. The read that follows fails, and is not wanted.
 pub(crate) struct Listener {
     engine: Rc<Glommio>,
     socket: Socket,
-    waiting: RefCell<Option<TcpStream>>,
+    place: Place,
     /// Another process listens on the socket, too.
     shared: Cell<bool>,
 }
@@ -31,7 +25,8 @@ impl Listener {
     pub(crate) fn new(engine: &Rc<Glommio>, socket: OwnedFd, shared: bool) -> io::Result<Self> {
         let socket = Socket::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { engine: engine.clone(), socket, waiting: RefCell::new(None), shared: Cell::new(shared) })
+        let place = engine.poller.add(&socket)?;
+        Ok(Self { engine: engine.clone(), socket, place, shared: Cell::new(shared) })
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -43,7 +38,6 @@ impl Listener {
     }
 
     pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
-        let mut waiting = self.waiting.borrow_mut();
         loop {
             match self.socket.accept() {
                 Ok((socket, peer)) => {
@@ -51,19 +45,14 @@ impl Listener {
                     let Some(peer) = peer.as_socket() else { continue };
                     return Poll::Ready(Ok((socket.into(), peer)));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.place.wait_to_read(cx);
+                    return Poll::Pending;
+                }
                 // The peer went away in the queue; the others are still there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            let stream = match &mut *waiting {
-                Some(stream) => stream,
-                none => none.insert(readiness(&self.socket)?),
-            };
-            if Pin::new(stream).poll_read(&mut Context::from_waker(cx.waker()), &mut []).is_pending() {
-                return Poll::Pending;
-            }
-            *waiting = None;
         }
     }
 
@@ -87,16 +76,11 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // The poll holds a duplicate of the socket, which would go on to queue connections until glommio lets go of it.
-        // A socket that fails to shut down is closed then all the same.
+        self.engine.poller.remove(&self.socket, &self.place);
+        // Whoever holds a duplicate of the socket must not go on to queue connections for nobody. A socket that fails to
+        // shut down is closed then all the same.
         if !self.shared.get() {
             let _ = self.socket.shutdown(Shutdown::Both);
         }
     }
-}
-
-fn readiness(socket: &Socket) -> io::Result<TcpStream> {
-    let duplicate = socket.try_clone()?;
-    // SAFETY: the descriptor is open and given away here.
-    Ok(unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) })
 }

@@ -1,17 +1,19 @@
 //! The glommio engine: the same interface over the published executor, for comparison and as a second opinion.
 //!
-//! Tasks run on glommio's local executor and sockets wait in its rings. Its 0.9.0 can park with work queued, so a
-//! timer of a millisecond keeps it awake; the same timer drives our wheel.
+//! Tasks run on glommio's local executor, which waits in its rings for one thing beside its timers: an epoll set with
+//! the core's sockets. A task of its own looks at that set once a turn. Glommio 0.9.0 can park with work queued, so a
+//! timer of a millisecond keeps it awake; it makes that task look, which drives our wheel, too.
 
 mod doorbell;
 mod listener;
+mod poller;
 mod stream;
 mod tasks;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,6 +24,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 pub(crate) use listener::Listener;
 pub(crate) use stream::Stream;
 
+use self::poller::Poller;
 use self::tasks::Tasks;
 use super::{BusyPoll, Config, Stats, TurnObserver};
 use crate::buffer::{Outboxes, Pool};
@@ -41,6 +44,7 @@ const LEAST_ENTRIES: usize = 16;
 /// One core's engine. Everything it holds belongs to its thread.
 pub(crate) struct Glommio {
     tasks: Tasks,
+    poller: Poller,
     timers: RefCell<Wheel>,
     pool: Pool,
     outboxes: RefCell<Outboxes>,
@@ -77,6 +81,7 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
         })?;
     let engine = Rc::new(Glommio {
         tasks: Tasks::default(),
+        poller: Poller::new()?,
         timers: RefCell::new(Wheel::new(Instant::now())),
         pool: Pool::new(config.buffers, config.buffer_size)?,
         outboxes: RefCell::default(),
@@ -87,23 +92,32 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
         ticked: Cell::new(Instant::now()),
         observer: OnceCell::new(),
     });
-    Ok(executor.run(async move {
+    executor.run(async move {
         let ticks = engine.clone();
         let ticker = glommio::spawn_local(async move {
             loop {
                 glommio::timer::sleep(TICK).await;
-                ticks.tick();
+                ticks.poller.want_look();
             }
         });
-        let output = main(engine.clone()).await;
+        let turns = engine.clone();
+        let mut looker = glommio::spawn_local(async move { turns.turn_on().await });
+        let mut main = pin!(main(engine.clone()));
+        let output = poll_fn(|cx| match main.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => Pin::new(&mut looker).poll(cx).map(Err),
+        })
+        .await;
         engine.tasks.end().await;
         ticker.cancel().await;
+        looker.cancel().await;
+        engine.poller.end();
         output
-    }))
+    })
 }
 
 impl Glommio {
-    /// Glommio does not tell its turns apart, so this reads the clock.
+    /// Tasks run between two looks at the sockets, too, so this reads the clock.
     #[expect(clippy::unused_self, reason = "the engines' methods are called alike")]
     pub(crate) fn now(&self) -> Instant {
         Instant::now()
@@ -121,11 +135,12 @@ impl Glommio {
     pub(crate) fn spawn(self: &Rc<Self>, future: Pin<Box<dyn Future<Output = ()>>>) {
         let key = self.tasks.add(future);
         let this = self.clone();
-        glommio::spawn_local(std::future::poll_fn(move |cx| {
+        glommio::spawn_local(poll_fn(move |cx| {
             this.count(|stats| stats.task_runs += 1);
             this.pulse.turn();
             let poll = this.tasks.poll(key, &this.pulse, cx);
             this.pulse.rest();
+            this.poller.ran();
             poll
         }))
         .detach();
@@ -174,9 +189,35 @@ impl Glommio {
         self.stats.set(stats);
     }
 
-    fn tick(&self) {
+    /// Turns until it fails, and returns why.
+    async fn turn_on(&self) -> io::Error {
+        loop {
+            let waited = match self.turn() {
+                Ok(true) => {
+                    yield_now().await;
+                    continue;
+                }
+                Ok(false) => poll_fn(|cx| self.poller.poll_wait(cx)).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = waited {
+                return error;
+            }
+        }
+    }
+
+    /// Wakes the tasks for which something has come, and those whose time has. True when something has come.
+    fn turn(&self) -> io::Result<bool> {
         self.count(|stats| stats.turns += 1);
+        let came = self.poller.look()?;
         let now = Instant::now();
+        if now.since(self.ticked.get()) >= TICK {
+            self.tick(now);
+        }
+        Ok(came)
+    }
+
+    fn tick(&self, now: Instant) {
         let before = self.ticked.replace(now);
         if let Some(observe) = self.observer.get() {
             observe(now.nanos_since(before + TICK));
@@ -188,7 +229,7 @@ impl Glommio {
 /// Lets the other tasks run once.
 fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
-    std::future::poll_fn(move |cx| {
+    poll_fn(move |cx| {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }

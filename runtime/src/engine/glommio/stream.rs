@@ -1,4 +1,4 @@
-//! A stream over glommio: reads go straight into a lease, writes straight from the outbox.
+//! A stream on a glommio core: reads go straight into a lease, writes straight from the outbox.
 //!
 //! Sending is tried at once; only where the kernel takes no more is a task spawned that waits for room, so that a
 //! flush never needs its owner to poll.
@@ -8,15 +8,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-use socket2::SockRef;
+use socket2::Socket;
 
+use super::poller::Place;
 use super::{Glommio, wake};
 use crate::buffer::{Lease, Outbox};
 use crate::net;
@@ -35,11 +33,13 @@ enum End {
 
 struct Shared {
     engine: Rc<Glommio>,
+    socket: Socket,
+    /// Absent where the kernel had no room for one more: such a stream has failed from the start.
+    place: Option<Place>,
     state: RefCell<State>,
 }
 
 struct State {
-    socket: TcpStream,
     burst: u8,
     end: Option<End>,
     /// Written and not yet taken by the kernel.
@@ -62,20 +62,21 @@ fn raw(error: &io::Error) -> i32 {
 impl Stream {
     /// Takes a connected socket in.
     pub(crate) fn adopt(engine: &Rc<Glommio>, socket: OwnedFd) -> Self {
-        // SAFETY: the descriptor is open and given away here.
-        Self::new(engine, unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
-    }
-
-    fn new(engine: &Rc<Glommio>, socket: TcpStream) -> Self {
+        let socket = Socket::from(socket);
+        let (place, error) = match engine.poller.add(&socket) {
+            Ok(place) => (Some(place), None),
+            Err(error) => (None, Some(raw(&error))),
+        };
         engine.count(|stats| stats.streams += 1);
         Self(Rc::new(Shared {
             engine: engine.clone(),
+            socket,
+            place,
             state: RefCell::new(State {
-                socket,
                 burst: 0,
-                end: None,
+                end: error.map(End::Error),
                 unsent: None,
-                send_error: None,
+                send_error: error,
                 sending: false,
                 sender: None,
                 writer: None,
@@ -84,9 +85,25 @@ impl Stream {
     }
 
     pub(crate) async fn connect(engine: &Rc<Glommio>, address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        Ok(Self::new(engine, socket))
+        let socket = Socket::from(net::stream_socket(address)?);
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let stream = Self::adopt(engine, socket.into());
+        poll_fn(|cx| stream.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let shared = &*self.0;
+        let place = shared.place()?;
+        if !place.was_writable() {
+            place.wait_to_write(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(shared.socket.take_error()?.map_or(Ok(()), Err))
     }
 
     #[inline(never)] // The ring's callers inline the choice of the engine, and need not save registers for this.
@@ -102,43 +119,54 @@ impl Stream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let place = self.0.place()?;
+        if !place.is_readable() {
+            state.burst = 0;
+            place.wait_to_read(cx);
+            return Poll::Pending;
+        }
         let pool = &self.0.engine.pool;
         // A lease that takes one of the last buffers moves to the heap, so one is always free.
         let Some(id) = pool.take_free() else {
             return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ENOBUFS)));
         };
-        // SAFETY: buffer `id` is ours alone until it is leased or given back, and its pages are zeroed at first.
-        // Glommio receives into it within the call and keeps no reference.
-        let buffer = unsafe { std::slice::from_raw_parts_mut(pool.address(id), pool.buffer_size()) };
-        let result = Pin::new(&mut state.socket).poll_read(&mut Context::from_waker(cx.waker()), buffer);
-        if let Poll::Ready(Ok(count @ 1..)) = result {
+        let size = pool.buffer_size();
+        // SAFETY: buffer `id` is ours alone until it is leased or given back. The call receives into it and keeps no
+        // reference.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(pool.address(id).cast::<MaybeUninit<u8>>(), size) };
+        let result = self.0.socket.recv_with_flags(buffer, libc::MSG_DONTWAIT);
+        if let Ok(count @ 1..) = result {
             state.burst += 1;
+            // Had there been more, it would have come along: what comes later is told.
+            if count < size {
+                place.drained();
+            }
             return Poll::Ready(Ok(Some(pool.lease(id, count))));
         }
         pool.give_back(id);
         state.burst = 0;
         match result {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(_)) => {
+            Ok(_) => {
                 state.end = Some(End::Eof);
                 Poll::Ready(Ok(None))
             }
-            Poll::Ready(Err(error)) => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                place.drained();
+                place.wait_to_read(cx);
+                Poll::Pending
+            }
+            Err(error) => {
                 state.end = Some(End::Error(raw(&error)));
                 Poll::Ready(Err(error))
             }
         }
     }
 
-    /// Whether the stream is open and nothing has come that was not asked for. A look at the socket tells, so that
-    /// nothing needs to be received ahead.
+    /// Whether the stream is open and nothing has come that was not asked for, as far as the last look at the sockets
+    /// told. Nothing needs to be received ahead: where something may have come, a look at the socket tells.
     pub(crate) fn is_quiet(&self) -> bool {
         let state = self.0.state.borrow();
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(&state.descriptor()).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        state.end.is_none()
-            && state.send_error.is_none()
-            && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        state.end.is_none() && state.send_error.is_none() && self.0.place().is_ok_and(|place| self.0.is_empty(place))
     }
 
     /// Nothing to start: `is_quiet` looks for itself.
@@ -146,13 +174,13 @@ impl Stream {
         self.is_quiet()
     }
 
-    /// Glommio receives only when asked, and only polls ahead: nothing has to be waited for.
+    /// Nothing is received but when asked: nothing has to be waited for.
     pub(crate) fn poll_still(&self, _: &Context<'_>) -> Poll<bool> {
         Poll::Ready(self.unsent() == 0 && self.is_quiet())
     }
 
     pub(crate) fn detach(&self) -> io::Result<OwnedFd> {
-        self.0.state.borrow().descriptor().try_clone_to_owned()
+        self.0.socket.as_fd().try_clone_to_owned()
     }
 
     pub(crate) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
@@ -166,7 +194,7 @@ impl Stream {
 
     pub(crate) fn flush(&self) {
         let mut state = self.0.state.borrow_mut();
-        if state.sending || state.send(&self.0.engine, &mut Context::from_waker(Waker::noop())).is_ready() {
+        if state.sending || state.send(&self.0, &Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
         state.sending = true;
@@ -194,19 +222,38 @@ impl Stream {
     }
 
     pub(crate) fn shut_down_write(&self) -> io::Result<()> {
-        net::shut_down_write(&self.0.state.borrow().descriptor())
+        net::shut_down_write(&self.0.socket)
     }
 
     pub(crate) fn reset_on_close(&self) {
-        net::reset_on_close(&self.0.state.borrow().descriptor());
+        net::reset_on_close(&self.0.socket);
     }
 }
 
 impl Shared {
+    fn place(&self) -> io::Result<&Place> {
+        // The stream's own error comes first; this one says no more.
+        self.place.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Whether nothing is there to read.
+    fn is_empty(&self, place: &Place) -> bool {
+        if !place.is_readable() {
+            return true;
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = self.socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        let is_empty = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if is_empty {
+            place.drained();
+        }
+        is_empty
+    }
+
     /// Sends more when there is room again. Ready when nothing is left to send.
-    fn go_on(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn go_on(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        let done = state.send(&self.engine, cx);
+        let done = state.send(self, cx);
         state.sending = done.is_pending();
         state.sender = done.is_pending().then(|| cx.waker().clone());
         let writer = state.writer.take();
@@ -214,11 +261,29 @@ impl Shared {
         wake(writer);
         done
     }
+
+    fn send_some(&self, outbox: &Outbox) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        if let Some(bytes) = outbox.contiguous() {
+            return self.socket.send_with_flags(bytes, flags);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        outbox.slices(|slice| {
+            slices[count] = IoSlice::new(slice);
+            count += 1;
+            count < SLICES
+        });
+        self.socket.send_vectored_with_flags(&slices[..count], flags)
+    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.engine.count(|stats| stats.streams -= 1);
+        if let Some(place) = &self.place {
+            self.engine.poller.remove(&self.socket, place);
+        }
         let state = self.state.get_mut();
         if let Some(outbox) = state.unsent.take() {
             self.engine.outboxes.borrow_mut().give_back(outbox);
@@ -229,57 +294,33 @@ impl Drop for Shared {
 }
 
 impl State {
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket is open as long as this state, from which the result borrows.
-        unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
-    }
-
     fn unsent(&self) -> usize {
         self.unsent.as_ref().map_or(0, |outbox| outbox.len())
     }
 
     /// Sends what the kernel takes. Ready when nothing is left to send, be it for an error.
-    fn send(&mut self, engine: &Glommio, cx: &mut Context<'_>) -> Poll<()> {
+    fn send(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<()> {
         if self.send_error.is_some() {
             return Poll::Ready(());
         }
         let Some(mut outbox) = self.unsent.take() else { return Poll::Ready(()) };
         while !outbox.is_empty() {
-            match self.send_some(&outbox, cx) {
-                Poll::Ready(Ok(count)) => outbox.consume(count),
-                Poll::Ready(Err(error)) => {
+            match shared.send_some(&outbox) {
+                Ok(count) => outbox.consume(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = Some(outbox);
+                    if let Some(place) = &shared.place {
+                        place.wait_to_write(cx);
+                    }
+                    return Poll::Pending;
+                }
+                Err(error) => {
                     self.send_error = Some(raw(&error));
                     break;
                 }
-                Poll::Pending => {
-                    self.unsent = Some(outbox);
-                    return Poll::Pending;
-                }
             }
         }
-        engine.outboxes.borrow_mut().give_back(outbox);
+        shared.engine.outboxes.borrow_mut().give_back(outbox);
         Poll::Ready(())
-    }
-
-    fn send_some(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Some(bytes) = outbox.contiguous() {
-            return Pin::new(&mut self.socket).poll_write(cx, bytes);
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count = 0;
-        outbox.slices(|slice| {
-            slices[count] = IoSlice::new(slice);
-            count += 1;
-            count < SLICES
-        });
-        // Glommio sends one slice a call; it is asked only to wait.
-        match SockRef::from(&self.descriptor())
-            .send_vectored_with_flags(&slices[..count], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-        {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Pin::new(&mut self.socket).poll_write(cx, &slices[0])
-            }
-            result => Poll::Ready(result),
-        }
     }
 }

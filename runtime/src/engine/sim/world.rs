@@ -174,6 +174,11 @@ impl World {
         self.sim.with_net(|net| net.conns.len())
     }
 
+    /// Tasks that are not over, of all machines.
+    pub fn tasks(&self) -> usize {
+        self.sim.tasks.len()
+    }
+
     /// The latest events, at most 4096, oldest first.
     pub fn trace(&self) -> Vec<Entry> {
         self.sim.with_net(|net| net.trace.latest().copied().collect())

@@ -3,6 +3,7 @@
 mod bytes;
 mod calls;
 mod control;
+mod gate;
 mod loads;
 mod ports;
 mod rings;

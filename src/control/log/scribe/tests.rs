@@ -115,7 +115,8 @@ fn an_access_log_that_begins_has_the_first_request_already() {
         let path = dir.path().join(round.to_string());
         let Desk { scribe, recorders, .. } = Desk::start(1, 4096, None);
         // It may just look, or sleep.
-        recorders[0].event(&Event::new(EventKind::Shed, 0), Instant::now(), 1);
+        recorders[0].limit(1);
+        recorders[0].event(&Event::new(EventKind::Shed, 0), Instant::now());
         scribe.offer(2, Some(opened(&path)));
         scribe.commit(2);
         assert!(recorders[0].access(&request(7), 100));
@@ -153,7 +154,8 @@ fn a_full_disk_costs_lines_and_is_told_with_events_going_on() {
         thread::yield_now();
     }
     assert_eq!(unwritten, 10);
-    recorder.event(&Event::new(EventKind::Shed, 0), Instant::now(), 1);
+    recorder.limit(1);
+    recorder.event(&Event::new(EventKind::Shed, 0), Instant::now());
     desk.says("requests are shed");
     assert!(recorder.access(&request(10), 100));
     let last = desk.scribe.finish();
@@ -172,7 +174,8 @@ fn a_reader_that_does_not_read_holds_up_neither_cores_nor_events_nor_the_end() {
     let desk = Desk::start(1, 16 << 10, Some(opened(&path)));
     let [recorder] = &*desk.recorders else { panic!("one core") };
     let told = (0..50_000).filter(|&id| recorder.access(&request(id), 100)).count();
-    recorder.event(&Event::new(EventKind::Shed, 0), Instant::now(), 1);
+    recorder.limit(1);
+    recorder.event(&Event::new(EventKind::Shed, 0), Instant::now());
     desk.says("requests are shed");
     let mut lost: u64 = 0;
     let last = desk.scribe.finish();

@@ -51,6 +51,25 @@ spread_by_weight! {
     least_requests_spread_by_weight: "\"least-requests\"";
     least_requests_of_a_few_draws_spread_by_weight: "{ type = \"least-requests\", choices = 3 }";
     peak_ewma_spreads_by_weight: "\"peak-ewma\"";
+    maglev_spreads_by_weight: "\"maglev\"";
+}
+
+/// Points on a ring are few: what each endpoint gets is not as chance would have it.
+#[test]
+fn ring_hash_gives_everybody_about_what_the_weight_says() {
+    for weights in [&[1, 1, 1, 1][..], &[1, 2, 5, 1, 7, 3, 1, 1]] {
+        let balancer = balancer(&weighted("{ type = \"ring-hash\", virtual_nodes = 400 }", weights));
+        let mut left = weights.to_vec();
+        for picks in [PICKS, PICKS / 4] {
+            let counts = counts(&balancer, picks, key);
+            for (count, weight) in counts.iter().zip(&left) {
+                let wanted = picks as f64 * f64::from(*weight) / f64::from(left.iter().sum::<u32>());
+                assert!((*count as f64 - wanted).abs() <= wanted / 4.0, "{left:?}: {counts:?}");
+            }
+            left[1] = 0;
+            balancer.shared().set_standing(1, Cause::Unhealthy, true, now());
+        }
+    }
 }
 
 #[test]

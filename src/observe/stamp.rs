@@ -1,4 +1,4 @@
-//! Points in time as the logs write them, in UTC.
+//! Points in time as logs and pages write them, in UTC.
 
 use ringway_proto::http1::encode::http_date;
 
@@ -27,7 +27,7 @@ impl Date {
 }
 
 /// Appends it as `1994-11-06T08:49:37.000000Z` (RFC 3339).
-pub(super) fn rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
+pub(crate) fn rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
     let date = Date::of(unix_ns);
     let month = date.month();
     out.extend_from_slice(date.part(12, 16));
@@ -41,7 +41,7 @@ pub(super) fn rfc3339(out: &mut Vec<u8>, unix_ns: u64) {
 }
 
 /// Appends it as `06/Nov/1994:08:49:37 +0000`, the form of the combined log format.
-pub(super) fn common(out: &mut Vec<u8>, unix_ns: u64) {
+pub(crate) fn common(out: &mut Vec<u8>, unix_ns: u64) {
     let date = Date::of(unix_ns);
     for (from, to, behind) in [(5, 7, b'/'), (8, 11, b'/'), (12, 16, b':')] {
         out.extend_from_slice(date.part(from, to));
@@ -52,7 +52,7 @@ pub(super) fn common(out: &mut Vec<u8>, unix_ns: u64) {
 }
 
 /// Appends the microseconds of the second, six digits.
-pub(super) fn micros(out: &mut Vec<u8>, nanos: u64) {
+pub(crate) fn micros(out: &mut Vec<u8>, nanos: u64) {
     let mut left = nanos / 1000 % 1_000_000;
     let mut digits = [b'0'; 6];
     for digit in digits.iter_mut().rev() {

@@ -1,0 +1,155 @@
+//! What many endpoints cost: the CPU that a request takes through each balancer before three endpoints and before a hundred,
+//! in turn. All endpoints are one origin, at as many addresses, so that nothing but the gateway's own work differs.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::{Error, parse_duration};
+use crate::compare::median;
+use crate::compare::process::{self, Running, Scratch};
+use crate::load::{self, Plan};
+use crate::net;
+use crate::origin::{Options as OriginOptions, Origin};
+
+const BODY: u64 = 128;
+const FEW: u8 = 3;
+const MANY: u8 = 100;
+const BALANCERS: [&str; 8] =
+    ["round-robin", "random", "two-choices", "least-requests", "peak-ewma", "adaptive", "ring-hash", "maglev"];
+
+#[derive(Args)]
+pub(crate) struct EndpointsArgs {
+    /// Balancers; by default all
+    balancers: Vec<String>,
+    /// Rounds of one window each
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Length of a window
+    #[arg(long, default_value = "1s", value_parser = parse_duration)]
+    window: Duration,
+    /// Time before each, in which connections to all endpoints are made
+    #[arg(long, default_value = "300ms", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// Connections kept busy
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// The gateway; by default the one beside this program
+    #[arg(long, value_name = "PATH")]
+    ringway: Option<PathBuf>,
+    /// CPU of the gateway's data core
+    #[arg(long, default_value_t = 0)]
+    data_core: usize,
+    /// CPU of load, origin and control
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+}
+
+pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    if args.rounds == 0 || args.connections == 0 {
+        return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
+    }
+    net::raise_descriptor_limit();
+    net::pin(args.load_core)?;
+    let listen = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let mut origin = Origin::new(&OriginOptions { listen, ..OriginOptions::plain(BODY) })?;
+    let port = origin.address()?.port();
+    let all: Vec<String> = BALANCERS.map(str::to_owned).into();
+    let wanted = if args.balancers.is_empty() { &all } else { &args.balancers };
+    println!(
+        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections",
+        args.rounds, args.window, args.connections
+    );
+    println!("{:<16} {:>12} {:>14} {:>10}", "us", "3 endpoints", "100 endpoints", "more");
+    for balancer in wanted {
+        let gateways = [FEW, MANY].map(|endpoints| Gateway::start(args, balancer, endpoints, port));
+        let [few, many] = gateways;
+        let gateways = [few?, many?];
+        let mut found = [Vec::new(), Vec::new()];
+        for round in 0..=args.rounds {
+            for (gateway, found) in gateways.iter().zip(&mut found) {
+                let cpu = gateway.measure(args, &mut origin, stop)?;
+                // The first one makes the connections.
+                if round > 0 {
+                    found.push(cpu);
+                }
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Failed("interrupted".to_owned()));
+            }
+        }
+        let [few, many] = found.map(median);
+        println!("{balancer:<16} {few:>12.3} {many:>14.3} {:>9.1}%", (many / few - 1.0) * 100.0);
+    }
+    Ok(())
+}
+
+struct Gateway {
+    running: Running,
+    listen: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Gateway {
+    fn start(args: &EndpointsArgs, balancer: &str, endpoints: u8, port: u16) -> Result<Self, Error> {
+        let ringway = match &args.ringway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("ringway"),
+        };
+        let listen = process::free_address()?;
+        let scratch = Scratch::named(&format!("ringway-bench-{endpoints}"))?;
+        let mut list = String::new();
+        for at in 1..=endpoints {
+            // A String takes it.
+            let _ = write!(list, "\"127.0.0.{at}:{port}\", ");
+        }
+        let (data, control) = (args.data_core, args.load_core);
+        let config = scratch.path().join("ringway.toml");
+        let text = format!(
+            "[cores]\ndata = \"{data}\"\ncontrol = {control}\n[listener.web]\naddress = \"{listen}\"\n\
+             [upstream.origin]\nbalance = \"{balancer}\"\nendpoints = [{list}]\npool = {{ max_idle = 4096 }}\n\
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n"
+        );
+        std::fs::write(&config, text)?;
+        let mut command = Command::new(ringway);
+        command.arg("run").arg(&config);
+        let cores = [args.data_core, args.load_core];
+        let running = Running::start(&mut command, &cores, args.load_core, listen, &scratch.path().join("log"))?;
+        Ok(Self { running, listen, _scratch: scratch })
+    }
+
+    /// Microseconds of CPU for a request in one window.
+    fn measure(&self, args: &EndpointsArgs, origin: &mut Origin, stop: &Arc<AtomicBool>) -> Result<f64, Error> {
+        let url: crate::url::Url = format!("http://{}/", self.listen).parse().map_err(Error::Input)?;
+        let plan = Plan {
+            target: self.listen,
+            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
+            head_request: false,
+            connections: args.connections,
+            pipeline: 1,
+            close: false,
+            rate: None,
+            warm_up: args.warm_up,
+            duration: args.window,
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+            status: 200,
+            body: Some(BODY),
+            blocking: false,
+        };
+        let mut at = Vec::new();
+        let mut observe = |_, _| at.push(self.running.cpu_ns());
+        let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;
+        let cpu: Vec<u64> = at.into_iter().collect::<Result<_, _>>()?;
+        match (&cpu[..], outcome.failed(), outcome.completed) {
+            ([before, after], 0, 1..) => Ok((after - before) as f64 / outcome.completed as f64 / 1e3),
+            (_, failed, _) => Err(Error::Failed(format!("{failed} requests failed"))),
+        }
+    }
+}

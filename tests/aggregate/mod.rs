@@ -1,0 +1,3 @@
+//! The health of several things, told by services of type `health`.
+
+mod answers;
