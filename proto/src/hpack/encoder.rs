@@ -63,7 +63,7 @@ impl Encoder {
     /// The peer allows a table of `size` bytes. The next block says what we make of it.
     pub fn set_max(&mut self, size: usize) {
         let size = size.min(self.most);
-        let smallest = self.pending.map_or(self.table.max(), |(smallest, _)| smallest).min(size);
+        let smallest = self.pending.map_or(size, |(smallest, _)| smallest.min(size));
         if size != self.table.max() || self.pending.is_some() {
             self.pending = Some((smallest, size));
         }
