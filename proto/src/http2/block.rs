@@ -287,7 +287,8 @@ fn read<K: Kind>(
             walk.refuse(error);
         }
     }
-    if !begun && walk.notes.error.is_none_or(HeadError::is_answerable)
+    if !begun
+        && walk.notes.error.is_none_or(HeadError::is_answerable)
         && let Err(error) = kind.begin(walk, &pseudos, scratch)
     {
         walk.refuse(error);
@@ -408,15 +409,8 @@ impl Reader<'_> {
     ) -> Result<Notes, HpackError> {
         let mut fields = std::mem::take(&mut head.fields);
         let mut parts = Parts::default();
-        let mut walk =
-            Walk { is_request: true, ..walk(text, &mut fields, &mut self.scratch.cookies, self.limits) };
-        read(
-            &mut Request { head: &mut parts, extended },
-            block,
-            self.decoder,
-            &mut self.scratch.pseudo,
-            &mut walk,
-        )?;
+        let mut walk = Walk { is_request: true, ..walk(text, &mut fields, &mut self.scratch.cookies, self.limits) };
+        read(&mut Request { head: &mut parts, extended }, block, self.decoder, &mut self.scratch.pseudo, &mut walk)?;
         if walk.notes.error.is_none() {
             match walk.host {
                 None => walk.refuse(RequestError::HostMissing.into()),

@@ -22,3 +22,6 @@ pub use frame::{Preface, preface};
 pub use priority::Priority;
 pub use server::Server;
 pub use streams::Stream;
+
+#[cfg(test)]
+mod tests;

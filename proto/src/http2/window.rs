@@ -60,6 +60,7 @@ impl Receiving {
         self.max = self.max.max(self.size);
     }
 
+    #[cfg(test)]
     pub(super) fn left(&self) -> i64 {
         self.left
     }

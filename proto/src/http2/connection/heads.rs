@@ -107,10 +107,15 @@ impl Connection {
         if bytes.len() > self.config.limits.block {
             return Err(Fault::BlockTooLarge.into());
         }
-        let fate = if self.is_server { self.fate_at_server(block.stream, now)? } else { self.fate_at_client(block.stream, now)? };
+        let fate = if self.is_server {
+            self.fate_at_server(block.stream, now)?
+        } else {
+            self.fate_at_client(block.stream, now)?
+        };
         match fate {
             Fate::Open if depends_on_itself => {
                 self.drop_block(bytes, inbox)?;
+                self.streams.remember(block.stream, How::ResetByUs);
                 Err(Violation::Stream(block.stream, Fault::SelfDependency))
             }
             Fate::Open => self.request(block, bytes, now, inbox),

@@ -29,7 +29,9 @@ impl Connection {
             let found = match self.piece(input, &mut at, now, inbox) {
                 Ok(found) => found,
                 Err(Violation::Connection(fault)) => return Err(self.fail(fault)),
-                Err(Violation::Stream(id, fault)) => self.stream_fault(id, fault, now).map_err(|fault| self.fail(fault))?,
+                Err(Violation::Stream(id, fault)) => {
+                    self.stream_fault(id, fault, now).map_err(|fault| self.fail(fault))?
+                }
             };
             if found.is_some() || at == before {
                 // A queue that overflowed ends the connection, whatever it was about.

@@ -75,7 +75,8 @@ impl Connection {
         let mut stalled = None;
         let mut next: Option<Duration> = None;
         for stream in self.streams.iter() {
-            let Some(until) = self.streams.get(stream).and_then(|entry| entry.stalled).map(|since| since + timeout) else {
+            let Some(until) = self.streams.get(stream).and_then(|entry| entry.stalled).map(|since| since + timeout)
+            else {
                 continue;
             };
             if now >= until && stalled.is_none() {

@@ -1,0 +1,7 @@
+//! Tests of the state machines as their callers see them.
+
+mod conformance;
+mod driver;
+mod wire;
+
+use super::*;
