@@ -72,6 +72,8 @@ pub struct Costs {
     pub continuation: u32,
     /// A HEADERS or CONTINUATION frame without a byte of its block. Default 50.
     pub empty_fragment: u32,
+    /// An interim response, of which a server may send any number. Default 20.
+    pub interim: u32,
     /// A frame of a type that we do not know. Default 5.
     pub unknown: u32,
     /// A frame for a stream that has ended. Default 5.
@@ -98,6 +100,7 @@ impl Default for Costs {
             empty_data: 20,
             continuation: 5,
             empty_fragment: 50,
+            interim: 20,
             unknown: 5,
             closed: 5,
             dribble: 20,

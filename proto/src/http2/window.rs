@@ -59,11 +59,6 @@ impl Receiving {
         self.size = to.max(1);
         self.max = self.max.max(self.size);
     }
-
-    #[cfg(test)]
-    pub(super) fn left(&self) -> i64 {
-        self.left
-    }
 }
 
 /// What we may send.

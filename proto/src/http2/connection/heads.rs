@@ -138,6 +138,9 @@ impl Connection {
         if let Leaving::Final(last) = self.leaving
             && id > last
         {
+            // It comes too late, and so does what follows it.
+            self.peer_last = id;
+            self.streams.remember(id, How::ResetByUs);
             return Ok(Fate::Drop(Ok(())));
         }
         self.peer_last = id;
@@ -283,9 +286,9 @@ impl Connection {
         notes: &Notes,
         now: Duration,
     ) -> Result<Option<Event>, Violation> {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && !is_interim
-        {
+        if is_interim {
+            self.spend(self.config.budget.costs.interim, now)?;
+        } else if let Some(entry) = self.streams.get_mut(stream) {
             entry.incoming = Incoming::Body;
             entry.is_bodiless = entry.is_head || status == 204 || status == 304;
             entry.length = notes.length;

@@ -85,7 +85,8 @@ pub enum Event {
         /// The checked section.
         trailers: Trailers,
     },
-    /// A stream ended before its time. It is gone.
+    /// A stream ended before its time. It is gone. Of a server it may be one that the caller never heard of, where the
+    /// head was malformed. A server that has answered in full may say NO_ERROR: then the rest of the request is moot.
     Reset {
         /// The stream.
         stream: Stream,
@@ -185,8 +186,9 @@ pub struct Connection {
     /// When the last frame came, and the PING that is out.
     heard: Duration,
     ping: Option<Duration>,
-    /// When to look for streams that stall.
+    /// When to look for streams that stall, and since when the window of the connection is shut.
     stall_check: Option<Duration>,
+    shut: Option<Duration>,
 }
 
 impl Connection {
@@ -222,6 +224,7 @@ impl Connection {
             heard: now,
             ping: None,
             stall_check: None,
+            shut: None,
         };
         // Until the peer acknowledged less, it may use more.
         connection.decoder.set_allowed(DEFAULT_TABLE_SIZE.max(config.decoder_table as usize));

@@ -427,6 +427,7 @@ impl Connection {
             if !self.sending.add(i64::from(more)) {
                 return Err(Fault::WindowOverflow.into());
             }
+            self.shut = None;
             return Ok(());
         }
         let stream = match self.streams.place(id) {

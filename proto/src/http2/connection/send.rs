@@ -64,8 +64,10 @@ impl Connection {
         entry.wants = wants;
         if !wants {
             entry.stalled = None;
-        } else if entry.stalled.is_none() && (entry.sending.left() == 0 || self.sending.left() == 0) {
+        } else if entry.sending.left() == 0 {
             self.stall(stream, now);
+        } else if self.sending.left() == 0 && self.schedule.next().is_none() {
+            self.shut = Some(now);
         }
         self.queue(stream);
     }
@@ -98,8 +100,7 @@ impl Connection {
         let len = available.min(self.window(stream)).min(frame_max);
         if len == 0 && (available > 0 || !end) {
             if available > 0 {
-                self.stall(stream, now);
-                self.queue(stream);
+                self.wants(stream, true, now);
             }
             return None;
         }
@@ -127,11 +128,14 @@ impl Connection {
         }
         self.schedule.served(stream);
         self.queue(stream);
-        if len < available && (self.window(stream) == 0) {
+        if self.sending.left() == 0 {
+            self.shut = Some(now);
+        }
+        if len < available && self.streams.get(stream).is_some_and(|entry| entry.sending.left() == 0) {
             self.stall(stream, now);
         }
         if ends {
-            self.close_if_ended(stream, now);
+            self.finish(stream, now);
         }
         Some(len)
     }
@@ -316,6 +320,14 @@ impl Connection {
             (entry.outgoing, entry.wants, entry.stalled) = (Outgoing::Ended, false, None);
         }
         self.queue(stream);
+        self.finish(stream, now);
+    }
+
+    /// All was sent: what nobody reads need not be sent either (section 8.1).
+    fn finish(&mut self, stream: Stream, now: Duration) {
+        if self.streams.get(stream).is_some_and(|entry| entry.incoming == Incoming::Discard) {
+            self.reset(stream, ErrorCode::NoError, now);
+        }
         self.close_if_ended(stream, now);
     }
 

@@ -29,6 +29,7 @@ impl Connection {
             leaving,
             self.block.map(|block| block.since + config.block_timeout),
             self.stall_check,
+            self.shut.filter(|_| self.schedule.next().is_some()).map(|shut| shut + config.stall_timeout),
         ];
         all.into_iter().flatten().min()
     }
@@ -44,6 +45,10 @@ impl Connection {
         }
         if self.block.is_some_and(|block| now >= block.since + config.block_timeout) {
             return Err(self.fail(Fault::BlockTimeout));
+        }
+        // A peer that takes nothing at all holds all of its streams (CVE-2019-9517).
+        if self.schedule.next().is_some() && self.shut.is_some_and(|shut| now >= shut + config.stall_timeout) {
+            return Err(self.fail(Fault::Stalled));
         }
         if matches!(self.leaving, Leaving::Announced(until) if now >= until) {
             self.leave();
@@ -68,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Ends a stream whose peer keeps the window shut (CVE-2019-9517).
+    /// Ends a stream whose peer keeps its window shut.
     fn stalled(&mut self, now: Duration) -> Option<Event> {
         self.stall_check.take_if(|check| now >= *check)?;
         let timeout = self.config.stall_timeout;

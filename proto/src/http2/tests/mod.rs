@@ -1,7 +1,12 @@
 //! Tests of the state machines as their callers see them.
 
+mod budget;
 mod conformance;
+mod conversation;
 mod driver;
+mod heads;
+mod sending;
+mod time;
 mod wire;
 
 use super::*;
