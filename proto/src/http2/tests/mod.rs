@@ -5,6 +5,7 @@ mod conformance;
 mod conversation;
 mod driver;
 mod heads;
+mod recorded;
 mod sending;
 mod time;
 mod wire;
