@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod compare;
 mod http;
+mod http2;
 mod load;
 mod mesh;
 mod micro;

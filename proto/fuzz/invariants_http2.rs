@@ -10,6 +10,9 @@ use ringway_proto::http1::{
 };
 use ringway_proto::http2::{Client, Config, Connection, Event, Limits, RequestLine, Server, Stream};
 
+/// Marks the end of a body; no byte of data is written so.
+const END: &str = "\u{1}";
+
 const NOW: Duration = Duration::from_secs(1);
 
 /// Limits that small inputs reach, beside the defaults.
@@ -81,12 +84,12 @@ fn note(events: &mut Vec<String>, event: Event, consumed: &[u8], text: &[u8]) {
         Event::Data { stream, data, end } => {
             let start = format!("data {} ", stream.id());
             let bytes = data.of(consumed).escape_ascii();
-            match events.last_mut().filter(|last| last.starts_with(&start) && !last.ends_with(" end")) {
+            match events.last_mut().filter(|last| last.starts_with(&start) && !last.ends_with(END)) {
                 Some(last) => *last = format!("{last}{bytes}"),
                 None => events.push(format!("{start}{bytes}")),
             }
             if end && let Some(last) = events.last_mut() {
-                last.push_str(" end");
+                last.push_str(END);
             }
         }
         Event::Request { .. } | Event::Response { .. } => events.push(format!("{event:?} {}", text.escape_ascii())),
@@ -164,7 +167,7 @@ fn pump(connection: &mut Connection, sent: &mut Vec<(u32, usize)>, out: &mut Vec
 }
 
 /// Feeds a server, `step` bytes at a time.
-fn serve(data: &[u8], config: Config, step: usize) -> Outcome {
+fn serve(data: &[u8], config: &Config, step: usize) -> Outcome {
     let mut server = Server::new(config, NOW);
     let (mut head, mut text) = (RequestHead::default(), Vec::new());
     let mut outcome = Outcome { events: Vec::new(), error: None, out: Vec::new() };
@@ -207,7 +210,7 @@ fn serve(data: &[u8], config: Config, step: usize) -> Outcome {
 
 /// Checks what a server makes of a client's bytes.
 pub(crate) fn http2_server(data: &[u8]) {
-    for config in configs() {
+    for config in &configs() {
         let whole = serve(data, config, data.len().max(1));
         for step in [1, 7, 64] {
             same(&whole, &serve(data, config, step));
@@ -216,7 +219,7 @@ pub(crate) fn http2_server(data: &[u8]) {
 }
 
 /// Feeds a client that has three requests under way.
-fn listen(data: &[u8], config: Config, step: usize) -> Outcome {
+fn listen(data: &[u8], config: &Config, step: usize) -> Outcome {
     let mut client = Client::new(config, NOW);
     let (mut head, mut text) = (ResponseHead::default(), Vec::new());
     let mut outcome = Outcome { events: Vec::new(), error: None, out: Vec::new() };
@@ -259,7 +262,7 @@ fn listen(data: &[u8], config: Config, step: usize) -> Outcome {
 
 /// Checks what a client makes of a server's bytes.
 pub(crate) fn http2_client(data: &[u8]) {
-    for config in configs() {
+    for config in &configs() {
         let whole = listen(data, config, data.len().max(1));
         for step in [1, 7, 64] {
             same(&whole, &listen(data, config, step));
@@ -277,7 +280,7 @@ fn same(whole: &Outcome, pieces: &Outcome) {
     }
     // Data is handed over before it is known that there is too little of it.
     let seen = |outcome: &Outcome| -> Vec<String> {
-        outcome.events.iter().filter(|event| !event.starts_with("data") || event.ends_with(" end")).cloned().collect()
+        outcome.events.iter().filter(|event| !event.starts_with("data") || event.ends_with(END)).cloned().collect()
     };
     assert_eq!(seen(whole), seen(pieces));
 }

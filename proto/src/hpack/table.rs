@@ -168,13 +168,11 @@ fn equals((head, tail): (&[u8], &[u8]), bytes: &[u8]) -> bool {
 #[inline]
 fn parts(ring: &[u8], at: u32, len: usize) -> (&[u8], &[u8]) {
     let start = at as usize & ring.len().wrapping_sub(1);
-    match ring.get(start..start + len) {
-        Some(whole) => (whole, &[]),
-        None => {
-            let head = ring.get(start..).unwrap_or_default();
-            (head, ring.get(..len - head.len()).unwrap_or_default())
-        }
+    if let Some(whole) = ring.get(start..start + len) {
+        return (whole, &[]);
     }
+    let head = ring.get(start..).unwrap_or_default();
+    (head, ring.get(..len - head.len()).unwrap_or_default())
 }
 
 /// Copies bytes into a ring from `at` on.

@@ -14,7 +14,7 @@ pub struct Client(Connection);
 
 impl Client {
     /// A connection that was just made. The preface and our settings wait in the output.
-    pub fn new(config: Config, now: Duration) -> Self {
+    pub fn new(config: &Config, now: Duration) -> Self {
         Self(Connection::new(false, config, now))
     }
 

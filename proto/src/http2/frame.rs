@@ -81,12 +81,21 @@ pub(super) fn number(payload: &[u8]) -> u32 {
     payload.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
+/// The header of a frame.
+#[inline]
+pub(super) fn header_bytes(len: usize, kind: u8, flags: u8, stream: u32) -> [u8; HEADER] {
+    let [_, len @ ..] = (len as u32).to_be_bytes();
+    let mut bytes = [len[0], len[1], len[2], kind, flags, 0, 0, 0, 0];
+    if let Some(place) = bytes.last_chunk_mut::<4>() {
+        *place = stream.to_be_bytes();
+    }
+    bytes
+}
+
 /// Appends the header of a frame.
 #[inline]
 pub(super) fn header(out: &mut Vec<u8>, len: usize, kind: u8, flags: u8, stream: u32) {
-    let [_, a, b, c] = (len as u32).to_be_bytes();
-    let [d, e, f, g] = stream.to_be_bytes();
-    out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
+    out.extend_from_slice(&header_bytes(len, kind, flags, stream));
 }
 
 /// Appends a frame whose payload is one number.

@@ -64,7 +64,7 @@
 //!     Ok(())
 //! }
 //!
-//! let (mut server, mut out) = (Server::new(Config::default(), Duration::ZERO), Vec::new());
+//! let (mut server, mut out) = (Server::new(&Config::default(), Duration::ZERO), Vec::new());
 //! let input = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
 //!               \0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
 //! serve(&mut server, input, Duration::ZERO, &mut out)?;
@@ -78,7 +78,7 @@
 //! use std::time::Duration;
 //! use ringway_proto::http2::{Client, Config, RequestLine};
 //!
-//! let (mut client, mut out) = (Client::new(Config::default(), Duration::ZERO), Vec::new());
+//! let (mut client, mut out) = (Client::new(&Config::default(), Duration::ZERO), Vec::new());
 //! let line =
 //!     RequestLine { method: b"GET", scheme: b"http", authority: b"example.com", path: b"/", protocol: None };
 //! let stream = client.request(&line, std::iter::empty(), true, Duration::ZERO, &mut out)?;
@@ -112,4 +112,9 @@ pub use server::Server;
 pub use streams::Stream;
 
 #[cfg(test)]
+#[allow(
+    clippy::large_types_passed_by_value,
+    clippy::large_stack_arrays,
+    reason = "configurations and frames of full size are made where they are used"
+)]
 mod tests;

@@ -14,7 +14,7 @@ pub struct Server(Connection);
 
 impl Server {
     /// A connection that was just accepted. Its settings wait in the output.
-    pub fn new(config: Config, now: Duration) -> Self {
+    pub fn new(config: &Config, now: Duration) -> Self {
         Self(Connection::new(true, config, now))
     }
 

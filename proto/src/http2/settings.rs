@@ -128,7 +128,7 @@ pub(super) fn write(config: &Config, is_server: bool, out: &mut Vec<u8>) {
 }
 
 /// The configuration with every value in its range.
-pub(super) fn in_range(config: Config) -> Config {
+pub(super) fn in_range(config: &Config) -> Config {
     Config {
         stream_window: config.stream_window.min(MAX),
         stream_window_max: config.stream_window_max.clamp(config.stream_window.min(MAX), MAX),
@@ -136,6 +136,6 @@ pub(super) fn in_range(config: Config) -> Config {
         connection_window_max: config.connection_window_max.clamp(config.connection_window.max(DEFAULT_WINDOW), MAX),
         frame: config.frame.clamp(FRAME_MIN, FRAME_MAX),
         frame_sent: config.frame_sent.clamp(1, FRAME_MAX),
-        ..config
+        ..*config
     }
 }

@@ -2,8 +2,11 @@
 
 use super::*;
 
+/// A block, its fields, and the size of the table after it.
+type Step<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
+
 /// The blocks of one connection.
-fn story(max: usize, blocks: &[(&str, &[(&str, &str)], usize)]) {
+fn story(max: usize, blocks: &[Step<'_>]) {
     let mut decoder = Decoder::new(max);
     for (block, fields, size) in blocks {
         assert_eq!(decode(&mut decoder, &hex(block)), Ok(pairs(fields)));

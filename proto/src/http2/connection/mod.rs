@@ -192,7 +192,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(is_server: bool, config: Config, now: Duration) -> Self {
+    pub(super) fn new(is_server: bool, config: &Config, now: Duration) -> Self {
         let config = settings::in_range(config);
         let mut connection = Self {
             is_server,

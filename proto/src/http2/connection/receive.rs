@@ -201,18 +201,14 @@ impl Connection {
         let place = self.streams.place(header.stream);
         let result = match place {
             Place::Open(stream) => self.check_data(stream, header.len, data, front + padding, now).map(|is_wanted| {
-                payload.stream = Some(stream);
-                if !is_wanted {
-                    payload.stream = None;
-                }
+                payload.stream = is_wanted.then_some(stream);
             }),
-            Place::Ended(How::Ended) => Err(Fault::StreamClosed.into()),
             Place::Ended(How::ResetByPeer) => Err(Violation::Stream(header.stream, Fault::StreamClosed)),
             // What was under way when we reset it (section 5.1).
             Place::Ended(How::ResetByUs) | Place::Forgotten => self.spend(costs.closed, now).map_err(Into::into),
             Place::Never if self.is_idle(header.stream) => Err(Fault::IdleStream.into()),
-            // Skipped, and so closed (section 5.1.1).
-            Place::Never => Err(Fault::StreamClosed.into()),
+            // The last was skipped, and so is closed (section 5.1.1).
+            Place::Ended(How::Ended) | Place::Never => Err(Fault::StreamClosed.into()),
         };
         // What nobody will say to be done with is done with.
         if payload.stream.is_none() {

@@ -339,9 +339,7 @@ impl Connection {
 
 /// Fills in the header of a frame whose payload is written.
 fn patch(out: &mut [u8], start: usize, len: usize, kind: u8, flags: u8, id: u32) {
-    let [_, a, b, c] = (len as u32).to_be_bytes();
-    let [d, e, f, g] = id.to_be_bytes();
     if let Some(header) = out.get_mut(start..start + HEADER) {
-        header.copy_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
+        header.copy_from_slice(&frame::header_bytes(len, kind, flags, id));
     }
 }

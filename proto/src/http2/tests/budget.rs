@@ -39,7 +39,7 @@ fn each_flood_ends_when_its_budget_does() {
             Box::new(move |round| [open(round, true), window(2 * round + 1, 0)].concat()),
         ),
         ("malformed", costs.fault, Box::new(|round| headers(2 * round + 1, true, &block(&[("x", "y")])))),
-        ("ping", costs.ping, Box::new(|_| ping_frame(b"12345678"))),
+        ("ping", costs.ping, Box::new(|_| ping_frame(*b"12345678"))),
         ("settings", costs.settings, Box::new(|_| settings(&[]))),
         ("acks", costs.settings, Box::new(|_| settings_ack())),
         ("priority", costs.priority, Box::new(|_| frame(2, 0, 1, &[0; 5]))),
@@ -122,7 +122,7 @@ fn a_window_that_opens_byte_by_byte_is_paid_for() {
     driver.answers = true;
     driver.feed(&settings(&[(4, 0)]));
     driver.feed(&headers(1, true, &get(&[])));
-    driver.bodies_of(1, &[b'x'; 60_000]);
+    driver.bodies_of(1, "x".repeat(60_000).leak().as_bytes());
     let mut rounds = 0;
     while driver.error.is_none() && rounds < 10_000 {
         driver.feed(&window(1, 1));
@@ -136,9 +136,9 @@ fn a_window_that_opens_byte_by_byte_is_paid_for() {
 fn a_peer_that_reads_nothing_cannot_pile_up_answers() {
     let free = Budget { costs: Costs { ping: 0, settings: 0, ..Costs::default() }, ..Budget::default() };
     let config = Config { control: 1000, budget: free, ..Config::default() };
-    let mut server = Server::new(config, std::time::Duration::ZERO);
+    let mut server = Server::new(&config, std::time::Duration::ZERO);
     let (mut head, mut text) = (crate::http1::RequestHead::default(), Vec::new());
-    let input = [frame::PREFACE.to_vec(), settings(&[]), ping_frame(b"12345678").repeat(100)].concat();
+    let input = [frame::PREFACE.to_vec(), settings(&[]), ping_frame(*b"12345678").repeat(100)].concat();
     let mut at = 0;
     let error = loop {
         match server.receive(&input[at..], std::time::Duration::ZERO, &mut head, &mut text) {

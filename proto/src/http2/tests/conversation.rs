@@ -134,8 +134,8 @@ impl Conversation {
     fn new(config: Config) -> Self {
         let now = Duration::from_secs(1);
         Self {
-            client: Client::new(config, now),
-            server: Server::new(config, now),
+            client: Client::new(&config, now),
+            server: Server::new(&config, now),
             at_client: End::new(),
             at_server: End::new(),
             request: RequestHead::default(),
@@ -227,11 +227,11 @@ impl Conversation {
                 end.messages.insert(stream.id(), message);
             }
             end.note(event, &consumed);
-            let whole = match event {
-                Event::Request { stream, end: true, .. }
-                | Event::Data { stream, end: true, .. }
-                | Event::Trailers { stream, .. } => stream,
-                _ => continue,
+            let (Event::Request { stream: whole, end: true, .. }
+            | Event::Data { stream: whole, end: true, .. }
+            | Event::Trailers { stream: whole, .. }) = event
+            else {
+                continue;
             };
             let message = end.messages.get_mut(&whole.id()).unwrap();
             message.to_send = message.received;

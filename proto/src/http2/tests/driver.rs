@@ -63,11 +63,11 @@ impl Driver {
 
     /// A server that has heard nothing.
     pub(super) fn fresh_server(config: Config) -> Self {
-        Self::new(Machine::Server(Box::new(Server::new(config, Duration::from_secs(1000)))))
+        Self::new(Machine::Server(Box::new(Server::new(&config, Duration::from_secs(1000)))))
     }
 
     pub(super) fn fresh_client(config: Config) -> Self {
-        Self::new(Machine::Client(Box::new(Client::new(config, Duration::from_secs(1000)))))
+        Self::new(Machine::Client(Box::new(Client::new(&config, Duration::from_secs(1000)))))
     }
 
     /// A server after the preface and both SETTINGS.
@@ -237,7 +237,7 @@ impl Driver {
     /// Whether a PING is answered: the connection lives.
     pub(super) fn is_alive(&mut self) -> bool {
         let before = self.sent().len();
-        self.feed(&wire::ping_frame(b"alive?!?"));
+        self.feed(&wire::ping_frame(*b"alive?!?"));
         let sent = self.sent();
         self.error.is_none() && sent[before..].iter().any(|frame| frame.payload == b"alive?!?" && frame.flags == 1)
     }

@@ -148,7 +148,7 @@ fn windows_are_kept_and_opened_as_data_is_taken() {
     driver.forget();
     driver.feed(&data(1, false, &[0; 10_000]).repeat(10));
     assert_eq!((driver.error, driver.resets()), (None, vec![]));
-    let (stream, now) = (driver.stream(1), driver.now + std::time::Duration::from_secs(60));
+    let (stream, now) = (driver.stream(1), driver.now + std::time::Duration::from_mins(1));
     let updates = |driver: &mut Driver| -> Vec<(u32, u32)> {
         let sent = driver.sent();
         driver.out.clear();

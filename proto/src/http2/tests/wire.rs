@@ -59,8 +59,8 @@ pub(super) fn settings_ack() -> Vec<u8> {
     frame(SETTINGS, ACK, 0, &[])
 }
 
-pub(super) fn ping_frame(data: &[u8; 8]) -> Vec<u8> {
-    frame(PING, 0, 0, data)
+pub(super) fn ping_frame(data: [u8; 8]) -> Vec<u8> {
+    frame(PING, 0, 0, &data)
 }
 
 pub(super) fn of_number(kind: u8, stream: u32, value: u32) -> Vec<u8> {

@@ -41,7 +41,7 @@ pub(super) fn rows() -> Vec<Row> {
             ("9113 3.4", "", "preface_without_settings"),
             "a first frame other than SETTINGS",
             Fresh,
-            start_with(&[&ping_frame(b"12345678")]),
+            start_with(&[&ping_frame(*b"12345678")]),
             Connection(E::ProtocolError),
         ),
         send(
@@ -228,7 +228,7 @@ pub(super) fn rows() -> Vec<Row> {
             ("9113 6.7", "generic/3.7/1 http2/6.7/1", "ping_is_answered"),
             "PING",
             Silent,
-            ping_frame(b"h2spec__"),
+            ping_frame(*b"h2spec__"),
             Fine,
         ),
         send(

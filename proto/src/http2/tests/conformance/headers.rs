@@ -13,9 +13,12 @@ const SCHEME: (&str, &str) = (":scheme", "http");
 const PATH: (&str, &str) = (":path", "/");
 const AUTHORITY: (&str, &str) = (":authority", "a");
 
-/// Rows of heads that are malformed: the fields of a whole request.
+/// Section, case of h2spec, name, what is wrong, and the fields of a whole request.
+type Malformed = (&'static str, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Rows of heads that are malformed.
 #[rustfmt::skip]
-const MALFORMED: &[(&str, &str, &str, &str, &[(&str, &str)])] = &[
+const MALFORMED: &[Malformed] = &[
     ("9113 8.3", "http2/8.1.2.1/1", "pseudo_unknown", "an unknown pseudo-header field", &[METHOD, SCHEME, PATH, AUTHORITY, (":test", "x")]),
     ("9113 8.3", "http2/8.1.2.1/2", "pseudo_of_response", "`:status` in a request", &[METHOD, SCHEME, PATH, AUTHORITY, (":status", "200")]),
     ("9113 8.3", "http2/8.1.2.1/4", "pseudo_after_field", "a pseudo-header field after a field", &[METHOD, SCHEME, AUTHORITY, ("x-test", "ok"), PATH]),
