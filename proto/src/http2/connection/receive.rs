@@ -347,8 +347,16 @@ impl Connection {
             self.decoder.set_allowed(self.config.decoder_table as usize);
             let window = self.config.stream_window;
             for at in 0..self.streams.len() {
-                if let Some(entry) = self.streams.nth(at).and_then(|stream| self.streams.get_mut(stream)) {
-                    entry.receiving.shift(super::DEFAULT_WINDOW, window);
+                let round_trip = self.round_trip;
+                let Some(entry) = self.streams.nth(at).and_then(|stream| self.streams.get_mut(stream)) else {
+                    continue;
+                };
+                entry.receiving.shift(super::DEFAULT_WINDOW, window);
+                // What was taken may be much of a window that is small now, and nothing more may come to say so.
+                if entry.incoming == Incoming::Body
+                    && let (id, Some(more)) = (entry.id, entry.receiving.take(0, now, round_trip))
+                {
+                    self.control(|out| frame::with_number(out, frame::WINDOW_UPDATE, id, more));
                 }
             }
             return Ok(None);

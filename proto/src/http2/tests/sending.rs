@@ -207,3 +207,16 @@ fn acknowledgements_go_out_before_what_they_allow() {
     // The smaller table is said at once (RFC 7541 section 4.2).
     assert_eq!(sent[1].payload[..2], [0x3f, 100 - 31]);
 }
+
+#[test]
+fn a_window_that_our_settings_make_small_does_not_stay_shut() {
+    let mut driver = Driver::fresh_server(Config { stream_window: 1, ..Config::default() });
+    driver.feed(&[frame::PREFACE, &settings(&[]), &headers(1, false, &request("POST", &[]))].concat());
+    // Much less than half of the window that holds as long as nothing is acknowledged.
+    driver.feed(&data(1, false, &[0; 1000]));
+    driver.forget();
+    driver.feed(&settings_ack());
+    let sent = driver.sent();
+    let updates: Vec<_> = sent.iter().map(|frame| (frame.kind, frame.stream, frame.number(0))).collect();
+    assert_eq!(updates, [(8, 1, 1000)]);
+}
