@@ -150,7 +150,8 @@ impl Walk<'_> {
             }
             Known::Cookie => {
                 // Compression may split it; whoever speaks no HTTP/2 needs it whole (section 8.2.3).
-                if self.has_cookie {
+                // An empty piece would leave a space at an end.
+                if !self.cookies.is_empty() && !value.is_empty() {
                     self.cookies.extend_from_slice(b"; ");
                 }
                 self.has_cookie = true;
