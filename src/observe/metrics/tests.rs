@@ -183,7 +183,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn every_metric_and_label_is_documented() {
-    let page = include_str!("../../docs/metrics-files.md");
+    let page = include_str!("../../../docs/metrics-files.md");
     for metric in read(&metrics().0).metrics {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", metric.name)));
         let row = row.unwrap_or_else(|| panic!("{} has no row", metric.name));
