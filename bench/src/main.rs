@@ -8,6 +8,7 @@ mod compare;
 mod endpoints;
 mod failures;
 mod http;
+mod http2;
 mod load;
 mod mesh;
 mod micro;

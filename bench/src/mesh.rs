@@ -185,7 +185,7 @@ impl Cores {
         kind: EngineKind,
         busy_poll: BusyPoll,
         life: impl Fn(Engine, Seat<Message>) -> F + Clone + Send + 'static,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let mesh = Mesh::new(2, Capacity::default());
         let control = mesh.control.into_control();
         let config = Config { buffers: 4, busy_poll, ..Config::default() };
@@ -202,7 +202,7 @@ impl Cores {
                 })
             })
             .collect();
-        Ok(Self { control, threads })
+        Self { control, threads }
     }
 
     fn part(mut self) -> Result<Part, Error> {
@@ -250,7 +250,7 @@ pub(crate) fn round_trip(kind: EngineKind, busy_poll: BusyPoll) -> Result<Part, 
                 (_, Message::Done | Message::Stop) => return,
             }
         }
-    })?
+    })
     .part()
 }
 
@@ -288,6 +288,6 @@ pub(crate) fn ask(busy_poll: BusyPoll, at_once: u64) -> Result<Part, Error> {
                 }
             }
         }
-    })?
+    })
     .part()
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::cli::Error;
 use crate::clock::nanoseconds;
 use crate::compare::median;
-use crate::mesh;
+use crate::{http2, mesh};
 
 const REQUEST: &[u8] = b"GET /users/1234?fields=name HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench/1.0\r\n\
     Accept: application/json\r\nX-Request-Id: 0123456789abcdef\r\nConnection: keep-alive\r\n\r\n";
@@ -55,11 +55,14 @@ pub(crate) type Part = Box<dyn FnMut(u64)>;
 type Make = fn() -> Result<Part, Error>;
 
 /// Name, what is counted in one call, and how it is made ready.
-const PARTS: [(&str, u64, Make); 41] = [
+const PARTS: [(&str, u64, Make); 44] = [
     ("codec-request-head", 1, request_head),
     ("codec-response-head", 1, response_head),
     ("codec-chunked-body", 1, chunked_body),
     ("codec-write-head", 1, write_head),
+    ("hpack-decode-head", 1, http2::decode_head),
+    ("hpack-encode-head", 1, http2::encode_head),
+    ("http2-server-request", 1, http2::server_request),
     ("router-10000-literal", 1, || router("/service-7777/items")),
     ("router-10000-capture", 1, || router("/service-7777/items/42/parts/7")),
     ("path-normalize", 1, path_normalize),
@@ -161,12 +164,12 @@ fn measure(name: &'static str, counted: u64, part: &mut Part) -> Figure {
     }
 }
 
-fn repeat(mut call: impl FnMut() + 'static) -> Part {
+pub(crate) fn repeat(mut call: impl FnMut() + 'static) -> Part {
     Box::new(move |calls| (0..calls).for_each(|_| call()))
 }
 
 /// A part that fails measures nothing, so each is tried once.
-fn tried(works: bool, part: Part) -> Result<Part, Error> {
+pub(crate) fn tried(works: bool, part: Part) -> Result<Part, Error> {
     if works { Ok(part) } else { Err(Error::Failed("the part does not do what it should".to_owned())) }
 }
 

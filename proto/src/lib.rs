@@ -2,4 +2,6 @@
 //! It never touches a socket or a clock, so each can be tested, fuzzed and simulated by itself.
 #![forbid(unsafe_code)]
 
+pub mod hpack;
 pub mod http1;
+pub mod http2;

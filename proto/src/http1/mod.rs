@@ -33,6 +33,7 @@ pub use error::{BodyError, FieldError, FramingError, RequestError, ResponseError
 pub use head::{Field, Framing, Limits, Method, Progress, RequestHead, ResponseHead, Target, TargetForm, Version};
 pub use known::Known;
 pub use request::decode_request;
+pub(crate) use request::{METHOD_MAX, path_target};
 pub use response::decode_response;
 pub use scan::HeadScan;
 pub use span::Span;

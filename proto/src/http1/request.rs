@@ -14,7 +14,7 @@ use super::{Field, FieldError, Known, RequestError, Span};
 /// Bytes of a line's end.
 const CRLF: usize = 2;
 /// Longest method, in bytes. The longest registered one has 17 (`UPDATEREDIRECTREF`).
-const METHOD_MAX: usize = 32;
+pub(crate) const METHOD_MAX: usize = 32;
 
 /// Decodes the request head at the start of `input`.
 ///
@@ -305,6 +305,16 @@ fn read_target(target: &[u8], at: usize, method: Method) -> Result<Target, Reque
         return Ok(Target { form: TargetForm::Asterisk, whole, ..Target::default() });
     }
     absolute_target(target, at, whole)
+}
+
+/// Reads a `:path` of HTTP/2, which has origin or asterisk form and nothing else, and starts at `at` in the input
+/// (RFC 9113 section 8.3.1).
+pub(crate) fn path_target(path: &[u8], at: usize, method: Method) -> Result<Target, RequestError> {
+    let is_form = matches!(path, [b'/', ..] | b"*");
+    if !is_form || visible_len(path) != path.len() || method == Method::Connect {
+        return Err(RequestError::BadTarget);
+    }
+    read_target(path, at, method)
 }
 
 /// `scheme://authority[path][?query]`

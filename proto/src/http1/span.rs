@@ -14,7 +14,7 @@ pub struct Span {
 
 impl Span {
     /// The range `start..end`. Both are within a head or a body piece, which are capped at `u32::MAX` bytes.
-    pub(super) fn new(start: usize, end: usize) -> Self {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end && u32::try_from(end).is_ok(), "a span past 4 GiB");
         Self { start: start as u32, end: end as u32 }
     }
