@@ -161,7 +161,7 @@ impl Shared {
     }
 
     /// For each endpoint its place in the upstream of a plan before, where it is there as well.
-    pub(super) fn stays(&self, before: Option<&Upstream>) -> Vec<Option<usize>> {
+    pub(crate) fn stays(&self, before: Option<&Upstream>) -> Vec<Option<usize>> {
         stays(&self.upstream, before)
     }
 

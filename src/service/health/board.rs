@@ -122,6 +122,22 @@ impl Known {
         })
     }
 
+    /// The same for other endpoints: for each its place here, where it has one. Nothing where none has.
+    fn moved(&self, places: &[Option<usize>]) -> Option<Arc<Self>> {
+        let code = |from: &AtomicU8| AtomicU8::new(from.load(Ordering::Relaxed));
+        let time = |from: &AtomicU64| AtomicU64::new(from.load(Ordering::Relaxed));
+        let endpoint = |at: &Option<usize>| at.and_then(|at| self.endpoints.get(at)).map(code).unwrap_or_default();
+        places.iter().any(Option::is_some).then(|| {
+            Arc::new(Self {
+                state: code(&self.state),
+                own: code(&self.own),
+                since: time(&self.since),
+                took: time(&self.took),
+                endpoints: places.iter().map(endpoint).collect(),
+            })
+        })
+    }
+
     fn state(&self) -> State {
         State::of(self.state.load(Ordering::Relaxed))
     }
@@ -191,9 +207,8 @@ impl Board {
             CheckTarget::Addresses(addresses) => addresses.len(),
         };
         let known = |(check, upstream): (&AggregateCheck, &Option<Arc<Shared>>)| {
-            let wanted = endpoints((check, upstream));
             let stays = before.and_then(|before| before.stays(check, upstream.as_deref()));
-            stays.filter(|known| known.endpoints.len() == wanted).unwrap_or_else(|| Known::new(wanted))
+            stays.unwrap_or_else(|| Known::new(endpoints((check, upstream))))
         };
         let history = match before {
             Some(before) if before.plan.history == plan.history => before.history.clone(),
@@ -209,19 +224,29 @@ impl Board {
         })
     }
 
-    /// What is known of a check that asks the same of the same as one here does.
+    /// What is known of a check that asks the same of the same as one here does. Of an upstream whose endpoints come and
+    /// go that is what is known while some stay: whoever looks is told of those of now, and the next round asks them.
     fn stays(&self, check: &AggregateCheck, upstream: Option<&Shared>) -> Option<Arc<Known>> {
         let at = self.plan.checks.iter().position(|known| known.name == check.name)?;
-        let known = self.plan.checks.get(at)?;
-        let is_same = match (&known.target, &check.target) {
-            (CheckTarget::Addresses(known), CheckTarget::Addresses(wanted)) => known == wanted,
+        let (plan, known) = (self.plan.checks.get(at)?, self.checks.get(at)?);
+        if plan.check != check.check {
+            return None;
+        }
+        match (&plan.target, &check.target) {
+            (CheckTarget::Addresses(before), CheckTarget::Addresses(wanted)) if before == wanted => Some(known.clone()),
             (CheckTarget::Upstream(_), CheckTarget::Upstream(_)) => {
-                let before = self.upstreams.get(at)?.as_deref()?.upstream();
-                before.name == upstream?.upstream().name && before.endpoints == upstream?.upstream().endpoints
+                let (before, shared) = (self.upstreams.get(at)?.as_deref()?.upstream(), upstream?);
+                let wanted = shared.upstream();
+                if before.name != wanted.name {
+                    return None;
+                }
+                if before.endpoints == wanted.endpoints {
+                    return Some(known.clone());
+                }
+                known.moved(&shared.stays(Some(before)))
             }
-            _ => false,
-        };
-        (is_same && known.check == check.check).then(|| self.checks.get(at).cloned())?
+            _ => None,
+        }
     }
 
     /// What is known of the endpoints of the upstream that a check is about.
@@ -439,6 +464,38 @@ mod tests {
         moved.checks[0].target = CheckTarget::Addresses([("b:1".into(), ([10, 0, 0, 2], 1).into())].into());
         let moved = board(moved, Some(&next));
         assert_eq!(moved.states().collect::<Vec<_>>(), [State::Unknown, State::Down]);
+    }
+
+    #[test]
+    fn what_is_known_of_endpoints_that_stay_goes_with_them() {
+        use Finding::{Never, Passed, Timeout};
+        let plan = |endpoints: &str| {
+            let text = format!(
+                "[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nendpoints = [{endpoints}]\n\
+                 [service.s]\ntype = \"health\"\nchecks = [{{ name = \"c\", upstream = \"u\" }}]\n\
+                 [[route]]\nname = \"r\"\npath = \"/\"\nservice = \"s\"\n"
+            );
+            let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+            crate::config::compile("test", &text, 1, &mut resolve).unwrap_or_else(|report| panic!("{report}")).0
+        };
+        let next = |endpoints: &str, before: Option<(&Arc<Board>, &Arc<Shared>)>| {
+            let plan = plan(endpoints);
+            let shared = Shared::new(&plan.upstreams[0], before.map(|(_, shared)| &**shared));
+            (Board::new(&plan.aggregates[0], std::slice::from_ref(&shared), before.map(|(board, _)| board)), shared)
+        };
+        let findings = |board: &Board| board.view().expect("nobody writes").checks[0].endpoints.clone();
+        let (board, shared) = next("\"10.0.0.1:1\", \"10.0.0.2:1\"", None);
+        let found = Found { endpoints: vec![Passed, Timeout], took: 5 };
+        board.publish(&[found], Instant::from_nanos(1), Wall::from_nanos(1));
+        let (board, shared) = next("\"10.0.0.3:1\", \"10.0.0.2:1\", \"10.0.0.1:1\"", Some((&board, &shared)));
+        assert_eq!(findings(&board), [Never, Timeout, Passed]);
+        assert!(board.is_known() && board.states().eq([State::Degraded]));
+        let names: Vec<&str> =
+            board.upstream(0).iter().flat_map(|of| &of.upstream().endpoints).map(|at| &*at.name).collect();
+        assert_eq!(names, ["10.0.0.3:1", "10.0.0.2:1", "10.0.0.1:1"]);
+        // With others alone nothing is known.
+        let (board, _) = next("\"10.0.0.4:1\"", Some((&board, &shared)));
+        assert!(!board.is_known() && findings(&board) == [Never]);
     }
 
     #[test]
