@@ -2,6 +2,7 @@
 
 mod dns;
 mod files;
+mod learned;
 mod load;
 mod registered;
 
