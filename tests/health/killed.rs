@@ -25,9 +25,12 @@ fn named(name: &str, address: SocketAddr) -> Gateway {
     Config::new(Engine::Ring).address(address).more(&respond).start()
 }
 
-/// What clients that never stop got: answers by status and name.
+/// Answers by status and name.
+type Answers = HashMap<(u16, String), usize>;
+
+/// What clients that never stop got.
 #[derive(Clone, Default)]
-struct Load(Arc<(AtomicBool, Mutex<HashMap<(u16, String), usize>>)>);
+struct Load(Arc<(AtomicBool, Mutex<Answers>)>);
 
 impl Load {
     fn start(gateway: &Gateway) -> (Self, Vec<thread::JoinHandle<()>>) {
@@ -95,7 +98,9 @@ fn no_client_notices_that_an_origin_is_killed_and_comes_back(engine: Engine) {
     let before = load.of("one");
     wait(|| load.of("one") > before + 500);
     load.0.0.store(true, Ordering::SeqCst);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     let answers = load.now();
     assert!(answers.keys().all(|(status, _)| *status == 200), "{answers:?}");
 }
