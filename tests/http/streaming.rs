@@ -15,8 +15,8 @@ on_both_engines!(
 
 /// 256 MiB.
 const LARGE: usize = 256 << 20;
-/// What a gateway may hold beside its receive buffers (2 MiB here), whatever passes through.
-const RESIDENT: u64 = 24 << 20;
+/// What a gateway may hold, what it begins with and 2 MiB of receive buffers among it, whatever passes through.
+const RESIDENT: u64 = 40 << 20;
 /// What the kernel may hold in the socket buffers of two connections, at most, with what the gateway holds.
 const IN_FLIGHT: usize = 40 << 20;
 

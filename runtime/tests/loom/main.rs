@@ -336,7 +336,9 @@ fn a_gate_that_is_half_open_lets_no_more_through_than_its_probes() {
             thread::spawn(move || [(); 2].map(|()| gate.leave(&RULE, 10)))
         });
         let leaves: Vec<_> = cores.into_iter().flat_map(|core| core.join().unwrap()).flatten().collect();
-        assert_eq!(leaves, [Leave::First(20), Leave::Probe(20)]);
+        // Whichever core came first, one and only one is told that it was.
+        assert_eq!(leaves.len(), 2);
+        assert!(leaves.contains(&Leave::First(20)) && leaves.contains(&Leave::Probe(20)));
         assert_eq!(gate.leave(&RULE, 19), None);
     });
 }
