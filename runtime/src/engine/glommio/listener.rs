@@ -12,11 +12,16 @@ use socket2::Socket;
 use super::poller::Place;
 use super::{Glommio, Stream};
 
+/// Connections taken in a row before others come to run.
+const BURST: u32 = 16;
+
 /// The handle on a listening socket. Dropping it stops accepting.
 pub(crate) struct Listener {
     engine: Rc<Glommio>,
     socket: Socket,
     place: Place,
+    /// Connections taken in a row.
+    burst: Cell<u32>,
     /// Another process listens on the socket, too.
     shared: Cell<bool>,
 }
@@ -26,7 +31,7 @@ impl Listener {
         let socket = Socket::from(socket);
         socket.set_nonblocking(true)?;
         let place = engine.poller.add(&socket)?;
-        Ok(Self { engine: engine.clone(), socket, place, shared: Cell::new(shared) })
+        Ok(Self { engine: engine.clone(), socket, place, burst: Cell::new(0), shared: Cell::new(shared) })
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -38,14 +43,22 @@ impl Listener {
     }
 
     pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+        // Those that have to go for a new one, and everybody else, must come to run.
+        if self.burst.get() == BURST {
+            self.burst.set(0);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             match self.socket.accept() {
                 Ok((socket, peer)) => {
                     // A peer that is gone already has no address, and nobody to answer.
                     let Some(peer) = peer.as_socket() else { continue };
+                    self.burst.set(self.burst.get() + 1);
                     return Poll::Ready(Ok((socket.into(), peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.burst.set(0);
                     self.place.wait_to_read(cx);
                     return Poll::Pending;
                 }
