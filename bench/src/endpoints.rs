@@ -3,8 +3,6 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +12,7 @@ use clap::Args;
 use crate::cli::{Error, parse_duration};
 use crate::compare::median;
 use crate::compare::process::{self, Running, Scratch};
+use crate::gateway::GatewayArgs;
 use crate::load::{self, Plan};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -40,15 +39,8 @@ pub(crate) struct EndpointsArgs {
     /// Connections kept busy
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// The gateway; by default the one beside this program
-    #[arg(long, value_name = "PATH")]
-    ringway: Option<PathBuf>,
-    /// CPU of the gateway's data core
-    #[arg(long, default_value_t = 0)]
-    data_core: usize,
-    /// CPU of load, origin and control
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
@@ -56,7 +48,7 @@ pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
         return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
     }
     net::raise_descriptor_limit();
-    net::pin(args.load_core)?;
+    net::pin(args.gateway.load_core)?;
     let listen = (Ipv4Addr::UNSPECIFIED, 0).into();
     let mut origin = Origin::new(&OriginOptions { listen, ..OriginOptions::plain(BODY) })?;
     let port = origin.address()?.port();
@@ -98,10 +90,6 @@ struct Gateway {
 
 impl Gateway {
     fn start(args: &EndpointsArgs, balancer: &str, endpoints: u8, port: u16) -> Result<Self, Error> {
-        let ringway = match &args.ringway {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("ringway"),
-        };
         let listen = process::free_address()?;
         let scratch = Scratch::named(&format!("ringway-bench-{endpoints}"))?;
         let mut list = String::new();
@@ -109,18 +97,13 @@ impl Gateway {
             // A String takes it.
             let _ = write!(list, "\"127.0.0.{at}:{port}\", ");
         }
-        let (data, control) = (args.data_core, args.load_core);
-        let config = scratch.path().join("ringway.toml");
         let text = format!(
-            "[cores]\ndata = \"{data}\"\ncontrol = {control}\n[listener.web]\naddress = \"{listen}\"\n\
+            "{}[listener.web]\naddress = \"{listen}\"\n\
              [upstream.origin]\nbalance = \"{balancer}\"\nendpoints = [{list}]\npool = {{ max_idle = 4096 }}\n\
-             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n"
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
+            args.gateway.cores()
         );
-        std::fs::write(&config, text)?;
-        let mut command = Command::new(ringway);
-        command.arg("run").arg(&config);
-        let cores = [args.data_core, args.load_core];
-        let running = Running::start(&mut command, &cores, args.load_core, listen, &scratch.path().join("log"))?;
+        let running = args.gateway.start(&text, listen, &scratch)?;
         Ok(Self { running, listen, _scratch: scratch })
     }
 

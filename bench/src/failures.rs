@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -16,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::process::{self, Running, Scratch};
+use crate::gateway::GatewayArgs;
 use crate::load::{self, Failure, Outcome, Percentiles, Plan};
 use crate::net;
 use crate::origin::{Failing, Options as OriginOptions, Origin};
@@ -60,15 +60,8 @@ pub(crate) struct FailuresArgs {
     /// Connections kept open
     #[arg(long, default_value_t = 128)]
     connections: usize,
-    /// The gateway; by default the one beside this program
-    #[arg(long, value_name = "PATH")]
-    ringway: Option<PathBuf>,
-    /// CPU of the data core
-    #[arg(long, default_value_t = 0)]
-    data_core: usize,
-    /// CPU of load, origins and control
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 pub(crate) fn run(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
@@ -78,7 +71,7 @@ pub(crate) fn run(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Err
         ));
     }
     net::raise_descriptor_limit();
-    net::pin(args.load_core)?;
+    net::pin(args.gateway.load_core)?;
     let all = Scenario::value_variants();
     let wanted = if args.scenarios.is_empty() { all } else { &args.scenarios };
     println!("{} requests/s for {:?} over {} connections", args.rate, args.duration, args.connections);
@@ -140,7 +133,7 @@ fn killed(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     let scratch = Scratch::named("ringway-bench-victim")?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["origin", "--listen", &victim.to_string(), "--body", &BODY.to_string()]);
-    let core = args.load_core;
+    let core = args.gateway.load_core;
     let running = Running::start(&mut command, &[core], core, victim, &scratch.path().join("log"))?;
     let keys = format!(
         "{}\nhealth = {{ path = \"/\", interval = \"{INTERVAL}\", unhealthy_after = 1, healthy_after = 2 }}",
@@ -198,7 +191,12 @@ fn storm(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     let nobody = [process::free_address()?, process::free_address()?, process::free_address()?];
     let gateway = Gateway::start(args, &nobody, RECIPE)?;
     // What it needs in any case it has after a second.
-    let short = FailuresArgs { duration: Duration::from_secs(1), scenarios: Vec::new(), ringway: None, ..*args };
+    let short = FailuresArgs {
+        duration: Duration::from_secs(1),
+        scenarios: Vec::new(),
+        gateway: args.gateway.clone(),
+        ..*args
+    };
     let first = ask(&gateway, &short, 10.0, 502, stop)?;
     let before = gateway.running.resident_bytes()?;
     let asked = ask(&gateway, args, 10.0, 502, stop)?;
@@ -352,10 +350,6 @@ struct Gateway {
 
 impl Gateway {
     fn start(args: &FailuresArgs, endpoints: &[SocketAddr], keys: &str) -> Result<Self, Error> {
-        let ringway = match &args.ringway {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("ringway"),
-        };
         let (listen, scratch) = (process::free_address()?, Scratch::new()?);
         let metrics = scratch.path().join("metrics");
         std::fs::create_dir_all(&metrics)?;
@@ -364,20 +358,14 @@ impl Gateway {
             // A String takes it.
             let _ = write!(list, "\"{endpoint}\", ");
         }
-        let (data, control, metrics) = (args.data_core, args.load_core, metrics.display());
-        let config = scratch.path().join("ringway.toml");
-        std::fs::write(
-            &config,
-            format!(
-                "[cores]\ndata = \"{data}\"\ncontrol = {control}\nmetrics_dir = \"{metrics}\"\n\
-                 [listener.web]\naddress = \"{listen}\"\n[upstream.origin]\nendpoints = [{list}]\n{keys}\n\
-                 [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n"
-            ),
-        )?;
-        let mut command = Command::new(ringway);
-        command.arg("run").arg(&config);
-        let cores = [args.data_core, args.load_core];
-        let running = Running::start(&mut command, &cores, args.load_core, listen, &scratch.path().join("log"))?;
+        let text = format!(
+            "{}metrics_dir = \"{}\"\n[listener.web]\naddress = \"{listen}\"\n\
+             [upstream.origin]\nendpoints = [{list}]\n{keys}\n\
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
+            args.gateway.cores(),
+            metrics.display()
+        );
+        let running = args.gateway.start(&text, listen, &scratch)?;
         Ok(Self { running, listen, scratch })
     }
 

@@ -7,6 +7,7 @@ mod clock;
 mod compare;
 mod endpoints;
 mod failures;
+mod gateway;
 mod http;
 mod http2;
 mod load;

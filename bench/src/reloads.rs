@@ -2,8 +2,7 @@
 //! machine does meanwhile falls on both alike.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::process::{self, Running, Scratch};
+use crate::gateway::GatewayArgs;
 use crate::load::{self, Edge, Percentiles, Plan};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -42,15 +42,8 @@ pub(crate) struct ReloadsArgs {
     /// Change the upstream as well each time, so that its connections are made anew
     #[arg(long)]
     upstreams: bool,
-    /// The gateway; by default the one beside this program
-    #[arg(long, value_name = "PATH")]
-    ringway: Option<PathBuf>,
-    /// CPU of the data core
-    #[arg(long, default_value_t = 0)]
-    data_core: usize,
-    /// CPU of load, origin and control
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 /// What one kind of window measured.
@@ -67,7 +60,7 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
         ));
     }
     net::raise_descriptor_limit();
-    net::pin(args.load_core)?;
+    net::pin(args.gateway.load_core)?;
     let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
     let gateway = Gateway::start(args, origin.address()?)?;
     let each = args.reloads / args.windows;
@@ -171,18 +164,8 @@ struct Gateway {
 
 impl Gateway {
     fn start(args: &ReloadsArgs, origin: SocketAddr) -> Result<Self, Error> {
-        let ringway = match &args.ringway {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("ringway"),
-        };
         let (listen, scratch) = (process::free_address()?, Scratch::new()?);
-        let config = scratch.path().join("ringway.toml");
-        std::fs::write(&config, text(args, listen, origin, 0))?;
-        let mut command = Command::new(ringway);
-        command.arg("run").arg(&config);
-        let log = scratch.path().join("log");
-        let cores = [args.data_core, args.load_core];
-        let running = Running::start(&mut command, &cores, args.load_core, listen, &log)?;
+        let running = args.gateway.start(&text(args, listen, origin, 0), listen, &scratch)?;
         let pid =
             Pid::from_raw(running.id() as i32).ok_or_else(|| Error::Failed("the gateway has no pid".to_owned()))?;
         Ok(Self { _running: running, pid, listen, origin, scratch })
@@ -221,13 +204,10 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn text(args: &ReloadsArgs, listen: SocketAddr, origin: SocketAddr, turn: u64) -> String {
-    let (data, control) = (args.data_core, args.load_core);
+    let cores = args.gateway.cores();
     let idle = if args.upstreams { 1024 + turn % 2 } else { 1024 };
     format!(
-        r#"[cores]
-data = "{data}"
-control = {control}
-
+        r#"{cores}
 [listener.web]
 address = "{listen}"
 

@@ -100,10 +100,7 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     }
     let descriptors = net::raise_descriptor_limit();
     net::pin(args.load_core)?;
-    let ringway = match &args.ringway {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("ringway"),
-    };
+    let ringway = crate::gateway::program(args.ringway.as_ref())?;
     let listen = ([127, 0, 0, 1], 0).into();
     let origin = Origin::new(&OriginOptions { listen, ..OriginOptions::plain(args.body) })?;
     let origin_address = origin.address()?;
