@@ -5,19 +5,11 @@
 #[path = "../fuzz/invariants.rs"]
 mod invariants;
 
-use std::fs;
-use std::path::PathBuf;
+mod corpus;
 
 use proptest::prelude::*;
 
-/// The seeds of one fuzz target, which are checked in.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 6, "the corpus of {target} is incomplete");
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
-}
+use self::corpus::{change, corpus, damage};
 
 #[test]
 fn the_invariants_hold_for_the_checked_in_corpus() {
@@ -34,19 +26,9 @@ fn the_invariants_hold_for_the_checked_in_corpus() {
 
 /// A seed with some bytes replaced, inserted and removed.
 fn damaged(target: &str) -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![prop::sample::select(b"\r\n\r\n :;,\t\0\x7f\xff01aA/?#*[]".to_vec()), any::<u8>()];
-    let change = (any::<prop::sample::Index>(), 0..4_u8, byte);
+    let change = change(b"\r\n\r\n :;,\t\0\x7f\xff01aA/?#*[]");
     (prop::sample::select(corpus(target)), prop::collection::vec(change, 0..6)).prop_map(|(mut bytes, changes)| {
-        for (at, kind, byte) in changes {
-            let at = at.index(bytes.len() + 1);
-            match kind {
-                0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => bytes[at] = byte,
-                2 if at < bytes.len() => drop(bytes.remove(at)),
-                3 => bytes.truncate(at.max(1)),
-                _ => {}
-            }
-        }
+        damage(&mut bytes, changes);
         bytes
     })
 }
