@@ -304,6 +304,27 @@ impl<'a> Access<'a> {
 }
 
 #[cfg(test)]
+impl Access<'static> {
+    /// A request of which there is nothing to say, for tests.
+    pub(crate) fn plain(id: u64) -> Self {
+        Self {
+            at_unix_ns: 0,
+            id,
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            status: 200,
+            version: Some(1),
+            attempts: 0,
+            received: 0,
+            sent: 0,
+            sent_body: 0,
+            took: Spans::default(),
+            texts: Texts::default(),
+            cut: Cut::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -175,28 +175,10 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::observe::records::{Cut, Record, Spans, Texts};
-
-    fn access(id: u64) -> Access<'static> {
-        Access {
-            at_unix_ns: 0,
-            id,
-            client: Ipv4Addr::LOCALHOST.into(),
-            status: 200,
-            version: Some(1),
-            attempts: 0,
-            received: 0,
-            sent: 0,
-            sent_body: 0,
-            took: Spans::default(),
-            texts: Texts::default(),
-            cut: Cut::default(),
-        }
-    }
+    use crate::observe::records::Record;
 
     fn started(capacity: usize) -> (Recorder, Records, Arc<AtomicUsize>) {
         let woken = Arc::new(AtomicUsize::new(0));
@@ -210,7 +192,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_dropped_and_counted_and_events_still_find_a_place() {
         let (recorder, mut records, woken) = started(16 << 10);
-        let told = (0..1000).filter(|&id| recorder.access(&access(id), 100)).count();
+        let told = (0..1000).filter(|&id| recorder.access(&Access::plain(id), 100)).count();
         assert!((20..200).contains(&told), "{told}");
         assert_eq!(records.dropped(), 1000 - told as u64);
         assert!((2..=8).contains(&woken.load(Ordering::Relaxed)), "woken in batches");
@@ -219,7 +201,7 @@ mod tests {
         let mut bytes = Vec::new();
         for id in 0..told as u64 {
             assert!(records.next(&mut bytes));
-            assert_eq!(Record::read(&bytes), Some(Record::Access(access(id))));
+            assert_eq!(Record::read(&bytes), Some(Record::Access(Access::plain(id))));
         }
         assert!(records.next(&mut bytes));
         assert!(matches!(Record::read(&bytes), Some(Record::Event(Event { at_unix_ns: 7, .. }))));
@@ -253,7 +235,7 @@ mod tests {
     #[test]
     fn to_nobody_everything_is_dropped() {
         let recorder = Recorder::to_nobody();
-        assert!(!recorder.access(&access(1), 100));
+        assert!(!recorder.access(&Access::plain(1), 100));
         recorder.limit(10);
         recorder.event(&Event::new(EventKind::Shed, 1), Instant::default());
         assert_eq!(recorder.tell_untold(|| 0), 0, "nobody was told how many either");

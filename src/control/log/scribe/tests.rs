@@ -1,12 +1,11 @@
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::*;
-use crate::observe::records::{Cut, Event, EventKind, Spans, Texts};
+use crate::observe::records::{Event, EventKind, Texts};
 use crate::plan::AccessLog;
 
 /// Enough for whatever a test waits for.
@@ -46,20 +45,7 @@ impl Desk {
 }
 
 fn request(id: u64) -> Access<'static> {
-    Access {
-        at_unix_ns: 0,
-        id,
-        client: Ipv4Addr::LOCALHOST.into(),
-        status: 200,
-        version: Some(1),
-        attempts: 0,
-        received: 0,
-        sent: 0,
-        sent_body: 0,
-        took: Spans::default(),
-        texts: Texts { path: b"/x", ..Texts::default() },
-        cut: Cut::default(),
-    }
+    Access { texts: Texts { path: b"/x", ..Texts::default() }, ..Access::plain(id) }
 }
 
 /// The ids in a log, each line of which must be whole.
