@@ -6,3 +6,19 @@ mod s01_basic;
 mod s04_load_balancing;
 mod s07_retry;
 mod s10_health_aggregator;
+
+use std::process::Command;
+
+/// The file of a recipe, which is in order as it stands.
+fn recipe(name: &str) -> String {
+    let file = format!("{}/docs/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    ringway(&["check", &file]);
+    file
+}
+
+/// What the command says, which has nothing to complain of.
+fn ringway(words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(words).output().expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}

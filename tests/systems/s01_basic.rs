@@ -97,10 +97,7 @@ on_both_engines!(
 
 #[test]
 fn the_recipe_is_in_order_as_it_stands() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes/01-basic.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(["check", file]).output().expect("check runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    super::recipe("01-basic");
 }
 
 fn each_path_reaches_its_service_and_each_instance_in_turn(engine: Engine) {

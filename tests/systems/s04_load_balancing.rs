@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::{recipe, ringway};
 use crate::support::{Child, Client, Engine, Message, Origin, on_both_engines};
 
 const RECIPE: &str = include_str!("../../docs/recipes/04-load-balancing.toml");
@@ -102,22 +103,16 @@ on_both_engines!(
 
 #[test]
 fn the_recipe_is_in_order_as_it_stands() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes/04-load-balancing.toml");
-    let ringway = |words: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(words).output().expect("it runs");
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        output.stdout
-    };
-    ringway(&["check", file]);
+    let file = &recipe("04-load-balancing");
     let explained = ringway(&["explain", file, "GET", "/orders/7", "-H", "x-version: v2", "--json"]);
-    let explained: Value = serde_json::from_slice(&explained).expect("JSON");
+    let explained: Value = serde_json::from_str(&explained).expect("JSON");
     let upstream = &explained["answer"]["upstream"];
     assert_eq!(upstream["subset"], json!({ "version": "v2" }));
     let addresses = upstream["endpoints"].as_array().expect("a list").iter().map(|at| at["address"].clone());
     assert_eq!(addresses.collect::<Vec<_>>(), ["127.0.0.1:9452", "127.0.0.1:9454"]);
-    let text = String::from_utf8(ringway(&["explain", file, "GET", "/profiles/ann/x"])).expect("text");
+    let text = ringway(&["explain", file, "GET", "/profiles/ann/x"]);
     assert!(text.contains("upstream profiles, maglev by path:user, target /profiles/ann/x"), "{text}");
-    let text = String::from_utf8(ringway(&["explain", file, "GET", "/orders/7"])).expect("text");
+    let text = ringway(&["explain", file, "GET", "/orders/7"]);
     assert!(text.contains("127.0.0.1:9455, weight 1, priority 1") && text.contains("zone west"), "{text}");
 }
 

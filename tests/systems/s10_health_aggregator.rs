@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::{recipe, ringway};
 use crate::support::{Child, Client, Engine, Message, Origin, PATIENCE, on_both_engines};
 
 const RECIPE: &str = include_str!("../../docs/recipes/10-health-aggregator.toml");
@@ -103,14 +104,8 @@ on_both_engines!(
 
 #[test]
 fn the_recipe_is_in_order_as_it_stands() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes/10-health-aggregator.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(["check", file]).output().expect("it runs");
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    let explain = |path| {
-        let args = ["explain", file, "GET", path];
-        let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(args).output().expect("it runs");
-        String::from_utf8(output.stdout).expect("text")
-    };
+    let file = recipe("10-health-aggregator");
+    let explain = |path| ringway(&["explain", &file, "GET", path]);
     let said = explain("/health");
     assert!(said.contains("answer     health health, asked every 5s for at most 1s\n"), "{said}");
     assert!(said.contains("  orders: GET /health at upstream orders, critical, needs db and queue\n"), "{said}");
