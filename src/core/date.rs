@@ -3,22 +3,29 @@
 use ringway_proto::http1::encode;
 use ringway_runtime::clock::{Instant, Wall};
 
+/// Bytes of an IMF-fixdate (RFC 9110 section 5.6.7): known, so that one is copied without a call.
+const LENGTH: usize = 29;
+
 /// Remembers the text of the current second.
 #[derive(Debug, Default)]
 pub struct DateCache {
-    text: Vec<u8>,
+    text: [u8; LENGTH],
+    scratch: Vec<u8>,
     /// On the monotonic clock; the wall clock is asked when this has passed.
     valid_until: Instant,
 }
 
 impl DateCache {
     /// The IMF-fixdate of now. `wall` is called about once a second.
-    pub fn get(&mut self, now: Instant, wall: impl FnOnce() -> Wall) -> &[u8] {
+    pub fn get(&mut self, now: Instant, wall: impl FnOnce() -> Wall) -> &[u8; LENGTH] {
         if now >= self.valid_until {
             const SECOND: u64 = 1_000_000_000;
             let wall = wall();
-            self.text.clear();
-            encode::http_date(&mut self.text, wall.as_secs());
+            self.scratch.clear();
+            encode::http_date(&mut self.scratch, wall.as_secs());
+            if let Ok(text) = self.scratch.as_slice().try_into() {
+                self.text = text;
+            }
             self.valid_until = Instant::from_nanos(now.as_nanos() + SECOND - wall.as_nanos() % SECOND);
         }
         &self.text

@@ -23,6 +23,6 @@ pub use health::{Checked, Checks, Seat};
 pub use hedging::Hedging;
 pub use judge::HealthSight;
 pub use news::Change;
-pub use pool::{Connection, EndpointSight, Pool};
+pub use pool::{Connection, EndpointSight, Pool, Short};
 pub use ringway_runtime::mesh::gate::GateState as BreakerState;
 pub use shared::{Cause, Shared, Standing};

@@ -123,6 +123,19 @@ pub struct Connection {
     pub reused: bool,
 }
 
+/// Why there is no connection at once.
+pub enum Short {
+    /// Nothing may be asked now.
+    Refused(Reason),
+    /// There may be a new one.
+    New(Box<NewConnection>),
+    /// As many as there may be are busy.
+    Full,
+}
+
+/// An endpoint was picked, and there is room for a connection to it.
+pub struct NewConnection(Turn);
+
 /// A request that an endpoint was picked for, until it has ended.
 struct Turn {
     pool: Rc<Pool>,
@@ -277,9 +290,78 @@ impl Pool {
         self.balancer.shared()
     }
 
-    /// A connection to the endpoint that the balancer picks: an idle one, else a new one, else one that another request
-    /// gives up in time. `fresh` asks for a new one. `deadline` bounds all of it beside the pool's own bounds. An error is
-    /// `(reason, endpoint)`.
+    /// An idle connection to the endpoint that the balancer picks, or what else would help. `fresh` asks for a new one.
+    pub fn ready(self: &Rc<Self>, asked: &Asked, fresh: bool) -> Result<Connection, Short> {
+        let leave = self.leave().ok_or(Short::Refused(Reason::BreakerOpen))?;
+        let now = self.engine.now();
+        self.look_at_time(now);
+        match self.balancer.pick(asked, now) {
+            Err(Unpicked::NoEndpoint) => Err(Short::Refused(Reason::NoEndpoint)),
+            Err(Unpicked::Broken) => Err(Short::Refused(self.refused())),
+            Err(Unpicked::Full) => {
+                if !asked.at_once {
+                    self.look_for_room();
+                }
+                Err(Short::Full)
+            }
+            Ok(picked) => {
+                if let Some(special) = picked.special {
+                    self.series.picked(special);
+                }
+                if let Leave::First(_) = picked.leave {
+                    self.is_half_open(Some(picked.endpoint));
+                }
+                let outcome = Cell::new(Outcome::Unknown);
+                let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
+                let endpoint = turn.endpoint();
+                if !fresh && let Some((idle, slot)) = self.take_idle(endpoint) {
+                    let Idle { stream, opened, .. } = idle;
+                    return Ok(Connection { stream, turn, slot, opened, reused: true });
+                }
+                self.keep_within(endpoint);
+                // An idle connection to another endpoint makes room.
+                let has_room = self.whole.open.get() < self.upstream().pool.max_connections || self.close_one_idle();
+                // Who waits keeps nobody else from trying: its turn ends here.
+                Err(if has_room { Short::New(Box::new(NewConnection(turn))) } else { Short::Full })
+            }
+        }
+    }
+
+    /// A connection where [`Pool::ready`] had none: a new one, else one that another request gives up in time.
+    /// `deadline` bounds all of it beside the pool's own bounds. An error is `(reason, endpoint)`.
+    pub async fn wait(
+        self: &Rc<Self>,
+        short: Short,
+        timer: &Timer,
+        deadline: Instant,
+        asked: &Asked,
+        fresh: bool,
+    ) -> Result<Connection, (Reason, Option<usize>)> {
+        let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
+        let mut short = short;
+        let mut was_called = false;
+        loop {
+            match short {
+                Short::Refused(reason) => return Err((reason, None)),
+                Short::New(new) => {
+                    let endpoint = new.0.endpoint();
+                    let connected = self.connect(new.0, timer, deadline, asked.is_hurried).await;
+                    return connected.map_err(|reason| (reason, Some(endpoint)));
+                }
+                Short::Full if asked.at_once => return Err((Reason::PoolExhausted, None)),
+                Short::Full => {}
+            }
+            self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
+            // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
+            was_called = true;
+            short = match self.ready(asked, fresh) {
+                Ok(connection) => return Ok(connection),
+                Err(short) => short,
+            };
+        }
+    }
+
+    /// [`Pool::ready`], and [`Pool::wait`] where that has none.
     pub async fn acquire(
         self: &Rc<Self>,
         timer: &Timer,
@@ -287,48 +369,9 @@ impl Pool {
         asked: &Asked,
         fresh: bool,
     ) -> Result<Connection, (Reason, Option<usize>)> {
-        let give_up = (self.engine.now() + self.upstream().pool.wait).min(deadline);
-        let mut was_called = false;
-        loop {
-            let leave = self.leave().ok_or((Reason::BreakerOpen, None))?;
-            self.look_at_time(self.engine.now());
-            match self.balancer.pick(asked, self.engine.now()) {
-                Err(Unpicked::NoEndpoint) => return Err((Reason::NoEndpoint, None)),
-                Err(Unpicked::Broken) => return Err((self.refused(), None)),
-                Err(Unpicked::Full) if asked.at_once => {}
-                Err(Unpicked::Full) => self.look_for_room(),
-                Ok(picked) => {
-                    if let Some(special) = picked.special {
-                        self.series.picked(special);
-                    }
-                    if let Leave::First(_) = picked.leave {
-                        self.is_half_open(Some(picked.endpoint));
-                    }
-                    let outcome = Cell::new(Outcome::Unknown);
-                    let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
-                    let endpoint = turn.endpoint();
-                    let idle = if fresh { None } else { self.take_idle(endpoint) };
-                    if let Some((idle, slot)) = idle {
-                        let Idle { stream, opened, .. } = idle;
-                        return Ok(Connection { stream, turn, slot, opened, reused: true });
-                    }
-                    self.keep_within(endpoint);
-                    // An idle connection to another endpoint makes room.
-                    if self.whole.open.get() < self.upstream().pool.max_connections || self.close_one_idle() {
-                        // On the heap, as new connections are few: every client connection would have to have room for it.
-                        let connected = Box::pin(self.connect(turn, timer, deadline, asked.is_hurried)).await;
-                        return connected.map_err(|reason| (reason, Some(endpoint)));
-                    }
-                }
-            }
-            // Who waits keeps nobody else from trying.
-            drop(leave);
-            if asked.at_once {
-                return Err((Reason::PoolExhausted, None));
-            }
-            self.wait_in_line(timer, give_up, was_called).await.map_err(|reason| (reason, None))?;
-            // Somebody quicker may have taken the place meanwhile: then back to the head of the line.
-            was_called = true;
+        match self.ready(asked, fresh) {
+            Ok(connection) => Ok(connection),
+            Err(short) => self.wait(short, timer, deadline, asked, fresh).await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the fields of a head say of its body and its connection (RFC 9112 sections 6 and 9).
 
+use super::known::Seen;
 use super::line::is_lower;
 use super::values::{LengthError, content_length, is_token, list, trim};
 use super::{Field, FramingError, Known, Span, Version};
@@ -35,8 +36,34 @@ impl Survey {
     }
 }
 
-/// Reads the fields that frame, in one pass, and marks those that Connection names.
-pub(super) fn survey(input: &[u8], fields: &mut [Field], version: Version) -> Result<Survey, FramingError> {
+/// Fields after which there is more to know than one Host and one length.
+const SPECIAL: Seen = Seen::of(&[Known::TransferEncoding, Known::Connection, Known::Upgrade, Known::Expect]);
+
+/// What the fields say that frame, of which `seen` are there; those that Connection names are marked.
+#[inline]
+pub(super) fn survey(input: &[u8], fields: &mut [Field], version: Version, seen: Seen) -> Result<Survey, FramingError> {
+    if seen.has_any(SPECIAL) || seen.has_twice(Known::Host) || seen.has_twice(Known::ContentLength) {
+        return survey_all(input, fields, version);
+    }
+    // What most heads are.
+    let value = |known| {
+        let field = if seen.has(known) { fields.iter().find(|field| field.known == known) } else { None };
+        field.map(|field| field.value)
+    };
+    let length = value(Known::ContentLength).map(|value| read_length(value.of(input))).transpose()?;
+    Ok(Survey { host: value(Known::Host), length, ..Survey::default() })
+}
+
+fn read_length(value: &[u8]) -> Result<u64, FramingError> {
+    content_length(value).map_err(|error| match error {
+        LengthError::Malformed => FramingError::BadLength,
+        LengthError::List => FramingError::DuplicateLength,
+        LengthError::Overflow => FramingError::LengthOverflow,
+    })
+}
+
+/// Reads every field in one pass.
+fn survey_all(input: &[u8], fields: &mut [Field], version: Version) -> Result<Survey, FramingError> {
     let mut found = Survey::default();
     let mut codings = Codings::default();
     let mut option_upgrade = false;
@@ -51,11 +78,7 @@ pub(super) fn survey(input: &[u8], fields: &mut [Field], version: Version) -> Re
             Known::Upgrade => field_upgrade = true,
             Known::ContentLength if found.length.is_some() => return Err(FramingError::DuplicateLength),
             Known::ContentLength => {
-                found.length = Some(content_length(field.value.of(input)).map_err(|error| match error {
-                    LengthError::Malformed => FramingError::BadLength,
-                    LengthError::List => FramingError::DuplicateLength,
-                    LengthError::Overflow => FramingError::LengthOverflow,
-                })?);
+                found.length = Some(read_length(field.value.of(input))?);
             }
             Known::TransferEncoding => codings.add(field.value.of(input))?,
             // What nearly all that send it say.

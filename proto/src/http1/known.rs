@@ -129,6 +129,50 @@ impl Known {
     }
 }
 
+/// The known fields of one head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Seen {
+    once: u64,
+    twice: u64,
+}
+
+impl Seen {
+    /// Each of these once.
+    pub(super) const fn of(all: &[Known]) -> Self {
+        let mut seen = Self { once: 0, twice: 0 };
+        let mut at = 0;
+        while at < all.len() {
+            seen.once |= 1 << all[at] as u8;
+            at += 1;
+        }
+        seen
+    }
+
+    /// There is one more.
+    #[inline]
+    pub(super) fn add(&mut self, known: Known) {
+        let bit = 1 << known as u8;
+        self.twice |= self.once & bit;
+        self.once |= bit;
+    }
+
+    #[inline]
+    pub(super) fn has(self, known: Known) -> bool {
+        self.once & 1 << known as u8 != 0
+    }
+
+    #[inline]
+    pub(super) fn has_twice(self, known: Known) -> bool {
+        self.twice & 1 << known as u8 != 0
+    }
+
+    /// Whether one of those is there.
+    #[inline]
+    pub(super) fn has_any(self, others: Self) -> bool {
+        self.once & others.once != 0
+    }
+}
+
 /// `known` if `name` is `lower` in any case.
 #[inline]
 fn same<const N: usize>(name: &[u8], lower: &[u8; N], known: Known) -> Known {
@@ -146,6 +190,18 @@ mod tests {
             assert_eq!(Known::of(known.name().to_ascii_uppercase().as_bytes()), known);
             assert_eq!(Known::of(format!("{}x", known.name()).as_bytes()), Known::Other);
         }
+    }
+
+    #[test]
+    fn what_was_seen_is_told_apart_from_what_was_seen_twice() {
+        let mut seen = Seen::default();
+        for known in [Known::Host, Known::Origin, Known::Host, Known::Other] {
+            seen.add(known);
+        }
+        assert!(seen.has(Known::Host) && seen.has(Known::Origin) && !seen.has(Known::Date));
+        assert!(seen.has_twice(Known::Host) && !seen.has_twice(Known::Origin));
+        assert!(seen.has_any(Seen::of(&[Known::Date, Known::Origin])) && !seen.has_any(Seen::of(&[Known::Date])));
+        assert!(Known::ALL.iter().all(|&known| (known as u32) < u64::BITS), "each has a bit");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use memchr::{memchr, memchr2};
 
 use super::framing::survey;
 use super::head::{Framing, Limits, Method, Progress, RequestHead, Target, TargetForm, Version};
+use super::known::Seen;
 use super::line::{FieldLine, LineEnd, field_line, line_end, ordinary_line, token_len, visible_len};
 use super::scan::{Cut, HeadScan};
 use super::values::authority;
@@ -13,6 +14,8 @@ use super::{Field, FieldError, Known, RequestError, Span};
 
 /// Bytes of a line's end.
 const CRLF: usize = 2;
+/// A path of at most so many bytes is short.
+const SHORT_PATH: usize = 12;
 /// Longest method, in bytes. The longest registered one has 17 (`UPDATEREDIRECTREF`).
 pub(crate) const METHOD_MAX: usize = 32;
 
@@ -56,8 +59,9 @@ pub fn decode_request(
         return Ok(Progress::Partial);
     }
     head.len = scan.at;
+    let seen = scan.seen;
     scan.reset();
-    conclude(input, head)?;
+    conclude(input, head, seen)?;
     Ok(Progress::Complete)
 }
 
@@ -85,6 +89,7 @@ pub(super) fn read_fields<E: From<FieldError>>(
             && fields.len() < limits.fields
         {
             let known = Known::of(bytes.get(..line.name_end).unwrap_or_default());
+            scan.seen.add(known);
             push_field(fields, scan.at, known, line.name_end, line.value_start..line.value_end);
             scan.advance(line.len());
             continue;
@@ -102,6 +107,7 @@ pub(super) fn read_fields<E: From<FieldError>>(
                     return Err(FieldError::TooMany.into());
                 }
                 let known = Known::of(window.bytes.get(..name_end).unwrap_or_default());
+                scan.seen.add(known);
                 push_field(fields, scan.at, known, name_end, value_start..value_end);
                 scan.advance(len);
             }
@@ -136,8 +142,8 @@ fn push_field(fields: &mut Vec<Field>, at: usize, known: Known, name_end: usize,
 
 /// Derives what the whole head says.
 #[inline]
-fn conclude(input: &[u8], head: &mut RequestHead) -> Result<(), RequestError> {
-    let found = survey(input, &mut head.fields, head.version)?;
+fn conclude(input: &[u8], head: &mut RequestHead, seen: Seen) -> Result<(), RequestError> {
+    let found = survey(input, &mut head.fields, head.version, seen)?;
     head.framing = match found.length {
         _ if found.chunked => Framing::Chunked,
         Some(length) => Framing::Length(length),
@@ -339,7 +345,13 @@ fn absolute_target(target: &[u8], at: usize, whole: Span) -> Result<Target, Requ
 #[inline]
 fn path_and_query(bytes: &[u8], at: usize) -> Result<(Span, Option<Span>), RequestError> {
     let end = at + bytes.len();
-    let Some(mark) = memchr2(b'?', b'#', bytes) else {
+    // Short paths, which many are, are looked through quicker than the search is called.
+    let mark = if bytes.len() <= SHORT_PATH {
+        bytes.iter().position(|byte| matches!(byte, b'?' | b'#'))
+    } else {
+        memchr2(b'?', b'#', bytes)
+    };
+    let Some(mark) = mark else {
         return Ok((Span::new(at, end), None));
     };
     if bytes.get(mark..).unwrap_or_default().contains(&b'#') {

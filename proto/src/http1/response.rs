@@ -43,8 +43,9 @@ pub fn decode_response(
         return Ok(Progress::Partial);
     }
     head.len = scan.at;
+    let seen = scan.seen;
     scan.reset();
-    let found = survey(input, &mut head.fields, head.version)?;
+    let found = survey(input, &mut head.fields, head.version, seen)?;
     head.content_length = found.length;
     head.framing = framing(head.status, request, &found)?;
     head.keep_alive = found.persists(head.version) && head.framing != Framing::UntilClose;

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use super::known::Seen;
+
 /// How far a head has been read. It goes with one head: the next calls pass the same bytes and more, the same scan
 /// and the same head. After a complete head it is ready for the next one; to give up on a head, reset it.
 ///
@@ -15,6 +17,8 @@ pub struct HeadScan {
     searched: usize,
     /// Whether the start line is behind.
     pub(super) started: bool,
+    /// The fields so far.
+    pub(super) seen: Seen,
 }
 
 /// Why there is no more to read in a [`Window`].

@@ -26,6 +26,12 @@ struct Inner {
     leased: Cell<u16>,
 }
 
+impl Inner {
+    fn is_low(&self) -> bool {
+        u32::from(self.leased.get()) * 4 > u32::from(self.count) * 3
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: `base` came from mmap with exactly this length, and no lease is left: each holds the Rc.
@@ -38,7 +44,7 @@ impl Pool {
     pub fn new(count: u16, size: usize) -> io::Result<Self> {
         let bytes = size
             .checked_mul(usize::from(count))
-            .filter(|&bytes| bytes > 0)
+            .filter(|&bytes| bytes > 0 && u32::try_from(size).is_ok())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the buffer pool is empty or too large"))?;
         // SAFETY: an anonymous private mapping with no fixed address aliases nothing.
         let base = unsafe {
@@ -87,7 +93,7 @@ impl Pool {
     /// Whether fewer than a quarter of the buffers are left. Data that may stay long is then copied to the heap,
     /// so that slow peers can never hold every buffer of the core.
     pub fn is_low(&self) -> bool {
-        u32::from(self.inner.leased.get()) * 4 > u32::from(self.inner.count) * 3
+        self.inner.is_low()
     }
 
     /// Takes a free buffer for the engine to fill.
@@ -125,32 +131,85 @@ impl Pool {
         self.inner.leased.set(self.inner.leased.get() + 1);
         // SAFETY: as `address`; the base is not null.
         let start = unsafe { self.inner.base.add(usize::from(id) * self.inner.size) };
-        let lease = Lease { owner: Owner::Pool(self.inner.clone(), id), start, len: len.min(self.inner.size) };
+        let len = len.min(self.inner.size) as u32;
+        // SAFETY: what `into_raw` gives is never null.
+        let owner = unsafe { NonNull::new_unchecked(Rc::into_raw(self.inner.clone()).cast_mut()) };
+        let lease = Lease { owner: owner.cast(), start, len, buffer: u32::from(id) };
         if self.is_low() { lease.to_heap() } else { lease }
     }
 }
 
-enum Owner {
-    Pool(Rc<Inner>, u16),
-    Heap(Rc<[u8]>),
-}
+type Heap = Box<[u8]>;
+
+/// What stands for the buffer where the bytes are on the heap.
+const ON_HEAP: u32 = u32::MAX;
 
 /// Bytes that were received: a range of a pooled buffer, or of the heap when buffers are low.
 ///
-/// Cloning shares the bytes. The buffer goes back when the last lease on it drops.
+/// Cloning shares the bytes. The buffer goes back when the last lease on it drops. It takes three words, since it is
+/// moved several times between the ring and a body.
 pub struct Lease {
-    /// Keeps the bytes where they are.
-    owner: Owner,
+    /// Out of `Rc::into_raw`, of an [`Inner`], or of a [`Heap`] where `buffer` is [`ON_HEAP`]; it keeps the bytes where
+    /// they are.
+    owner: NonNull<()>,
     /// Always inside what `owner` holds, with `len` bytes from here on.
     start: NonNull<u8>,
-    len: usize,
+    len: u32,
+    /// The buffer of the pool. As wide as `len`, and no enum: so a move of a lease is one of whole words.
+    buffer: u32,
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        match self.pool() {
+            Some(pool) => {
+                let refs = &pool.refs[self.buffer as usize];
+                refs.set(refs.get() + 1);
+                // SAFETY: it came out of `into_raw` of this type, and this lease has its share of it.
+                unsafe { Rc::increment_strong_count(self.owner.cast::<Inner>().as_ptr()) };
+            }
+            // SAFETY: as above.
+            None => unsafe { Rc::increment_strong_count(self.owner.cast::<Heap>().as_ptr()) },
+        }
+        Self { ..*self }
+    }
+}
+
+impl Drop for Lease {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(pool) = self.pool() else {
+            // SAFETY: it came out of `into_raw` of this type, and this lease gives up its share of it.
+            unsafe { Rc::decrement_strong_count(self.owner.cast::<Heap>().as_ptr()) };
+            return;
+        };
+        let refs = &pool.refs[self.buffer as usize];
+        refs.set(refs.get() - 1);
+        if refs.get() == 0 {
+            pool.leased.set(pool.leased.get() - 1);
+            pool.free.borrow_mut().push(self.buffer as u16);
+        }
+        // SAFETY: as above.
+        unsafe { Rc::decrement_strong_count(self.owner.cast::<Inner>().as_ptr()) };
+    }
 }
 
 impl Lease {
-    /// A lease over a copy of `bytes` on the heap.
+    /// A lease over a copy of the first 4 GiB of `bytes` on the heap.
     pub fn copied(bytes: &[u8]) -> Self {
-        let heap: Rc<[u8]> = Rc::from(bytes);
-        Self { start: NonNull::from(&*heap).cast(), len: heap.len(), owner: Owner::Heap(heap) }
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let heap: Heap = bytes.get(..len as usize).unwrap_or(bytes).into();
+        let start = NonNull::from(&*heap).cast();
+        // SAFETY: what `into_raw` gives is never null.
+        let owner = unsafe { NonNull::new_unchecked(Rc::into_raw(Rc::new(heap)).cast_mut()) };
+        Self { owner: owner.cast(), start, len, buffer: ON_HEAP }
+    }
+
+    /// The pool whose buffer it is on, if it is on one.
+    #[inline]
+    fn pool(&self) -> Option<&Inner> {
+        // SAFETY: `Pool::lease` put it there, and this lease has its share of it.
+        (self.buffer != ON_HEAP).then(|| unsafe { self.owner.cast::<Inner>().as_ref() })
     }
 
     fn to_heap(&self) -> Self {
@@ -159,21 +218,18 @@ impl Lease {
 
     /// Whether the bytes live in a pooled buffer rather than on the heap.
     pub fn is_pooled(&self) -> bool {
-        matches!(self.owner, Owner::Pool(..))
+        self.buffer != ON_HEAP
     }
 
     /// The same bytes, off the pool when its buffers are low.
     #[must_use]
     pub fn relieved(self) -> Self {
-        match &self.owner {
-            Owner::Pool(inner, _) if (Pool { inner: inner.clone() }).is_low() => self.to_heap(),
-            _ => self,
-        }
+        if self.pool().is_some_and(Inner::is_low) { self.to_heap() } else { self }
     }
 
     /// Bytes in the lease.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether no byte is left.
@@ -183,15 +239,15 @@ impl Lease {
 
     /// Drops the first `count` bytes, all of them when there are fewer.
     pub fn advance(&mut self, count: usize) {
-        let count = count.min(self.len);
+        let count = count.min(self.len());
         // SAFETY: at most one past the last byte of the lease.
         self.start = unsafe { self.start.add(count) };
-        self.len -= count;
+        self.len -= count as u32;
     }
 
     /// Keeps the first `count` bytes only.
     pub fn truncate(&mut self, count: usize) {
-        self.len = self.len.min(count);
+        self.len = self.len().min(count) as u32;
     }
 
     /// A lease on the bytes `start..end` of this one, sharing the buffer. The range is clamped.
@@ -204,40 +260,13 @@ impl Lease {
     }
 }
 
-impl Clone for Lease {
-    fn clone(&self) -> Self {
-        let owner = match &self.owner {
-            Owner::Pool(inner, id) => {
-                let refs = &inner.refs[usize::from(*id)];
-                refs.set(refs.get() + 1);
-                Owner::Pool(inner.clone(), *id)
-            }
-            Owner::Heap(heap) => Owner::Heap(heap.clone()),
-        };
-        Self { owner, start: self.start, len: self.len }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Owner::Pool(inner, id) = &self.owner {
-            let refs = &inner.refs[usize::from(*id)];
-            refs.set(refs.get() - 1);
-            if refs.get() == 0 {
-                inner.leased.set(inner.leased.get() - 1);
-                inner.free.borrow_mut().push(*id);
-            }
-        }
-    }
-}
-
 impl Deref for Lease {
     type Target = [u8];
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: `owner` holds these initialized bytes alive and in place; while a lease exists nobody, the kernel
         // included, writes to them.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len()) }
     }
 }
 
@@ -251,6 +280,22 @@ impl fmt::Debug for Lease {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_lease_and_a_read_of_one_are_small() {
+        assert_eq!(size_of::<Option<Lease>>(), 24);
+        assert_eq!(size_of::<std::task::Poll<io::Result<Option<Lease>>>>(), 32);
+    }
+
+    #[test]
+    fn a_lease_outlives_the_handle_on_its_pool() {
+        let pool = Pool::new(2, 64).unwrap();
+        let lease = pool.lease(pool.take_free().unwrap(), 3);
+        let (part, heap) = (lease.slice(1, 3), Lease::copied(b"abc").slice(1, 9));
+        drop(pool);
+        drop(lease);
+        assert_eq!((part.len(), &*heap), (2, &b"bc"[..]));
+    }
 
     #[test]
     fn a_buffer_comes_back_when_its_last_lease_drops() {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::file::{self, CreateError, Mapping, file_name};
@@ -34,6 +35,15 @@ enum Memory {
     Heap(Box<[AtomicU64]>),
 }
 
+impl Memory {
+    fn words(&self) -> &[AtomicU64] {
+        match self {
+            Memory::Mapped(mapping) => mapping.words(),
+            Memory::Heap(words) => words,
+        }
+    }
+}
+
 /// Writes the metrics of one core.
 ///
 /// It may move to another thread but not be shared: an update is a load and a store, not one indivisible step, which
@@ -41,9 +51,13 @@ enum Memory {
 #[derive(Debug)]
 pub struct Writer {
     memory: Memory,
-    values_word: usize,
+    /// Where the values start in `memory`, and how many there are: looked up once, not at each of a request's records.
+    values: NonNull<[AtomicU64]>,
     one_thread: PhantomData<Cell<()>>,
 }
+
+// SAFETY: `values` points into `memory`, which goes along and may go to another thread itself.
+unsafe impl Send for Writer {}
 
 /// A counter, ready to be added to.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +103,7 @@ impl Writer {
         let values_word = prefix.len() / 8;
         let name = file_name(start.core, start.segment, start.generation);
         let mapping = file::create(dir, &name, start.hidden, schema.file_bytes(), |words| fill(words, &prefix))?;
-        Ok(Writer { memory: Memory::Mapped(mapping), values_word, one_thread: PhantomData })
+        Ok(Writer::new(Memory::Mapped(mapping), values_word))
     }
 
     /// The same metrics in private memory, which no other process can read.
@@ -110,7 +124,12 @@ impl Writer {
         let prefix = prefix(start, schema);
         let words: Box<[AtomicU64]> = (0..schema.file_bytes() / 8).map(|_| AtomicU64::new(0)).collect();
         fill(&words, &prefix);
-        Writer { memory: Memory::Heap(words), values_word: prefix.len() / 8, one_thread: PhantomData }
+        Writer::new(Memory::Heap(words), prefix.len() / 8)
+    }
+
+    fn new(memory: Memory, values_word: usize) -> Writer {
+        let values = NonNull::from(memory.words().get(values_word..).unwrap_or_default());
+        Writer { memory, values, one_thread: PhantomData }
     }
 
     /// Whether other processes can read these metrics.
@@ -159,26 +178,19 @@ impl Writer {
 
     /// Reads everything back, as a reader of the file would. For exporters and tests: it copies the whole file.
     pub fn snapshot(&self) -> Result<Snapshot, Problem> {
-        let words: Vec<u64> = self.words().iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let words: Vec<u64> = self.memory.words().iter().map(|word| word.load(Ordering::Relaxed)).collect();
         reader::parse(&words)
     }
 
     #[inline]
-    fn words(&self) -> &[AtomicU64] {
-        match &self.memory {
-            Memory::Mapped(mapping) => mapping.words(),
-            Memory::Heap(words) => words,
-        }
-    }
-
-    #[inline]
     fn values(&self) -> &[AtomicU64] {
-        self.words().get(self.values_word..).unwrap_or_default()
+        // SAFETY: it points into `memory`, a mapping or a box, which stays where it is as long as this writer lives.
+        unsafe { self.values.as_ref() }
     }
 
     #[inline]
     fn put(&self, word: usize, value: u64) {
-        if let Some(word) = self.words().get(word) {
+        if let Some(word) = self.memory.words().get(word) {
             word.store(value, Ordering::Relaxed);
         }
     }

@@ -31,9 +31,9 @@ pub(super) enum Sent {
     /// The whole request went out then, and nothing came yet: it goes to another endpoint as well, so long after that.
     Slow { whole: Instant, after: Duration },
     /// The endpoint switched protocols; these bytes came after its head.
-    Upgraded(Input),
+    Upgraded(Box<Input>),
     /// The response is not the answer unless nothing better comes: the request goes out again then.
-    Held { at: Instant, rest: Rest },
+    Held { at: Instant, rest: Box<Rest> },
 }
 
 /// How an attempt failed.
@@ -259,33 +259,43 @@ impl<'a, 'p> Relay<'a, 'p> {
         self.connection.stream()
     }
 
-    pub(super) async fn run(&mut self) -> Result<Sent, Failure> {
+    pub(super) async fn run(&mut self) -> Result<Sent, Box<Failure>> {
         send_request(self.client, self.exchange, self.connection);
         self.exchange.ledger.sent = self.client.now();
         self.exchange.ledger.first_byte = Instant::default();
+        if self.exchange.body.is_done() {
+            if let Some(copy) = self.tries.copy {
+                copy.is_whole = true;
+            }
+            self.upstream().flush();
+        }
         self.go_on().await
     }
 
     /// Goes on with a response that was held back: it is the client's now. `input` begins with its head.
-    pub(super) async fn resume(&mut self, input: Input) -> Result<Sent, Failure> {
+    pub(super) async fn resume(&mut self, input: Input) -> Result<Sent, Box<Failure>> {
         self.answer_input = input;
         self.begin_answer();
         self.go_on().await
     }
 
     /// Goes on with a response that begins with `input`.
-    pub(super) async fn read_on(&mut self, input: Input) -> Result<Sent, Failure> {
+    pub(super) async fn read_on(&mut self, input: Input) -> Result<Sent, Box<Failure>> {
         self.answer_input = input;
         self.go_on().await
     }
 
-    async fn go_on(&mut self) -> Result<Sent, Failure> {
+    async fn go_on(&mut self) -> Result<Sent, Box<Failure>> {
         loop {
-            self.send_body()?;
-            if let Some(end) = self.receive_head()? {
+            if self.body_goes_on() {
+                self.send_body()?;
+            }
+            if !self.answer_input.is_empty()
+                && let Some(end) = self.receive_head()?
+            {
                 return Ok(end);
             }
-            if self.send_answer()? {
+            if self.answer.is_some() && self.send_answer()? {
                 return Ok(self.finish());
             }
             let next = self.next();
@@ -294,7 +304,7 @@ impl<'a, 'p> Relay<'a, 'p> {
                 Event::Client(read) => self.client_read(read)?,
                 Event::Upstream(read) => self.upstream_read(read)?,
                 Event::ClientRoom(true) | Event::UpstreamRoom(true) => self.upstream_moved = self.client.now(),
-                Event::ClientRoom(false) => return Err(self.client_gone()),
+                Event::ClientRoom(false) => return Err(self.client_gone().into()),
                 // The endpoint's answer, if there is one, tells more than the failed write.
                 Event::UpstreamRoom(false) => self.refused_body = true,
                 // What moved meanwhile moves the deadline.
@@ -305,7 +315,7 @@ impl<'a, 'p> Relay<'a, 'p> {
                     }
                 }
                 Event::Due if self.next().at > self.client.now() => {}
-                Event::Due => return Err(self.timed_out(next.due)),
+                Event::Due => return Err(self.timed_out(next.due).into()),
             }
         }
     }
@@ -449,7 +459,7 @@ impl<'a, 'p> Relay<'a, 'p> {
         let response = &self.exchange.response;
         let keep_alive = response.keep_alive && !self.body_goes_on() && !self.refused_body;
         let input = std::mem::take(&mut self.answer_input);
-        Sent::Held { at, rest: Rest::new(response, input, keep_alive) }
+        Sent::Held { at, rest: Box::new(Rest::new(response, input, keep_alive)) }
     }
 
     fn upgrade(&mut self) -> Result<Sent, Failure> {
@@ -461,7 +471,7 @@ impl<'a, 'p> Relay<'a, 'p> {
         let (client, exchange) = (&mut *self.client, &mut *self.exchange);
         write_head(client, exchange, &mut self.answer_input, &mut self.written, Coding::Identity, false);
         self.client.stream.flush();
-        Ok(Sent::Upgraded(std::mem::take(&mut self.answer_input)))
+        Ok(Sent::Upgraded(Box::new(std::mem::take(&mut self.answer_input))))
     }
 
     /// Writes the head of the response, which goes to the client.

@@ -110,13 +110,21 @@ impl Conn {
 
     fn take_read(&mut self) -> Option<Lease> {
         let lease = self.first.take()?;
-        self.first = self.more.pop_front();
-        if self.first.is_none() && self.more.capacity() > 0 {
-            // Idle connections hold no memory for what they once received.
-            self.more = VecDeque::new();
+        if self.more.capacity() > 0 {
+            self.move_up();
         }
         self.unread -= lease.len();
         Some(lease)
+    }
+
+    /// The next of several leases comes first.
+    #[cold]
+    fn move_up(&mut self) {
+        self.first = self.more.pop_front();
+        if self.first.is_none() {
+            // Idle connections hold no memory for what they once received.
+            self.more = VecDeque::new();
+        }
     }
 
     /// Gives up what the kernel may still read, at the end of a core that could not wait for it.
