@@ -27,7 +27,7 @@ pub(super) enum Step {
 }
 
 /// How far the exchange on a connection is.
-enum Begun {
+pub(super) enum Begun {
     /// Nothing of the request is sent on it.
     Not,
     /// Its answer begins with this.
@@ -66,20 +66,16 @@ impl<'p> Attempts<'p> {
 
     /// A connection that is there at once. An error says what else would help; nothing where the request is under way
     /// already.
-    pub(super) fn ready(&mut self) -> Result<Connection, Option<Short>> {
+    pub(super) fn ready(&mut self, exchange: &mut Exchange) -> Result<Connection, Option<Short>> {
         if self.tries.has_others() {
             return Err(None);
         }
         self.tries.end_race();
         // An answer that is held back must not wait for the connection that it keeps itself.
         self.asked.at_once = self.held.as_ref().is_some_and(|held| held.has_connection());
-        self.pool.ready(&self.asked, self.fresh).map_err(Some)
-    }
-
-    /// The exchange on a connection that was there at once.
-    pub(super) async fn make(&mut self, client: &mut Client, exchange: &mut Exchange, connection: Connection) -> Step {
+        let connection = self.pool.ready(&self.asked, self.fresh).map_err(Some)?;
         exchange.attempts += 1;
-        self.go(client, exchange, connection, Begun::Not).await
+        Ok(connection)
     }
 
     /// An attempt that waits for a connection or for the first of several answers.
@@ -110,7 +106,7 @@ impl<'p> Attempts<'p> {
                 None => return Step::Done(refuse(client, exchange, reason)),
             },
         };
-        self.go(client, exchange, connection, begun).await
+        self.make(client, exchange, connection, begun).await
     }
 
     /// Waits for the first answer of several endpoints.
@@ -164,7 +160,13 @@ impl<'p> Attempts<'p> {
     }
 
     /// The exchange on a connection.
-    async fn go(&mut self, client: &mut Client, exchange: &mut Exchange, connection: Connection, begun: Begun) -> Step {
+    pub(super) async fn make(
+        &mut self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        connection: Connection,
+        begun: Begun,
+    ) -> Step {
         if let Some(held) = self.held.take() {
             held.discard(client);
         }
@@ -173,11 +175,12 @@ impl<'p> Attempts<'p> {
             flow::deadline::tell(client, exchange, self.deadline);
         }
         let mut relay = Relay::new(client, exchange, &connection, &mut self.tries, self.asked.sticky, self.deadline);
-        let outcome = match begun {
-            Begun::Not => relay.run().await,
-            Begun::Answers(input) => Box::pin(relay.read_on(input)).await,
-            Begun::Held(input) => Box::pin(relay.resume(input)).await,
-        };
+        match begun {
+            Begun::Not => relay.begin(),
+            Begun::Answers(input) => relay.read_on(input),
+            Begun::Held(input) => relay.resume(input),
+        }
+        let outcome = relay.run().await;
         relay.account();
         match outcome {
             Ok(Sent::Done { after, reusable }) => {

@@ -14,56 +14,42 @@ use std::task::Poll;
 
 use ringway_runtime::clock::Instant;
 
-use self::attempts::{Attempts, Step};
-use self::mirror::Copy;
+use self::attempts::{Attempts, Begun, Step};
 use crate::flow::{After, Client, Exchange};
-use crate::plan::{Proxy, UpstreamId};
+use crate::plan::Proxy;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Proxy, deadline: Instant) -> After {
     let mut to = to;
     let mut copy = if to.mirrors { mirror::begin(client, exchange) } else { None };
-    loop {
-        match proxy_to(client, exchange, to, &mut copy, deadline).await {
-            Ok(after) => {
-                if let Some(copy) = copy {
-                    copy.send(client, exchange);
+    let after = 'asked: loop {
+        let pool = client.running.pools[to.upstream.0 as usize].clone();
+        let mut attempts = Attempts::new(&pool, client, exchange, to, &mut copy, deadline);
+        loop {
+            let step = match attempts.ready(exchange) {
+                Ok(connection) => attempts.make(client, exchange, connection, Begun::Not).await,
+                // A request that waits may allocate: a connection then has no room for what most of them never need.
+                Err(short) => Box::pin(attempts.make_slowly(client, exchange, short)).await,
+            };
+            match step {
+                Step::Done(after) => break 'asked after,
+                // An answer that was kept would do as well; there is no cache yet.
+                Step::Elsewhere(upstream) => {
+                    to = Proxy { upstream, subset: 0, capture: None, fallback: None, ..to };
+                    break;
                 }
-                return after;
-            }
-            // An answer that was kept would do as well; there is no cache yet.
-            Err(upstream) => to = Proxy { upstream, subset: 0, capture: None, fallback: None, ..to },
-        }
-    }
-}
-
-/// Proxies to one upstream. An error is the one that stands in for it, where its breakers let nothing through or none of
-/// its endpoints may be used.
-async fn proxy_to(
-    client: &mut Client,
-    exchange: &mut Exchange,
-    to: Proxy,
-    copy: &mut Option<Box<Copy>>,
-    deadline: Instant,
-) -> Result<After, UpstreamId> {
-    let pool = client.running.pools[to.upstream.0 as usize].clone();
-    let mut attempts = Attempts::new(&pool, client, exchange, to, copy, deadline);
-    loop {
-        let step = match attempts.ready() {
-            Ok(connection) => attempts.make(client, exchange, connection).await,
-            // A request that waits may allocate: a connection then has no room for what most of them never need.
-            Err(short) => Box::pin(attempts.make_slowly(client, exchange, short)).await,
-        };
-        match step {
-            Step::Done(after) => return Ok(after),
-            Step::Elsewhere(upstream) => return Err(upstream),
-            Step::Again(at) => {
-                if !wait(client, at).await {
-                    return Ok(After::Gone);
+                Step::Again(at) => {
+                    if !wait(client, at).await {
+                        break 'asked After::Gone;
+                    }
                 }
             }
         }
+    };
+    if let Some(copy) = copy {
+        copy.send(client, exchange);
     }
+    after
 }
 
 /// Waits until then. False when the client left meanwhile.

@@ -259,7 +259,8 @@ impl<'a, 'p> Relay<'a, 'p> {
         self.connection.stream()
     }
 
-    pub(super) async fn run(&mut self) -> Result<Sent, Box<Failure>> {
+    /// Begins with the request.
+    pub(super) fn begin(&mut self) {
         send_request(self.client, self.exchange, self.connection);
         self.exchange.ledger.sent = self.client.now();
         self.exchange.ledger.first_byte = Instant::default();
@@ -269,23 +270,21 @@ impl<'a, 'p> Relay<'a, 'p> {
             }
             self.upstream().flush();
         }
-        self.go_on().await
     }
 
-    /// Goes on with a response that was held back: it is the client's now. `input` begins with its head.
-    pub(super) async fn resume(&mut self, input: Input) -> Result<Sent, Box<Failure>> {
+    /// Begins with a response that was held back: it is the client's now. `input` begins with its head.
+    pub(super) fn resume(&mut self, input: Input) {
         self.answer_input = input;
         self.begin_answer();
-        self.go_on().await
     }
 
-    /// Goes on with a response that begins with `input`.
-    pub(super) async fn read_on(&mut self, input: Input) -> Result<Sent, Box<Failure>> {
+    /// Begins with a response that begins with `input`.
+    pub(super) fn read_on(&mut self, input: Input) {
         self.answer_input = input;
-        self.go_on().await
     }
 
-    async fn go_on(&mut self) -> Result<Sent, Box<Failure>> {
+    /// Goes on to the end of the response.
+    pub(super) async fn run(&mut self) -> Result<Sent, Box<Failure>> {
         loop {
             if self.body_goes_on() {
                 self.send_body()?;
