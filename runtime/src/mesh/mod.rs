@@ -43,6 +43,7 @@ pub mod spsc;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub use links::PortStats;
 pub use loads::{Load, Loads};
 pub use port::Port;
 pub use spsc::SendError;
+pub use version::Version;
 
 use self::links::{Desk, Links};
 

@@ -15,6 +15,7 @@ mod mesh {
     pub(crate) mod padded;
     pub(crate) mod sleep;
     pub(crate) mod spsc;
+    pub(crate) mod version;
 
     /// In place of the module of this name.
     pub(crate) mod sync {
@@ -24,7 +25,7 @@ mod mesh {
     }
 }
 
-use loom::sync::atomic::AtomicUsize;
+use loom::sync::atomic::{AtomicU64, AtomicUsize};
 use loom::sync::{Arc, Notify};
 use loom::thread;
 
@@ -34,6 +35,7 @@ use mesh::gate::{Change, Gate, GateState, Leave, Probed, Rule};
 use mesh::loads::Loads;
 use mesh::mail::{Mail, PeerSet};
 use mesh::sleep::{Sleep, published};
+use mesh::version::Version;
 use mesh::{bytes, mpsc, spsc};
 
 /// Waits for what another thread will do.
@@ -381,5 +383,51 @@ fn what_is_held_open_stays_so_whatever_probes_say() {
         assert!(gate.hold(true));
         thread.join().unwrap();
         assert_eq!(gate.state(&RULE, 1_000), GateState::HeldOpen);
+    });
+}
+
+/// Two numbers that are the same after each write.
+#[derive(Default)]
+struct Pair {
+    version: Version,
+    numbers: [AtomicU64; 2],
+}
+
+impl Pair {
+    fn write(&self, number: u64) {
+        self.version.write(|| self.numbers.iter().for_each(|place| place.store(number, Relaxed)));
+    }
+
+    fn read(&self) -> Option<(u64, [u64; 2])> {
+        self.version.read(|| [0, 1].map(|at| self.numbers[at].load(Relaxed)))
+    }
+}
+
+#[test]
+fn a_reader_sees_what_belongs_together_or_nothing() {
+    loom::model(|| {
+        let pair = Arc::new(Pair::default());
+        let writer = pair.clone();
+        let thread = thread::spawn(move || [1, 2].into_iter().for_each(|number| writer.write(number)));
+        if let Some((version, [one, other])) = pair.read() {
+            assert_eq!((one, version), (other, one * 2));
+        }
+        thread.join().unwrap();
+        assert_eq!(pair.read(), Some((4, [2, 2])));
+    });
+}
+
+#[test]
+fn what_is_seen_never_goes_back() {
+    loom::model(|| {
+        let pair = Arc::new(Pair::default());
+        let writer = pair.clone();
+        let thread = thread::spawn(move || writer.write(1));
+        let seen = pair.version.now();
+        if let Some((version, numbers)) = pair.read() {
+            assert!(version >= seen, "{version} after {seen}");
+            assert_eq!(numbers, [version / 2; 2]);
+        }
+        thread.join().unwrap();
     });
 }

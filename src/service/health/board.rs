@@ -1,12 +1,13 @@
 //! What the cores share of a service of type `health`: what its last round of checks found, and its history.
 //!
-//! One core asks and writes; every core reads. A version that is odd while something is written tells a reader that what
-//! it read may not belong together: it then goes on with what it had. All of it outlives a plan for what keeps its name.
+//! One core asks and writes; every core reads. A [`Version`] tells a reader that what it read may not belong together: it
+//! then goes on with what it had. All of it outlives a plan for what keeps its name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use ringway_runtime::clock::{Instant, Wall};
+use ringway_runtime::mesh::Version;
 
 use super::state::{Finding, State, causes, judge, own};
 use crate::plan::{Aggregate, AggregateCheck, CheckTarget};
@@ -48,8 +49,8 @@ struct History {
 /// What is known of the whole.
 #[derive(Debug, Default)]
 struct Whole {
-    /// Odd while something is written; 0 before the first round ended.
-    version: AtomicU64,
+    /// Of all that is written with it; 0 before the first round ended.
+    version: Version,
     state: AtomicU8,
     since: AtomicU64,
     /// When the last round ended, in wall time.
@@ -261,7 +262,7 @@ impl Board {
 
     /// Differs from what it was when there is something new; odd while that is written.
     pub(super) fn version(&self) -> u64 {
-        self.whole.version.load(Ordering::Acquire)
+        self.whole.version.now()
     }
 
     /// Whether every check has been made.
@@ -281,13 +282,13 @@ impl Board {
 
     /// Says what a round found. Only the core that asks may do so.
     pub(super) fn publish(&self, found: &[Found], began: Instant, now: Wall) {
-        let version = self.whole.version.load(Ordering::Relaxed);
-        self.whole.version.store(version | 1, Ordering::Relaxed);
-        fence(Ordering::Release);
         let owns: Vec<State> = found.iter().map(|found| own(&found.endpoints)).collect();
-        let (states, whole) = judge(&self.plan, &owns);
-        let causes = causes(&self.plan, &owns);
-        let now = now.as_nanos();
+        self.whole.version.write(|| self.write(found, &owns, began, now.as_nanos()));
+    }
+
+    fn write(&self, found: &[Found], owns: &[State], began: Instant, now: u64) {
+        let (states, whole) = judge(&self.plan, owns);
+        let causes = causes(&self.plan, owns);
         let name = |at: u16| self.plan.checks.get(usize::from(at)).map_or(0, |check| id(&check.name));
         let tell = |who: u64, from: State, to: State, cause: u64| {
             // That something works which nobody had asked about is no news.
@@ -322,36 +323,12 @@ impl Board {
         }
         self.whole.checked.store(now, Ordering::Relaxed);
         self.whole.began.store(began.as_nanos(), Ordering::Relaxed);
-        self.whole.version.store((version | 1) + 1, Ordering::Release);
     }
 
     /// All of it, or nothing where it changed meanwhile.
     pub(super) fn view(&self) -> Option<View> {
-        let version = self.version();
-        if version % 2 == 1 {
-            return None;
-        }
-        let wall = |from: &AtomicU64| Wall::from_nanos(from.load(Ordering::Relaxed));
-        let check = |known: &Arc<Known>| CheckView {
-            state: known.state(),
-            own: State::of(known.own.load(Ordering::Relaxed)),
-            since: wall(&known.since),
-            took: known.took.load(Ordering::Relaxed),
-            endpoints: known.endpoints.iter().map(|code| Finding::of(code.load(Ordering::Relaxed))).collect(),
-            causes: Vec::new(),
-        };
-        let mut view = View {
-            version,
-            state: State::Unknown,
-            since: wall(&self.whole.since),
-            checked: wall(&self.whole.checked),
-            checks: self.checks.iter().map(check).collect(),
-            changes: self.changes(),
-        };
-        fence(Ordering::Acquire);
-        if self.whole.version.load(Ordering::Relaxed) != version {
-            return None;
-        }
+        let (version, mut view) = self.whole.version.read(|| self.read())?;
+        view.version = version;
         // The whole is judged anew: a plan may have other checks than the round had that ended last.
         let owns: Vec<State> = view.checks.iter().map(|check| check.own).collect();
         let (states, whole) = judge(&self.plan, &owns);
@@ -361,6 +338,27 @@ impl Board {
             (check.state, check.causes) = (state, causes);
         }
         Some(view)
+    }
+
+    /// What is written there now, which may not belong together.
+    fn read(&self) -> View {
+        let wall = |from: &AtomicU64| Wall::from_nanos(from.load(Ordering::Relaxed));
+        let check = |known: &Arc<Known>| CheckView {
+            state: known.state(),
+            own: State::of(known.own.load(Ordering::Relaxed)),
+            since: wall(&known.since),
+            took: known.took.load(Ordering::Relaxed),
+            endpoints: known.endpoints.iter().map(|code| Finding::of(code.load(Ordering::Relaxed))).collect(),
+            causes: Vec::new(),
+        };
+        View {
+            version: 0,
+            state: State::Unknown,
+            since: wall(&self.whole.since),
+            checked: wall(&self.whole.checked),
+            checks: self.checks.iter().map(check).collect(),
+            changes: self.changes(),
+        }
     }
 
     fn changes(&self) -> Vec<Change> {
