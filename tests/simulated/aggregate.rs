@@ -122,3 +122,56 @@ fn on_a_network_that_breaks_connections_rounds_go_on_and_end() {
         gateway.drain(world);
     });
 }
+
+/// Plans come faster than a round takes, each with other endpoints.
+#[test]
+fn rounds_end_however_often_endpoints_come_and_go() {
+    explore(0..6, |world| {
+        world.set_time_limit(Duration::from_hours(1));
+        let endpoints = ["origin-1", "origin-2", "origin-3"].map(|name| endpoint(world, name));
+        for endpoint in &endpoints {
+            endpoint.manner.set(Manner::Slow);
+        }
+        let config = |count: usize| {
+            let addresses = endpoints.iter().take(count).map(|endpoint| format!("\"{}\"", endpoint.address));
+            format!(
+                "[upstream.u]\nendpoints = [{}]\n[service.health]\ntype = \"health\"\nttl = \"1s\"\n\
+                 timeout = \"800ms\"\ntotal_timeout = \"900ms\"\n\
+                 checks = [{{ name = \"u\", upstream = \"u\", path = \"/well\" }}]\n\
+                 [[route]]\nname = \"health\"\npath = \"/health\"\nservice = \"health\"\n",
+                addresses.collect::<Vec<_>>().join(", ")
+            )
+        };
+        let gateway = Gateway::start(world, 2, &config(2));
+        let client = world.node("client").unwrap();
+        let status = || {
+            let (inner, told) = (client.clone(), Rc::new(Cell::new(None)));
+            let (address, telling) = (gateway.address, told.clone());
+            client.spawn(async move {
+                telling.set(Some(within(&inner, 10 * SECOND, one(&inner, address, "/health")).await.unwrap_or(0)));
+            });
+            world.run_until(|| told.get().is_some()).unwrap();
+            told.get().unwrap()
+        };
+        let mut epochs = 2..;
+        let mut change_for = |time: Duration| {
+            let until = world.now() + time;
+            for epoch in epochs.by_ref() {
+                gateway.change(world, epoch, &config(2 + (epoch % 2) as usize));
+                wait(world, Duration::from_millis(100));
+                if world.now() >= until {
+                    break;
+                }
+            }
+        };
+        // A round takes half a second; as long as it may be until one has begun, and some.
+        change_for(2 * SECOND);
+        assert_eq!(status(), 200, "a round has ended");
+        endpoints[0].manner.set(Manner::Fail);
+        change_for(3 * SECOND);
+        assert_eq!(status(), 207, "and those after it");
+        let asked = endpoints[0].asked.borrow();
+        assert!(asked.len() >= 4 && asked.windows(2).all(|pair| pair[1].since(pair[0]) >= APART), "{asked:?}");
+        gateway.drain(world);
+    });
+}

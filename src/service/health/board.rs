@@ -229,25 +229,41 @@ impl Board {
     /// go that is what is known while some stay: whoever looks is told of those of now, and the next round asks them.
     fn stays(&self, check: &AggregateCheck, upstream: Option<&Shared>) -> Option<Arc<Known>> {
         let at = self.plan.checks.iter().position(|known| known.name == check.name)?;
-        let (plan, known) = (self.plan.checks.get(at)?, self.checks.get(at)?);
-        if plan.check != check.check {
-            return None;
-        }
+        let (known, places) = (self.checks.get(at)?, self.places_of(at, check, upstream)?);
+        let is_same =
+            places.len() == known.endpoints.len() && places.iter().enumerate().all(|(at, was)| *was == Some(at));
+        if is_same { Some(known.clone()) } else { known.moved(&places) }
+    }
+
+    /// For each endpoint of a check its place here, where it has one; nothing where the check at `at` asks something else.
+    fn places_of(&self, at: usize, check: &AggregateCheck, upstream: Option<&Shared>) -> Option<Box<[Option<usize>]>> {
+        let plan = self.plan.checks.get(at).filter(|plan| plan.check == check.check)?;
         match (&plan.target, &check.target) {
-            (CheckTarget::Addresses(before), CheckTarget::Addresses(wanted)) if before == wanted => Some(known.clone()),
+            (CheckTarget::Addresses(before), CheckTarget::Addresses(wanted)) if before == wanted => {
+                Some((0..wanted.len()).map(Some).collect())
+            }
             (CheckTarget::Upstream(_), CheckTarget::Upstream(_)) => {
                 let (before, shared) = (self.upstreams.get(at)?.as_deref()?.upstream(), upstream?);
-                let wanted = shared.upstream();
-                if before.name != wanted.name {
-                    return None;
-                }
-                if before.endpoints == wanted.endpoints {
-                    return Some(known.clone());
-                }
-                known.moved(&shared.stays(Some(before)))
+                let is_same = before.name == shared.upstream().name;
+                is_same.then(|| shared.stays(Some(before)).into())
             }
             _ => None,
         }
+    }
+
+    /// For each check, and each of its endpoints, the place on the board before: nothing unless a round that began there
+    /// can end here, as it asks the same of the same in the same time and some endpoints of each check stay.
+    pub(super) fn places(&self, before: &Self) -> Option<Vec<Box<[Option<usize>]>>> {
+        let (plan, old) = (&self.plan, &before.plan);
+        if plan.total_timeout != old.total_timeout || plan.checks.len() != old.checks.len() {
+            return None;
+        }
+        let places = |(at, (check, old)): (usize, (&AggregateCheck, &AggregateCheck))| {
+            let is_same = check.name == old.name && check.timeout == old.timeout && check.slow == old.slow;
+            let places = before.places_of(at, check, self.upstream(at)).filter(|_| is_same)?;
+            (places.is_empty() && before.endpoints(at) == 0 || places.iter().any(Option::is_some)).then_some(places)
+        };
+        plan.checks.iter().zip(&old.checks).enumerate().map(places).collect()
     }
 
     /// What is known of the endpoints of the upstream that a check is about.

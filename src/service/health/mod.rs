@@ -24,6 +24,7 @@ use crate::plan::{Aggregate, AggregateRoute, Plan};
 use crate::upstream::{self, Checked, Checks, Seat, hash};
 use board::Board;
 use page::Page;
+use round::Round;
 use state::State;
 
 /// How often a request looks whether the first round is over.
@@ -70,10 +71,12 @@ impl Askers {
         }
     }
 
-    /// The plan of `next` runs from now on: what it has not is over.
+    /// The plan of `next` runs from now on: what it has not is over. A round under way goes on there.
     pub(super) fn retire(&self, next: &Self) {
         let is_kept = |asker: &&Rc<Asker>| next.0.iter().any(|kept| Rc::ptr_eq(kept, asker));
-        self.0.iter().filter(|asker| !is_kept(asker)).for_each(|asker| asker.retire());
+        for asker in self.0.iter().filter(|asker| !is_kept(asker)) {
+            asker.retire(next.0.iter().find(|next| next.board.plan.name == asker.board.plan.name));
+        }
     }
 }
 
@@ -102,7 +105,9 @@ struct Asker {
     is_retired: Cell<bool>,
     /// The core makes the rounds.
     asks: Cell<bool>,
-    /// The task that does so.
+    /// The one that is under way.
+    round: RefCell<Option<Rc<Round>>>,
+    /// The task that makes them.
     waker: RefCell<Option<Waker>>,
 }
 
@@ -123,6 +128,7 @@ impl Asker {
             is_settled: Cell::default(),
             is_retired: Cell::default(),
             asks: Cell::default(),
+            round: RefCell::default(),
             waker: RefCell::default(),
         }
     }
@@ -138,8 +144,14 @@ impl Asker {
         }
     }
 
-    fn retire(&self) {
+    fn retire(&self, next: Option<&Rc<Self>>) {
         self.is_retired.set(true);
+        if let Some(round) = self.round.take() {
+            match next.and_then(|next| Some((next, next.board.places(&self.board)?))) {
+                Some((next, places)) => *next.round.borrow_mut() = Some(round.moved(&places)),
+                None => round.end(),
+            }
+        }
         if self.asks.get() {
             self.series.iter().for_each(|series| series.set_state(State::Unknown as u8));
         }

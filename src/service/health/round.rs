@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
@@ -15,79 +15,135 @@ use super::Asker;
 use super::board::{Board, Found};
 use super::state::Finding;
 use crate::observe::{Activity, HealthResult};
-use crate::plan::{Check, CheckTarget};
+use crate::plan::{AggregateCheck, Check, CheckTarget};
 use crate::upstream::{Cause, Checked, Checks, probe};
 
-/// One round, while it is under way.
-struct Round {
-    found: RefCell<Vec<Found>>,
+/// One round, while it is under way. It goes on when a plan changes nothing of what its service asks.
+pub(super) struct Round {
+    course: Rc<Course>,
+    /// For each check what its endpoints said so far.
+    answers: Box<[Box<[Rc<Answer>]>]>,
+}
+
+/// What the questions of a round have in common, whatever plan they were asked for.
+struct Course {
+    began: Instant,
     /// Questions without an answer.
     left: Cell<usize>,
     is_over: Cell<bool>,
+    /// Waits for the last of them.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What one endpoint said.
+#[derive(Default)]
+struct Answer {
+    finding: Cell<Finding>,
+    took: Cell<Duration>,
+}
+
+impl Answer {
+    fn set(&self, finding: Finding, took: Duration) {
+        self.finding.set(finding);
+        self.took.set(took);
+    }
 }
 
 impl Round {
-    fn answered(&self, check: usize, endpoint: usize, finding: Finding, took: Duration) {
-        if let Some(found) = self.found.borrow_mut().get_mut(check) {
-            found.took = found.took.max(took.as_nanos() as u64);
-            if let Some(place) = found.endpoints.get_mut(endpoint) {
-                *place = finding;
-            }
-        }
+    /// The same for a plan with other endpoints: for each of each check its place in this one. One that is new has not
+    /// been asked in it.
+    pub(super) fn moved(&self, places: &[Box<[Option<usize>]>]) -> Rc<Self> {
+        let answers = self.answers.iter().zip(places).map(|(answers, places)| {
+            let answer = |at: &Option<usize>| at.and_then(|at| answers.get(at).cloned()).unwrap_or_default();
+            places.iter().map(answer).collect()
+        });
+        Rc::new(Self { course: self.course.clone(), answers: answers.collect() })
+    }
+
+    /// Nobody waits for it any more: what has not been asked is not asked.
+    pub(super) fn end(&self) {
+        self.course.is_over.set(true);
+    }
+
+    fn is_done(&self) -> bool {
+        self.course.left.get() == 0
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let found = self.answers.iter().map(|answers| Found {
+            endpoints: answers.iter().map(|answer| answer.finding.get()).collect(),
+            took: answers.iter().map(|answer| answer.took.get().as_nanos() as u64).max().unwrap_or(0),
+        });
+        found.collect()
     }
 }
 
 /// One question of a round. Dropping it is its end, however it came to that.
 struct Question {
     asker: Rc<Asker>,
-    round: Rc<Round>,
+    course: Rc<Course>,
+    answer: Rc<Answer>,
     check: usize,
     endpoint: usize,
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
-        self.round.left.set(self.round.left.get() - 1);
-        if self.round.left.get() == 0 {
-            self.asker.wake();
+        self.course.left.set(self.course.left.get() - 1);
+        if self.course.left.get() == 0 {
+            let waker = self.course.waker.borrow_mut().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 }
 
-/// Makes rounds for as long as the service is that of a plan.
+/// Makes rounds for as long as the service is that of a plan, beginning with the one that the plan before is at.
 pub(super) async fn rounds(asker: Weak<Asker>, engine: Engine, checks: Rc<Checks>) {
     engine.label(Activity::Housekeeping.label());
     let timer = engine.timer();
     loop {
         let Some(one) = asker.upgrade().filter(|asker| !asker.is_retired()) else { return };
+        let under_way = one.round.borrow().clone();
         let board = &one.board;
         // What another plan found out counts until its time is over.
         let is_fresh = board.is_known() && board.version() > 0;
         let next = if is_fresh { board.began() + board.plan.ttl } else { engine.now() };
+        let total_timeout = board.plan.total_timeout;
         drop(one);
-        if !wait(&asker, &timer, next, || false).await {
-            return;
-        }
-        let Some(one) = asker.upgrade() else { return };
-        let began = engine.now();
-        let round = ask(&one, &engine, &checks, began);
-        let deadline = began + one.board.plan.total_timeout;
-        drop(one);
-        wait(&asker, &timer, deadline, || round.left.get() == 0).await;
-        round.is_over.set(true);
+        let round = if let Some(round) = under_way {
+            round
+        } else {
+            if !wait(&asker, &timer, next, None).await {
+                return;
+            }
+            let Some(one) = asker.upgrade() else { return };
+            let round = ask(&one, &engine, &checks);
+            *one.round.borrow_mut() = Some(round.clone());
+            round
+        };
+        let began = round.course.began;
+        wait(&asker, &timer, began + total_timeout, Some(&round)).await;
+        // Where there is another plan by now, the round is for that to end.
         let Some(one) = asker.upgrade().filter(|asker| !asker.is_retired()) else { return };
-        let found = round.found.borrow();
-        one.board.publish(&found, began, engine.wall());
+        round.end();
+        one.round.take();
+        one.board.publish(&round.found(), began, engine.wall());
         one.told();
     }
 
-    /// Waits until then, or until `is_done`. False where the service is no more.
-    async fn wait(asker: &Weak<Asker>, timer: &Timer, until: Instant, is_done: impl Fn() -> bool) -> bool {
+    /// Waits until then, or until a round is done. False where the service is no more.
+    async fn wait(asker: &Weak<Asker>, timer: &Timer, until: Instant, round: Option<&Round>) -> bool {
         timer.set(until);
         poll_fn(|cx| match asker.upgrade() {
             Some(asker) if !asker.is_retired() => {
                 asker.wake_with(cx.waker());
-                if is_done() { Poll::Ready(true) } else { timer.poll(cx).map(|()| true) }
+                if let Some(round) = round {
+                    *round.course.waker.borrow_mut() = Some(cx.waker().clone());
+                }
+                let is_done = round.is_some_and(Round::is_done);
+                if is_done { Poll::Ready(true) } else { timer.poll(cx).map(|()| true) }
             }
             _ => Poll::Ready(false),
         })
@@ -96,47 +152,43 @@ pub(super) async fn rounds(asker: Weak<Asker>, engine: Engine, checks: Rc<Checks
 }
 
 /// Asks all at once; what is known without asking is found at once.
-fn ask(asker: &Rc<Asker>, engine: &Engine, checks: &Rc<Checks>, began: Instant) -> Rc<Round> {
-    let board = &asker.board;
-    let all = 0..board.plan.checks.len();
-    let silent = |check| Found { endpoints: vec![Finding::Timeout; board.endpoints(check)], took: 0 };
-    let round = Rc::new(Round {
-        found: RefCell::new(all.clone().map(silent).collect()),
-        left: Cell::new(0),
-        is_over: Cell::new(false),
-    });
+fn ask(asker: &Rc<Asker>, engine: &Engine, checks: &Rc<Checks>) -> Rc<Round> {
+    let (board, began) = (&asker.board, engine.now());
+    let course = Rc::new(Course { began, left: Cell::new(0), is_over: Cell::new(false), waker: RefCell::default() });
     let deadline = began + board.plan.total_timeout;
-    for (at, check) in board.plan.checks.iter().enumerate() {
-        for endpoint in 0..board.endpoints(at) {
+    let asked = |(at, check): (usize, &AggregateCheck)| {
+        let answer = |endpoint: usize| {
+            let answer = Rc::new(Answer::default());
             let standing = board.upstream(at).map(|shared| shared.standing(endpoint));
             let out = standing.and_then(|standing| standing.causes().next());
             match (&check.check, standing, out) {
                 // It is not meant to work.
-                (_, Some(_), Some(Cause::Drained)) => {
-                    round.answered(at, endpoint, Finding::Drained, Duration::ZERO);
-                }
-                (None, Some(_), out) => {
-                    round.answered(at, endpoint, out.map_or(Finding::Passed, Finding::from), Duration::ZERO);
-                }
+                (_, Some(_), Some(Cause::Drained)) => answer.set(Finding::Drained, Duration::ZERO),
+                (None, Some(_), out) => answer.set(out.map_or(Finding::Passed, Finding::from), Duration::ZERO),
                 (Some(how), ..) => {
-                    round.left.set(round.left.get() + 1);
-                    let question = Question { asker: asker.clone(), round: round.clone(), check: at, endpoint };
+                    answer.set(Finding::Timeout, Duration::ZERO);
+                    course.left.set(course.left.get() + 1);
+                    let (asker, course, answer) = (asker.clone(), course.clone(), answer.clone());
+                    let question = Question { asker, course, answer, check: at, endpoint };
                     engine.spawn(one(engine.clone(), checks.clone(), question, how.clone(), deadline));
                 }
-                (None, None, _) => {}
+                (None, None, _) => answer.set(Finding::Timeout, Duration::ZERO),
             }
-        }
-    }
-    round
+            answer
+        };
+        (0..board.endpoints(at)).map(answer).collect()
+    };
+    let answers = board.plan.checks.iter().enumerate().map(asked).collect();
+    Rc::new(Round { course, answers })
 }
 
 async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check, deadline: Instant) {
     engine.label(Activity::Housekeeping.label());
     let turn = checks.turn().await;
-    let Question { asker, round, check, endpoint } = &question;
+    let Question { asker, course, answer, check, endpoint } = &question;
     let Some((name, address)) = place(&asker.board, *check, *endpoint) else { return };
     let Some(plan) = asker.board.plan.checks.get(*check) else { return };
-    if round.is_over.get() || asker.is_retired() {
+    if course.is_over.get() {
         return;
     }
     let (timer, begun) = (engine.timer(), engine.now());
@@ -145,8 +197,8 @@ async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check,
     let took = engine.now().since(begun);
     let is_slow = checked == Checked::Passed && plan.slow.is_some_and(|slow| took > slow);
     asker.asked(*check, checked, took);
-    if !round.is_over.get() {
-        round.answered(*check, *endpoint, if is_slow { Finding::Slow } else { checked.into() }, took);
+    if !course.is_over.get() {
+        answer.set(if is_slow { Finding::Slow } else { checked.into() }, took);
     }
 }
 

@@ -105,10 +105,10 @@ impl Finding {
         }
     }
 
-    /// How well an endpoint is that was found so; nothing of one that an operator took out.
+    /// How well an endpoint is that was found so; nothing of one that nobody has asked, or that an operator took out.
     pub(super) fn state(self) -> Option<State> {
         match self {
-            Self::Drained => None,
+            Self::Never | Self::Drained => None,
             Self::Passed => Some(State::Healthy),
             Self::Slow => Some(State::Degraded),
             _ => Some(State::Down),
