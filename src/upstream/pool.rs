@@ -3,6 +3,9 @@
 //! A connection is idle in the pool or held by one request. `max_connections` bounds both together; requests past it
 //! wait in line, first come first served, each with a deadline.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};

@@ -113,8 +113,8 @@ pub struct Shared {
     pub(super) groups: Groups,
     /// One a group.
     pub(super) tables: Box<[Table]>,
-    /// Requests under way in each group.
-    counts: Box<[Count]>,
+    /// Requests under way in each group. A group's stays the same for as long as plans have it.
+    counts: Box<[Arc<Count>]>,
     tokens: Option<Tokens>,
     /// Cores that have taken it up.
     seats: AtomicU32,
@@ -145,6 +145,8 @@ impl Shared {
             Arc::new(Endpoint { standing, since, ..Endpoint::default() })
         };
         let groups = Groups::of(upstream);
+        let stay = groups.stay(upstream, before.map(|before| (&before.groups, &*before.upstream)));
+        let count = |at: &Option<usize>| at.and_then(|at| before?.counts.get(at).cloned()).unwrap_or_default();
         let tables: Box<[Table]> = groups.all().map(|group| Table::build(upstream, &group.members)).collect();
         Arc::new(Self {
             upstream: upstream.clone(),
@@ -152,7 +154,7 @@ impl Shared {
             endpoints: stays.iter().map(|at| known(at).unwrap_or_else(fresh)).collect(),
             breaker: before.map_or_else(Arc::default, |before| before.breaker.clone()),
             due: AtomicU64::new(0),
-            counts: tables.iter().map(|_| Count::default()).collect(),
+            counts: stay.iter().map(count).collect(),
             groups,
             tables,
             tokens: upstream.sticky.as_ref().map(|sticky| Tokens::new(sticky, upstream)),
@@ -259,5 +261,46 @@ impl Shared {
         } else {
             count.0.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(endpoints: &str) -> Arc<Upstream> {
+        let text = format!(
+            "[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nendpoints = [{endpoints}]\n\
+             [[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"u\"\n"
+        );
+        let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+        let compiled = crate::config::compile("test", &text, 1, &mut resolve);
+        compiled.unwrap_or_else(|report| panic!("{report}")).0.upstreams[0].clone()
+    }
+
+    /// Every field is named here, so that nobody adds one without a thought to what becomes of it when plans change.
+    #[test]
+    fn all_that_cores_know_goes_on() {
+        let before = Shared::new(&upstream("\"10.0.0.1:80\", \"10.0.0.2:80\""), None);
+        let next = upstream("\"10.0.0.9:80\", \"10.0.0.2:80\", \"10.0.0.1:80\"");
+        let after = Shared::new(&next, Some(&before));
+        let Shared {
+            changes,
+            endpoints,
+            breaker,
+            counts,
+            // From the plan alone.
+            upstream: _,
+            groups: _,
+            tables: _,
+            tokens: _,
+            // Found again by whoever looks first.
+            due: _,
+            // Used by the first plan alone.
+            seats: _,
+        } = &*after;
+        assert!(Arc::ptr_eq(changes, &before.changes) && Arc::ptr_eq(breaker, &before.breaker));
+        assert!(Arc::ptr_eq(&endpoints[1], &before.endpoints[1]) && Arc::ptr_eq(&endpoints[2], &before.endpoints[0]));
+        assert!(Arc::ptr_eq(&counts[0], &before.counts[0]));
     }
 }

@@ -5,6 +5,8 @@ use crate::plan::{Failover, Upstream, is_in};
 /// The endpoints of one priority and nearness.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// The priority, and whether it is another zone.
+    order: (u32, bool),
     pub(crate) members: Box<[u32]>,
     /// The weights of them all.
     weight: u64,
@@ -33,9 +35,9 @@ impl Groups {
                 }
             }
             found.sort_by_key(|(order, _)| *order);
-            let group = |(_, members): (_, Vec<u32>)| {
+            let group = |(order, members): (_, Vec<u32>)| {
                 let weight = members.iter().map(|&at| weight(upstream, at)).sum();
-                Group { members: members.into(), weight }
+                Group { order, members: members.into(), weight }
             };
             found.into_iter().map(group).collect()
         });
@@ -45,6 +47,16 @@ impl Groups {
     /// The groups of each subset.
     pub(crate) fn subsets(&self) -> impl Iterator<Item = &[Group]> {
         self.subsets.iter().map(|groups| &**groups)
+    }
+
+    /// For each group its number among those of a plan before: the one of the same subset, priority and nearness.
+    pub(crate) fn stay(&self, upstream: &Upstream, before: Option<(&Self, &Upstream)>) -> Vec<Option<usize>> {
+        let named = |groups: &Self, upstream: &Upstream| -> Vec<_> {
+            let subsets = upstream.subsets.iter().cloned().zip(&groups.subsets);
+            subsets.flat_map(|(subset, groups)| groups.iter().map(move |group| (subset.clone(), group.order))).collect()
+        };
+        let known = before.map(|(groups, upstream)| named(groups, upstream)).unwrap_or_default();
+        named(self, upstream).iter().map(|group| known.iter().position(|known| known == group)).collect()
     }
 
     /// All groups, one subset after the other.

@@ -1,5 +1,6 @@
 //! Balancers as a pool uses them: one upstream, one core or several.
 
+mod carried;
 mod hashing;
 mod picks;
 mod standing;
