@@ -10,7 +10,7 @@ use clap::Args;
 use ringway::flow::{Exchange, Walked, walk};
 use ringway::observe::{Metrics, Names, PlanNames};
 use ringway::plan::{Captures, NoHeaders, Query, normalize};
-use ringway::policy::States;
+use ringway::policy::{Origins, States};
 use ringway::upstream::{Asked, Balancer, Outcome, Shared};
 use ringway_proto::http1::{
     Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
@@ -288,7 +288,7 @@ fn policies(chain: &str) -> Result<Part, Error> {
     // No policy here waits, so its handle is all that is needed of an engine.
     let engine = engine::run(EngineKind::Ring, &engine::Config::default(), |engine| async move { engine })
         .map_err(|error| Error::Failed(error.to_string()))?;
-    let (states, mut exchange) = (States::new(&plan, None), Exchange::default());
+    let (states, mut exchange) = (States::new(&plan, &Origins::new(&plan, None), None), Exchange::default());
     let mut call = move || {
         let steps = plan.routes.first().map_or(&[][..], |route| &route.policies);
         let walked = walk(&engine, &series, &states, &mut exchange, black_box(steps), 0);

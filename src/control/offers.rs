@@ -11,6 +11,7 @@ use ringway_runtime::net;
 use crate::core::{DoorId, Offer, OfferedDoor};
 use crate::observe::{NAMED, Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
+use crate::policy::Origins;
 use crate::service;
 use crate::upstream::{Seat, Shared};
 
@@ -150,12 +151,14 @@ impl Offers {
         let kept = self.kept(&plan, &follows);
         let shared = self.shared(&plan, &kept, &follows);
         let services = Arc::new(service::Shared::new(&plan, &shared, Some(&*self.services)));
+        let policies = Arc::new(Origins::new(&plan, self.runs.as_deref()));
         let cores = self.cores;
         let offers = sources.into_iter().enumerate().map(|(core, mut sources)| Offer {
             epoch,
             plan: plan.clone(),
             kept: kept.clone(),
             follows: follows.clone(),
+            policies: policies.clone(),
             seat: Seat { core, cores },
             shared: shared.clone(),
             services: services.clone(),

@@ -9,6 +9,7 @@ use ringway_runtime::engine::ListenSource;
 
 use crate::observe::{NAMED, Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
+use crate::policy::Origins;
 use crate::service;
 use crate::upstream::{BreakerState, Drained, EndpointSight, Seat, Shared};
 
@@ -39,6 +40,8 @@ pub struct Offer {
     pub kept: Arc<[Option<UpstreamId>]>,
     /// For each upstream of the plan, the one of its name in the plan before: what is known of its endpoints stays known.
     pub follows: Arc<[Option<UpstreamId>]>,
+    /// Where the states of the plan's policies come from.
+    pub policies: Arc<Origins>,
     /// Which core it is for.
     pub seat: Seat,
     /// What all cores share of each upstream of the plan.

@@ -74,7 +74,7 @@ impl Running {
             epoch: offer.epoch,
             plan: offer.plan.clone(),
             pools: pools.collect(),
-            policies: States::new(&offer.plan, before.map(|before| (&*before.plan, &before.policies))),
+            policies: States::new(&offer.plan, &offer.policies, before.map(|before| &before.policies)),
             services: service::States::new(&offer.services, metrics, &series, before_services),
             series,
             _released: Released { epoch: offer.epoch, line: line.clone() },

@@ -235,8 +235,7 @@ impl CoreState {
         running.services.settle(&self.engine, &self.checks, self.seat);
         let drained = self.drained.borrow().clone();
         for pool in &running.pools {
-            pool.set_drained(&drained);
-            pool.settle(&self.checks, self.seat);
+            pool.settle(&drained, &self.checks, self.seat);
         }
         let before = self.running.replace(running);
         self.epoch.set(epoch);

@@ -116,12 +116,6 @@ impl Plan {
         own.unwrap_or(UpstreamTimeouts::TOTAL)
     }
 
-    /// Every policy in every place.
-    pub(crate) fn policy_steps(&self) -> impl Iterator<Item = &PolicyStep> {
-        let of_listeners = self.listeners.iter().flat_map(|listener| &listener.policies);
-        of_listeners.chain(self.routes.iter().flat_map(|route| &route.policies))
-    }
-
     /// The service of type `health` behind an id of this plan.
     pub fn aggregate(&self, id: AggregateId) -> Option<&Aggregate> {
         self.aggregates.get(id.0 as usize).map(|aggregate| &**aggregate)

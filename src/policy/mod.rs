@@ -14,7 +14,6 @@ use crate::flow::{Request, Response, Verdict};
 use crate::plan::{Plan, PolicyId, Templates};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// What a policy is to the rest of the gateway. A policy lives in the plan, so all cores share it and nobody changes it;
 /// what changes is in its state, of which each core has its own.
@@ -167,21 +166,65 @@ impl Policy {
     }
 }
 
+/// Where the state of each policy of a plan comes from. Control finds that out with the plan, as it takes a look at every
+/// route: a core that did so would hold up its requests.
+#[derive(Debug)]
+pub struct Origins(Box<[Origin]>);
+
+#[derive(Debug)]
+struct Origin {
+    /// The policy of the plan before that is no different: it goes on with the state it has there.
+    kept: Option<PolicyId>,
+    place: Place,
+}
+
+/// A place of a policy in a plan.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Listener(usize, usize),
+    Route(usize, usize),
+}
+
+impl Place {
+    fn policy(self, plan: &Plan) -> Option<&Policy> {
+        let (policies, step) = match self {
+            Self::Listener(at, step) => (&plan.listeners.get(at)?.policies, step),
+            Self::Route(at, step) => (&plan.routes.get(at)?.policies, step),
+        };
+        policies.get(step).map(|step| &step.policy)
+    }
+}
+
+impl Origins {
+    /// For a plan that comes after `before`.
+    pub fn new(plan: &Plan, before: Option<&Plan>) -> Self {
+        let known: HashMap<&str, (PolicyId, &Policy)> = before.map_or_else(HashMap::new, |before| {
+            let policies = first_places(before).into_iter().filter_map(|(id, place)| {
+                let name = before.policies.get(id.0 as usize)?;
+                Some((&**name, (id, place.policy(before)?)))
+            });
+            policies.collect()
+        });
+        let origin = |(id, place): (PolicyId, Place)| {
+            let before = plan.policies.get(id.0 as usize).and_then(|name| known.get(&**name));
+            let kept = before.filter(|(_, before)| place.policy(plan) == Some(before)).map(|(id, _)| *id);
+            Origin { kept, place }
+        };
+        Self(first_places(plan).into_iter().map(origin).collect())
+    }
+}
+
 /// What one core keeps for the policies of a plan.
 pub struct States(Box<[Rc<State>]>);
 
 impl States {
-    /// The states for a plan. A policy that is no different in the plan before goes on with its state.
-    pub fn new(plan: &Plan, before: Option<(&Plan, &Self)>) -> Self {
-        let kept: HashMap<&str, (&Policy, &Rc<State>)> = before.map_or_else(HashMap::new, |(plan, states)| {
-            let named = plan.policies.iter().map(|name| &**name).zip(first_places(plan));
-            named.zip(&states.0).map(|((name, policy), state)| (name, (policy, state))).collect()
-        });
-        let state = |(policy, name): (&Policy, &Arc<str>)| match kept.get(&**name) {
-            Some((same, state)) if *same == policy => Rc::clone(state),
-            _ => Rc::new(policy.core_state()),
+    /// The states for a plan, with those of the plan before where they go on.
+    pub fn new(plan: &Plan, origins: &Origins, before: Option<&Self>) -> Self {
+        let state = |origin: &Origin| {
+            let kept = origin.kept.zip(before).and_then(|(id, before)| before.0.get(id.0 as usize).cloned());
+            kept.or_else(|| origin.place.policy(plan).map(|policy| Rc::new(policy.core_state())))
         };
-        Self(first_places(plan).zip(plan.policies.iter()).map(state).collect())
+        Self(origins.0.iter().filter_map(state).collect())
     }
 
     /// The state of one policy.
@@ -190,13 +233,19 @@ impl States {
     }
 }
 
-/// Each policy by id, as it is in its first place: what it keeps does not depend on where it is used.
-fn first_places(plan: &Plan) -> impl Iterator<Item = &Policy> {
-    let mut first: BTreeMap<PolicyId, &Policy> = BTreeMap::new();
-    for step in plan.policy_steps() {
-        first.entry(step.id).or_insert(&step.policy);
+/// Each policy by id, with its first place: what it keeps does not depend on where it is used.
+fn first_places(plan: &Plan) -> BTreeMap<PolicyId, Place> {
+    let of_listeners = plan.listeners.iter().enumerate().flat_map(|(at, listener)| {
+        listener.policies.iter().enumerate().map(move |(nth, step)| (step.id, Place::Listener(at, nth)))
+    });
+    let of_routes = plan.routes.iter().enumerate().flat_map(|(at, route)| {
+        route.policies.iter().enumerate().map(move |(nth, step)| (step.id, Place::Route(at, nth)))
+    });
+    let mut first = BTreeMap::new();
+    for (id, place) in of_listeners.chain(of_routes) {
+        first.entry(id).or_insert(place);
     }
-    first.into_values()
+    first
 }
 
 /// What the config calls each type of policy.

@@ -51,8 +51,8 @@ pub struct Pool {
     retired: Cell<bool>,
     /// What becomes of its requests still says something of the endpoints.
     judges: Cell<bool>,
-    /// Its endpoints are asked how they are.
-    is_checked: Cell<bool>,
+    /// A plan with it has run.
+    is_settled: Cell<bool>,
     /// The tasks that ask.
     checkers: RefCell<Vec<Waker>>,
 }
@@ -254,7 +254,7 @@ impl Pool {
             looks_for_room: Cell::new(false),
             retired: Cell::new(false),
             judges: Cell::new(true),
-            is_checked: Cell::new(false),
+            is_settled: Cell::new(false),
             checkers: RefCell::default(),
         })
     }
@@ -447,8 +447,13 @@ impl Pool {
         left.as_nanos().div_ceil(1_000_000_000).max(1) as u64
     }
 
-    /// The plan it belongs to runs now. Its endpoints are asked how they are, each by one core.
-    pub fn settle(self: &Rc<Self>, checks: &Rc<Checks>, seat: Seat) {
+    /// A plan it belongs to runs now. Its endpoints are asked how they are, each by one core. Nothing is left to do for
+    /// one that a plan before had as well, which nearly all are in most plans.
+    pub fn settle(self: &Rc<Self>, drained: &Drained, checks: &Rc<Checks>, seat: Seat) {
+        if self.is_settled.replace(true) {
+            return;
+        }
+        self.set_drained(drained);
         self.shared().settle(self.engine.now(), |change| self.tell(change));
         if self.upstream.endpoints.iter().any(|endpoint| endpoint.max_connections.is_some()) {
             self.whole.has_limits.set(true);
@@ -456,9 +461,7 @@ impl Pool {
         for at in 0..self.lines.len() {
             self.note_room(at);
         }
-        if !self.is_checked.replace(true) {
-            health::start(self, &self.engine, checks, seat);
-        }
+        health::start(self, &self.engine, checks, seat);
     }
 
     pub(super) fn is_retired(&self) -> bool {

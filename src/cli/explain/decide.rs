@@ -12,7 +12,7 @@ use crate::plan::{
     self, Action, Aggregate, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Proxy, Query, Respond,
     Route, RouteId, Template,
 };
-use crate::policy::States;
+use crate::policy::{Origins, States};
 use crate::service::health;
 
 /// A request that nobody sends.
@@ -170,7 +170,7 @@ fn decide<'p>(
     explanation.lost = found.lost.iter().map(|&(route, why)| (route, why_lost(plan, route, why))).collect();
     exchange.captures = found.captures;
     exchange.route = found.result.ok();
-    let states = States::new(plan, None);
+    let states = States::new(plan, &Origins::new(plan, None), None);
     meet(plan, &states, &listener.policies, exchange, explanation)?;
     let id = found.result.map_err(|miss| match miss {
         Miss::NotFound => Reason::NoRoute.into(),

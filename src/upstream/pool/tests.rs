@@ -53,7 +53,7 @@ fn all_that_is_counted_goes_on() {
         looks_for_room: _,
         retired: _,
         judges: _,
-        is_checked: _,
+        is_settled: _,
         checkers: _,
     } = &*after;
     assert!(Rc::ptr_eq(budget, &before.budget) && Rc::ptr_eq(whole, &before.whole));
