@@ -232,9 +232,28 @@ fn plans_of_before_an_upgrade_can_run_again(engine: Engine) {
     );
     gateway.run(&says("third", ""));
     std::fs::remove_file(&included).expect("it is there");
+    // Number, when it began to run and what it changed, of each plan.
+    let history = || {
+        let answer = place.ask("/v1/plans");
+        let body = answer.split_once("\r\n\r\n").expect("a head").1;
+        let told: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        let plans = told["plans"].as_array().expect("plans").iter().cloned();
+        plans
+            .map(|mut plan| {
+                plan.as_object_mut().expect("a plan").remove("runs");
+                plan
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut before = history();
+    assert_eq!(before.len(), 3);
     for _ in 0..2 {
         let new = take_over(&says("fourth", ""));
         assert_eq!(std::mem::replace(&mut gateway, new).child.wait().exit.code(), Some(0));
+        let after = history();
+        assert_eq!(after[..before.len()], before[..], "all of it goes over");
+        assert_eq!(after.len(), before.len() + 1);
+        before = after;
     }
     assert_eq!(body(&gateway), "fourth");
     let (is_done, said) = admin(&["rollback", "2"]);
