@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::balance::{self, BalanceArgs};
+use crate::builds::{self, BuildsArgs};
 use crate::compare::{self, CompareArgs};
 use crate::endpoints::{self, EndpointsArgs};
 use crate::failures::{self, FailuresArgs};
@@ -66,6 +67,8 @@ enum Command {
     Failures(FailuresArgs),
     /// Measure what a request costs through each balancer before 3 endpoints and before 100
     Endpoints(EndpointsArgs),
+    /// Measure what a request costs in this build of the gateway and in another, in turn
+    Builds(BuildsArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -265,6 +268,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Micro(args) => micro::run(&args),
         Command::Balance(args) => balance::run(&args),
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
+        Command::Builds(args) => builds::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

@@ -12,8 +12,7 @@ use clap::Args;
 use crate::cli::{Error, parse_duration};
 use crate::compare::median;
 use crate::compare::process::{self, Running, Scratch};
-use crate::gateway::GatewayArgs;
-use crate::load::{self, Plan};
+use crate::gateway::{GatewayArgs, Window};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 
@@ -109,30 +108,7 @@ impl Gateway {
 
     /// Microseconds of CPU for a request in one window.
     fn measure(&self, args: &EndpointsArgs, origin: &mut Origin, stop: &Arc<AtomicBool>) -> Result<f64, Error> {
-        let url: crate::url::Url = format!("http://{}/", self.listen).parse().map_err(Error::Input)?;
-        let plan = Plan {
-            target: self.listen,
-            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-            head_request: false,
-            connections: args.connections,
-            pipeline: 1,
-            close: false,
-            rate: None,
-            warm_up: args.warm_up,
-            duration: args.window,
-            timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(2),
-            status: 200,
-            body: Some(BODY),
-            blocking: false,
-        };
-        let mut at = Vec::new();
-        let mut observe = |_, _| at.push(self.running.cpu_ns());
-        let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;
-        let cpu: Vec<u64> = at.into_iter().collect::<Result<_, _>>()?;
-        match (&cpu[..], outcome.failed(), outcome.completed) {
-            ([before, after], 0, 1..) => Ok((after - before) as f64 / outcome.completed as f64 / 1e3),
-            (_, failed, _) => Err(Error::Failed(format!("{failed} requests failed"))),
-        }
+        let EndpointsArgs { connections, warm_up, window: duration, .. } = *args;
+        Window { connections, warm_up, duration, body: BODY }.cpu_us(&self.running, self.listen, origin, stop)
     }
 }

@@ -1,13 +1,18 @@
-//! A gateway of its own for a measurement: where its program is, and which CPUs it, control and the load have.
+//! A gateway of its own for a measurement: where its program is, which CPUs it, control and the load have, and what a
+//! request costs it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::Error;
 use crate::compare::process::{Running, Scratch};
+use crate::load::{self, Plan};
+use crate::origin::Origin;
 
 #[derive(Args, Clone)]
 pub(crate) struct GatewayArgs {
@@ -28,6 +33,11 @@ impl GatewayArgs {
         format!("[cores]\ndata = \"{}\"\ncontrol = {}\n", self.data_core, self.load_core)
     }
 
+    /// The same with another program.
+    pub(crate) fn of(&self, program: &Path) -> Self {
+        Self { ringway: Some(program.to_owned()), ..self.clone() }
+    }
+
     /// Starts it with a config that listens at `listen`. Its config and its log are in `scratch`.
     pub(crate) fn start(&self, config: &str, listen: SocketAddr, scratch: &Scratch) -> Result<Running, Error> {
         let file = scratch.path().join("ringway.toml");
@@ -45,4 +55,52 @@ pub(crate) fn program(wanted: Option<&PathBuf>) -> Result<PathBuf, Error> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("ringway"),
     })
+}
+
+/// A window of a closed loop, in which as many requests go through a gateway as it can take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Connections kept busy.
+    pub(crate) connections: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+    /// Bytes of each answer.
+    pub(crate) body: u64,
+}
+
+impl Window {
+    /// Microseconds of CPU that a request took of `running`, which listens at `listen`.
+    pub(crate) fn cpu_us(
+        self,
+        running: &Running,
+        listen: SocketAddr,
+        origin: &mut Origin,
+        stop: &AtomicBool,
+    ) -> Result<f64, Error> {
+        let url: crate::url::Url = format!("http://{listen}/").parse().map_err(Error::Input)?;
+        let plan = Plan {
+            target: listen,
+            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
+            head_request: false,
+            connections: self.connections,
+            pipeline: 1,
+            close: false,
+            rate: None,
+            warm_up: self.warm_up,
+            duration: self.duration,
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+            status: 200,
+            body: Some(self.body),
+            blocking: false,
+        };
+        let mut at = Vec::new();
+        let mut observe = |_, _| at.push(running.cpu_ns());
+        let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;
+        let cpu: Vec<u64> = at.into_iter().collect::<Result<_, _>>()?;
+        match (&cpu[..], outcome.failed(), outcome.completed) {
+            ([before, after], 0, 1..) => Ok((after - before) as f64 / outcome.completed as f64 / 1e3),
+            (_, failed, _) => Err(Error::Failed(format!("{failed} requests failed"))),
+        }
+    }
 }

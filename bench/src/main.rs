@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod balance;
+mod builds;
 mod cli;
 mod clock;
 mod compare;

@@ -59,6 +59,9 @@ pub struct Writer {
 // SAFETY: `values` points into `memory`, which goes along and may go to another thread itself.
 unsafe impl Send for Writer {}
 
+/// Nothing is written.
+const IS_OFF: bool = cfg!(feature = "without-metrics");
+
 /// A counter, ready to be added to.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter<'a>(Option<&'a AtomicU64>, PhantomData<*const ()>);
@@ -67,7 +70,9 @@ impl Counter<'_> {
     /// Adds `n`; past 2^64 it starts again at zero.
     #[inline]
     pub fn add(self, n: u64) {
-        if let Some(word) = self.0 {
+        if let Some(word) = self.0
+            && !IS_OFF
+        {
             word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
         }
     }
@@ -81,7 +86,9 @@ impl Gauge<'_> {
     /// Sets the value.
     #[inline]
     pub fn set(self, value: i64) {
-        if let Some(word) = self.0 {
+        if let Some(word) = self.0
+            && !IS_OFF
+        {
             word.store(value.cast_unsigned(), Ordering::Relaxed);
         }
     }
@@ -89,7 +96,9 @@ impl Gauge<'_> {
     /// Adds `delta`, which may be negative.
     #[inline]
     pub fn add(self, delta: i64) {
-        if let Some(word) = self.0 {
+        if let Some(word) = self.0
+            && !IS_OFF
+        {
             word.store(word.load(Ordering::Relaxed).wrapping_add_signed(delta), Ordering::Relaxed);
         }
     }
@@ -152,6 +161,9 @@ impl Writer {
     /// Records one value, in the histogram's unit (times in nanoseconds).
     #[inline]
     pub fn record(&self, id: HistogramId, value: u64) {
+        if IS_OFF {
+            return;
+        }
         let values = self.values();
         let first = id.word as usize;
         // The maximum goes first: who dies in between leaves one too high for the buckets, never one too low.

@@ -1,0 +1,105 @@
+//! Two builds of the gateway beside each other: the CPU that a request takes through each, in short windows that take
+//! turns. What the machine does falls on both alike, so that a difference of a percent can be seen in many of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::{Error, parse_duration};
+use crate::compare::median;
+use crate::compare::process::{self, Running, Scratch};
+use crate::gateway::{GatewayArgs, Window};
+use crate::net;
+use crate::origin::{Options as OriginOptions, Origin};
+
+const BODY: u64 = 128;
+
+#[derive(Args)]
+pub(crate) struct BuildsArgs {
+    /// The gateway that --ringway is compared with
+    other: PathBuf,
+    /// Windows of each
+    #[arg(long, default_value_t = 60)]
+    rounds: u32,
+    /// Length of a window
+    #[arg(long, default_value = "300ms", value_parser = parse_duration)]
+    window: Duration,
+    /// Time before each
+    #[arg(long, default_value = "50ms", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// Connections kept busy
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    if args.rounds == 0 || args.connections == 0 {
+        return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
+    }
+    net::raise_descriptor_limit();
+    net::pin(args.gateway.load_core)?;
+    let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
+    let address = origin.address()?;
+    let one = Gateway::start(&args.gateway, "ringway-bench-one", address)?;
+    let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", address)?;
+    let BuildsArgs { connections, warm_up, window: duration, .. } = *args;
+    let window = Window { connections, warm_up, duration, body: BODY };
+    let (mut ones, mut others) = (Vec::new(), Vec::new());
+    for round in 0..=args.rounds {
+        let mut measure = |gateway: &Gateway| window.cpu_us(&gateway.running, gateway.listen, &mut origin, stop);
+        // Who is first takes turns as well.
+        let (of_one, of_other) = if round % 2 == 0 {
+            let of_one = measure(&one)?;
+            (of_one, measure(&other)?)
+        } else {
+            let of_other = measure(&other)?;
+            (measure(&one)?, of_other)
+        };
+        // The first one makes the connections.
+        if round > 0 {
+            ones.push(of_one);
+            others.push(of_other);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Failed("interrupted".to_owned()));
+        }
+    }
+    let mut more: Vec<f64> = ones.iter().zip(&others).map(|(one, other)| (one / other - 1.0) * 100.0).collect();
+    more.sort_by(f64::total_cmp);
+    let at = |part: usize| more.get(more.len() * part / 4).copied().unwrap_or_default();
+    println!(
+        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections",
+        args.rounds, args.window, args.connections
+    );
+    println!("{:<8} {:>10.3} us", "this", median(ones));
+    println!("{:<8} {:>10.3} us", "other", median(others));
+    println!("this takes {:+.2}% of the other, median of pairs; half of them {:+.2}% to {:+.2}%", at(2), at(1), at(3));
+    Ok(())
+}
+
+struct Gateway {
+    running: Running,
+    listen: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Gateway {
+    fn start(args: &GatewayArgs, name: &str, origin: SocketAddr) -> Result<Self, Error> {
+        let (listen, scratch) = (process::free_address()?, Scratch::named(name)?);
+        let text = format!(
+            "{}metrics_dir = \"{}\"\n[listener.web]\naddress = \"{listen}\"\n\
+             [upstream.origin]\nendpoints = [\"{origin}\"]\npool = {{ max_idle = 4096 }}\n\
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
+            args.cores(),
+            scratch.path().join("metrics").display()
+        );
+        let running = args.start(&text, listen, &scratch)?;
+        Ok(Self { running, listen, _scratch: scratch })
+    }
+}
