@@ -18,14 +18,14 @@ on_both_engines!(
 );
 
 /// Listens as a service manager does.
-struct Manager {
+pub(super) struct Manager {
     ear: UnixDatagram,
     address: String,
     _dir: TempDir,
 }
 
 impl Manager {
-    fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let ear = UnixDatagram::bind(&path).unwrap();
@@ -34,7 +34,7 @@ impl Manager {
     }
 
     /// What is told next, pings aside.
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         loop {
             let told = self.any().expect("the gateway tells its service manager");
             if told != "WATCHDOG=1" {
@@ -50,12 +50,17 @@ impl Manager {
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
+    /// What `NOTIFY_SOCKET` is for those who are to tell it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     fn environment(&self) -> Vec<String> {
         vec!["env".to_owned(), format!("NOTIFY_SOCKET={}", self.address)]
     }
 }
 
-fn address_in(told: &str) -> SocketAddr {
+pub(super) fn address_in(told: &str) -> SocketAddr {
     told.rsplit_once(' ').and_then(|(_, address)| address.parse().ok()).expect("an address")
 }
 

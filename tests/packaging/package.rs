@@ -1,10 +1,14 @@
 //! The Debian package and the systemd unit.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::notify::{Manager, address_in};
 use super::{is_there, source};
+use crate::support::{Child, Client};
 
 const RINGWAY: &str = env!("CARGO_BIN_EXE_ringway");
 
@@ -68,6 +72,97 @@ fn the_package_has_all_its_parts_and_the_same_bytes_each_time() {
         let options = ["--fail-on", "error,warning", "--allow-root", "--suppress-tags", archive];
         run(Command::new("lintian").args(options).arg(&package));
     }
+}
+
+/// A tree that packages are installed into as on a machine of its own, with their scripts.
+struct Machine {
+    root: PathBuf,
+}
+
+impl Machine {
+    fn new(dir: &Path) -> Self {
+        let root = dir.join("machine");
+        fs::create_dir_all(root.join("var/lib/dpkg/info")).unwrap();
+        fs::create_dir_all(root.join("var/lib/dpkg/updates")).unwrap();
+        for list in ["status", "available"] {
+            fs::write(root.join("var/lib/dpkg").join(list), "").unwrap();
+        }
+        Self { root }
+    }
+
+    fn dpkg(&self, arguments: &[&str]) {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg("--root").arg(&self.root).arg(format!("--log={}", self.root.join("log").display()));
+        // What it depends on is on this machine. Without a shell in the tree scripts run outside of it, with DPKG_ROOT.
+        dpkg.args([
+            "--force-not-root",
+            "--force-depends",
+            "--force-script-chrootless",
+            "--force-confdef",
+            "--force-unsafe-io",
+        ]);
+        run(dpkg.args(["--force-confold"]).args(arguments));
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+#[test]
+fn it_is_installed_runs_as_a_service_is_upgraded_and_removed() {
+    if !["dpkg", "dpkg-deb", "dpkg-shlibdeps", "strip", "systemd-sysusers"].into_iter().all(is_there) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (machine, package) = (Machine::new(dir.path()), build(dir.path()));
+    machine.dpkg(&["--install", &package]);
+    let users = fs::read_to_string(machine.path("etc/passwd")).expect("there are users now");
+    assert!(users.lines().any(|line| line.starts_with("ringway:")), "{users}");
+
+    // As the unit starts it; its own places are those of the whole machine.
+    let unit = fs::read_to_string(machine.path("usr/lib/systemd/system/ringway.service")).unwrap();
+    assert!(
+        unit.contains("\nExecStart=/usr/bin/ringway run /etc/ringway/ringway.toml\n") && unit.contains("Type=notify")
+    );
+    let config = machine.path("etc/ringway/ringway.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let here = text.replace("\"/run/ringway/", &format!("\"{}/", dir.path().display()));
+    let here = here.replace("# data = \"1-7\"", "data = 1").replace("127.0.0.1:8080", "127.0.0.1:0");
+    assert_ne!(here, text);
+    fs::write(&config, &here).unwrap();
+    let manager = Manager::listen();
+    let mut service = Command::new(machine.path("usr/bin/ringway"));
+    service.arg("run").arg(&config).env("NOTIFY_SOCKET", manager.address()).stdout(Stdio::null());
+    let child = Child::start(&mut service);
+    let ready = manager.next();
+    assert!(ready.starts_with("READY=1\n"), "{ready}");
+    let answer = Client::connect(address_in(&ready)).get("/");
+    assert!(answer.text().starts_with("Ringway is running."), "{}", answer.text());
+
+    // Another version: the config that was changed stays, and the one that runs starts the new program to take over.
+    let tree = dir.path().join("tree");
+    run(Command::new("dpkg-deb").arg("--raw-extract").arg(&package).arg(&tree));
+    let control = tree.join("DEBIAN/control");
+    let newer = fs::read_to_string(&control).unwrap().replace("\nVersion: ", "\nVersion: 9");
+    fs::write(&control, newer).unwrap();
+    let newer = dir.path().join("newer.deb");
+    run(Command::new("dpkg-deb").args(["-Zgzip", "-z1", "--root-owner-group", "--build"]).arg(&tree).arg(&newer));
+    machine.dpkg(&["--install", newer.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&config).unwrap(), here);
+    let mut upgrade = Command::new(machine.path("usr/bin/ringway"));
+    run(upgrade.args(["admin", "upgrade", "--socket"]).arg(dir.path().join("admin.sock")));
+    let told = manager.next();
+    let pid = told.strip_prefix("MAINPID=").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    assert_eq!(manager.next(), ready, "it goes on at the same address");
+    kill_process(pid.unwrap_or_else(|| panic!("{told}")), Signal::TERM).expect("it runs");
+    assert_eq!(manager.next(), "STOPPING=1\nSTATUS=draining");
+    assert_eq!(child.wait().exit.code(), Some(0));
+
+    machine.dpkg(&["--remove", "ringway"]);
+    assert!(!machine.path("usr/bin/ringway").exists() && config.exists());
+    machine.dpkg(&["--purge", "ringway"]);
+    assert!(!config.exists());
 }
 
 #[test]
