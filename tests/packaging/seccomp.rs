@@ -1,14 +1,18 @@
-//! The seccomp profile for containers.
+//! The seccomp profile for containers, and the filter of the service.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
 
-use super::source;
+use super::{is_there, source};
 use crate::support::{Config, Engine, Origin, on_both_engines};
 
-on_both_engines!(under_the_profile_the_gateway_serves_reloads_and_ends);
+on_both_engines!(
+    under_the_profile_the_gateway_serves_reloads_and_ends,
+    under_the_filter_of_the_unit_the_gateway_serves_reloads_and_ends,
+);
 
 const PROFILE: &str = "tools/packaging/seccomp.json";
 const LAUNCHER: &str = "tools/packaging/with-seccomp";
@@ -29,11 +33,67 @@ fn profile() -> Json {
 }
 
 fn under_the_profile_the_gateway_serves_reloads_and_ends(engine: Engine) {
-    if !can_filter() {
+    if can_filter() {
+        serves_reloads_and_ends(engine, source(PROFILE));
+    }
+}
+
+/// The calls of a set of systemd's, of which sets may be a part.
+fn expand(set: &str, calls: &mut BTreeSet<String>) {
+    let told = Command::new("systemd-analyze").args(["syscall-filter", set]).output().expect("it runs");
+    assert!(told.status.success(), "{set}");
+    for line in String::from_utf8(told.stdout).unwrap().lines().skip(1).map(str::trim) {
+        match line.as_bytes().first() {
+            None | Some(b'#') => {}
+            Some(b'@') => expand(line, calls),
+            Some(_) => _ = calls.insert(line.to_owned()),
+        }
+    }
+}
+
+/// What the unit allows, as systemd reads it: one line after the other, `~` takes out again.
+fn allowed_by_the_unit() -> BTreeSet<String> {
+    let unit = fs::read_to_string(source("tools/packaging/ringway.service")).unwrap();
+    let mut allowed = BTreeSet::new();
+    expand("@default", &mut allowed);
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (takes_out, names) = line.strip_prefix('~').map_or((false, line), |names| (true, names));
+        let mut calls = BTreeSet::new();
+        for name in names.split_whitespace() {
+            if name.starts_with('@') {
+                expand(name, &mut calls);
+            } else {
+                calls.insert(name.to_owned());
+            }
+        }
+        if takes_out {
+            allowed.retain(|call| !calls.contains(call));
+        } else {
+            allowed.extend(calls);
+        }
+    }
+    allowed
+}
+
+fn under_the_filter_of_the_unit_the_gateway_serves_reloads_and_ends(engine: Engine) {
+    if !is_there("systemd-analyze") || !can_filter() {
         return;
     }
+    let allowed = allowed_by_the_unit();
+    assert!(allowed.contains("io_uring_enter") && !allowed.contains("mount") && !allowed.contains("setuid"));
+    let mut profile = profile();
+    // EPERM, as the unit says.
+    profile["defaultErrnoRet"] = 1.into();
+    profile["syscalls"] = serde_json::json!([{ "names": allowed, "action": "SCMP_ACT_ALLOW" }]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("unit.json");
+    fs::write(&file, profile.to_string()).unwrap();
+    serves_reloads_and_ends(engine, file.to_str().unwrap().to_owned());
+}
+
+fn serves_reloads_and_ends(engine: Engine, profile: String) {
     let origin = Origin::listen();
-    let config = Config::new(engine).origin(&origin).under(vec![source(LAUNCHER), source(PROFILE)]);
+    let config = Config::new(engine).origin(&origin).under(vec![source(LAUNCHER), profile]);
     let gateway = config.start();
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.child.id())).unwrap();
     assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
