@@ -115,6 +115,11 @@ impl Offers {
         self.shared.iter()
     }
 
+    /// What they share of its services.
+    pub fn services(&self) -> &service::Shared {
+        &self.services
+    }
+
     /// Makes the offers of a plan. `bound` has the sockets for each of its addresses that is not open yet; `open_segment`
     /// makes what a core needs for new names.
     pub fn draft(
@@ -272,6 +277,13 @@ impl Offers {
         let old = |id: UpstreamId| self.runs.as_ref()?.upstreams.get(id.0 as usize);
         let is_same = |new: &Arc<Upstream>, id: UpstreamId| old(id).is_some_and(|old| old == new);
         plan.upstreams.iter().zip(follows).map(|(new, follows)| follows.filter(|&id| is_same(new, id))).collect()
+    }
+}
+
+impl Draft {
+    /// What the cores will share of its services.
+    pub fn services(&self) -> &service::Shared {
+        &self.services
     }
 }
 

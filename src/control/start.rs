@@ -40,6 +40,7 @@ use crate::core::{self, Ended, Outfit, ToCore};
 use crate::observe::Metrics;
 use crate::observe::records::Recorder;
 use crate::plan::{self, BusyPoll, DataCores, Level, Plan};
+use crate::service;
 use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
@@ -114,7 +115,8 @@ impl Control {
             None if takes_over => return Err(Failed::new("control.upgrade_socket is not set".to_owned())),
             _ => None,
         };
-        let Before { doors, upgrade, admin, drained, found, past, start, stage } = Before::new(before, &mut plan);
+        let Before { doors, upgrade, admin, drained, found, past, histories, start, stage } =
+            Before::new(before, &mut plan);
         let mut discovery = Discovery::new(events.clone(), found, &plan, log);
         // Before any port is bound, so that nobody waits for an answer that could not be given.
         let (plan, in_use) = discovery.first(plan, &queue, log);
@@ -132,6 +134,7 @@ impl Control {
         let first = offers
             .draft(plan.epoch, plan.clone(), bound, |core, new| metrics.open(core, new, log))
             .map_err(Failed::new)?;
+        first.services().inherit(&histories);
         let lines = core::lines(cpus.len());
         let cores = Rc::new(Cores::new(lines.control));
         if drained.count() > 0 {
@@ -206,6 +209,8 @@ struct Before {
     found: Option<discovery::Sets>,
     /// The plans that ran in its time.
     past: Vec<Past>,
+    /// How the health of things changed in its time.
+    histories: service::Histories,
     start: Start,
     stage: Stage,
 }
@@ -226,6 +231,7 @@ impl Before {
             drained: Arc::new(before.drained),
             found: before.found,
             past: before.past,
+            histories: before.histories,
             start,
             stage: Stage::Taking(before.link),
         }

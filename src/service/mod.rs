@@ -6,6 +6,7 @@ mod redirect;
 mod respond;
 mod states;
 
+pub use health::Histories;
 pub(crate) use proxy::proxy;
 pub(crate) use redirect::redirect;
 pub(crate) use respond::respond;

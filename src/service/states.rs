@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ringway_runtime::engine::Engine;
 
-use super::health;
+use super::health::{self, Histories};
 use crate::observe::{Metrics, Series};
 use crate::plan::Plan;
 use crate::upstream::{self, Checks, Seat};
@@ -22,6 +22,16 @@ impl Shared {
     /// For a new plan whose upstreams are `upstreams`, with what is known from the plan before.
     pub fn new(plan: &Plan, upstreams: &[Arc<upstream::Shared>], before: Option<&Self>) -> Self {
         Self { health: health::Shared::new(plan, upstreams, before.map(|before| &before.health)) }
+    }
+
+    /// What a process that takes over goes on with.
+    pub fn histories(&self) -> Histories {
+        self.health.histories()
+    }
+
+    /// Goes on with what the process before had. For a plan that no core has yet.
+    pub fn inherit(&self, histories: &Histories) {
+        self.health.inherit(histories);
     }
 }
 

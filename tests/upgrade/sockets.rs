@@ -20,6 +20,7 @@ on_both_engines!(
     connections_go_to_the_core_with_least_to_do_after_an_upgrade_too,
     drained_endpoints_stay_drained_and_plans_count_on,
     plans_of_before_an_upgrade_can_run_again,
+    the_history_of_health_pages_goes_over,
 );
 
 fn a_long_request_is_answered_by_the_process_that_it_began_on(engine: Engine) {
@@ -285,4 +286,27 @@ fn drained_endpoints_stay_drained_and_plans_count_on(engine: Engine) {
     let upstreams = place.ask("/v1/upstreams");
     assert_eq!(upstreams.matches("\"drained\":true").count(), 1, "{upstreams}");
     drop(new);
+}
+
+fn the_history_of_health_pages_goes_over(engine: Engine) {
+    let place = Place::new();
+    let config = place.config(engine).more(&format!(
+        "[service.health]\ntype = \"health\"\nchecks = [{{ name = \"gone\", tcp = \"{}\", critical = true }}]\n\
+         [[route]]\nname = \"health\"\npath = \"/health/{{rest...}}\"\nservice = \"health\"\n",
+        Origin::refusing()
+    ));
+    let changes = |gateway: &Gateway| {
+        let mut client = gateway.connect();
+        // It waits for the first round.
+        assert_eq!(client.get("/health/").status(), 503);
+        let told: serde_json::Value = serde_json::from_str(client.get("/health/history").text()).expect("JSON");
+        told["changes"].as_array().expect("changes").clone()
+    };
+    let gateway = config.start();
+    let before = changes(&gateway);
+    assert_eq!(before.len(), 2, "{before:?}");
+    let new = take_over(&config);
+    let after = changes(&new);
+    assert_eq!(after[after.len() - 2..], before[..], "the newest come first");
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
 }

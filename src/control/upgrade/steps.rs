@@ -145,6 +145,7 @@ impl Loop {
                     drained: self.drained.iter().cloned().collect(),
                     found: self.discovery.sets_to_hand_over(log),
                     past: self.plans.past(),
+                    histories: self.plans.offers().services().histories(),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,

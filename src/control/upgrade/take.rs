@@ -16,6 +16,7 @@ use super::wire::{self, Offer, VERSION};
 use crate::control::discovery::Sets;
 use crate::control::history::Past;
 use crate::control::offers::DoorKey;
+use crate::service::Histories;
 use crate::upstream::Drained;
 
 /// How long the gateway before may take for an answer: a change of plan that is under way comes first.
@@ -32,6 +33,8 @@ pub(in crate::control) struct Inherited {
     pub(in crate::control) found: Option<Sets>,
     /// Its plans that could run again, and the one that runs, oldest first.
     pub(in crate::control) past: Vec<Past>,
+    /// How the health of things changed, by the services that tell of it.
+    pub(in crate::control) histories: Histories,
     /// Where its metrics are, and whose they are.
     pub(in crate::control) metrics: Option<(PathBuf, Start)>,
     /// The sockets of each door, in the order of its cores.
@@ -107,6 +110,7 @@ pub(in crate::control) fn take(socket: &Path) -> Result<Inherited, String> {
         drained: offer.drained.into_iter().collect(),
         found: Some(offer.found).filter(|found| !found.is_empty()),
         past: offer.past,
+        histories: offer.histories,
         metrics: offer.metrics,
         doors: all,
         upgrade,

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ringway_runtime::histogram::Start;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::Written;
 use crate::control::command::PlanNote;
 use crate::control::discovery::{self, Sets};
 use crate::control::history::Past;
 use crate::control::offers::DoorKey;
+use crate::service::Histories;
 
 /// What both sides must speak.
 pub(super) const VERSION: u64 = 1;
@@ -35,6 +36,8 @@ pub(super) struct Offer {
     pub(super) found: Sets,
     /// The plans that can run again and the one that runs, oldest first.
     pub(super) past: Vec<Past>,
+    /// How the health of things changed. A process that does not tell is understood.
+    pub(super) histories: Histories,
     /// Where its metrics files are, and whose they are.
     pub(super) metrics: Option<(PathBuf, Start)>,
     /// What it listens on.
@@ -77,6 +80,7 @@ impl Offer {
             "drained": drained.collect::<Vec<_>>(),
             "found": discovery::to_json(&self.found),
             "past": self.past.iter().map(past_to_json).collect::<Vec<_>>(),
+            "histories": self.histories.iter().map(|(name, told)| (name.to_string(), json!(told))).collect::<Map<_, _>>(),
             "metrics": metrics,
             "doors": doors.collect::<Vec<_>>(),
             "admin": self.admin.as_ref().map(|(socket, tcp)| json!({ "socket": socket.to_string_lossy(), "tcp": tcp })),
@@ -114,6 +118,7 @@ impl Offer {
             found: if value["found"].is_null() { Sets::default() } else { discovery::from_json(&value["found"])? },
             // A gateway that knows nothing of it, or says it in another way, has none: there is only less to go back to.
             past: list(&value["past"]).unwrap_or_default().iter().filter_map(past_from_json).collect(),
+            histories: value["histories"].as_object().into_iter().flatten().filter_map(history_from_json).collect(),
             metrics: if value["metrics"].is_null() { None } else { Some(metrics(&value["metrics"])?) },
             doors: list(&value["doors"])?.iter().map(door).collect::<Option<_>>()?,
             admin: if value["admin"].is_null() { None } else { Some(admin(&value["admin"])?) },
@@ -135,6 +140,14 @@ fn past_to_json(Past { note, written }: &Past) -> Value {
         "found": found.collect::<Vec<_>>(),
         "environment": written.environment,
     })
+}
+
+fn history_from_json((name, told): (&String, &Value)) -> Option<(Arc<str>, Vec<[u64; 4]>)> {
+    let change = |change: &Value| {
+        let numbers: Vec<u64> = change.as_array()?.iter().filter_map(Value::as_u64).collect();
+        numbers.try_into().ok()
+    };
+    Some((name.as_str().into(), told.as_array()?.iter().map(change).collect::<Option<_>>()?))
 }
 
 fn past_from_json(value: &Value) -> Option<Past> {
@@ -199,6 +212,7 @@ mod tests {
                     environment: [("A".to_owned(), Some("b".to_owned())), ("C".to_owned(), None)].into(),
                 },
             }],
+            histories: [("health".into(), vec![[1, 2, u64::MAX, 4], [5, 0, 0, 8]])].into(),
             metrics: Some(("/run/ringway/metrics".into(), start)),
             doors: vec![
                 Door {
@@ -216,7 +230,7 @@ mod tests {
         let found = Offer::from_json(&receive(&two).unwrap()).unwrap();
         assert_eq!(format!("{found:?}"), format!("{offer:?}"));
         let nothing = Offer::from_json(&Offer::default().to_json()).unwrap();
-        assert_eq!(found.past, offer.past);
+        assert_eq!((&found.past, &found.histories), (&offer.past, &offer.histories));
         assert_eq!((nothing.descriptors(), nothing.doors.len()), (1, 0));
         // One of another version may say less of the past, or nothing, and is taken over all the same.
         let mut less = offer.to_json();
@@ -224,6 +238,10 @@ mod tests {
         assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty()));
         less["past"] = Value::Null;
         assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty() && offer.epoch == 41));
+        for strange in [Value::Null, json!({ "health": [[1, 2, 3]] }), json!({ "health": [["1", 2, 3, 4]] })] {
+            less["histories"] = strange;
+            assert!(Offer::from_json(&less).is_some_and(|offer| offer.histories.is_empty() && offer.epoch == 41));
+        }
     }
 
     #[test]

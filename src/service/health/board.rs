@@ -377,6 +377,32 @@ impl Board {
         }
     }
 
+    /// The last changes as another process can go on with them, oldest first and at most so many.
+    pub(super) fn told(&self, most: usize) -> Vec<[u64; 4]> {
+        let read = || {
+            let newest = self.history.newest().take(most).map(|(at, who, cause, states)| [at, who, cause, states]);
+            newest.collect::<Vec<_>>()
+        };
+        // A write is short; where one never ends there is nothing to go on with.
+        let told = (0..1_000).find_map(|_| {
+            let found = self.whole.version.read(read);
+            if found.is_none() {
+                std::thread::yield_now();
+            }
+            found
+        });
+        let mut told = told.map(|(_, told)| told).unwrap_or_default();
+        told.reverse();
+        told
+    }
+
+    /// Goes on with them. For a board that no core has yet.
+    pub(super) fn inherit(&self, told: &[[u64; 4]]) {
+        for &[at, who, cause, states] in told {
+            self.history.push(at, who, cause, states);
+        }
+    }
+
     fn changes(&self) -> Vec<Change> {
         let find = |who: u64| self.plan.checks.iter().position(|check| id(&check.name) == who).map(|at| at as u16);
         let change = |(at, who, cause, states): (u64, u64, u64, u64)| {
@@ -458,6 +484,22 @@ mod tests {
         publish(&none, &[Timeout], 21);
         assert_eq!(at(&none), [0; 0]);
         publish(&resized(5, &none), &[Passed], 22);
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_history() {
+        use Finding::{Passed, Timeout};
+        let before = board(plan(&[(false, vec![]), (false, vec![])]), None);
+        for now in 1..6 {
+            publish(&before, &[if now % 2 == 0 { Passed } else { Timeout }, Passed], now);
+        }
+        let after = board(plan(&[(false, vec![]), (false, vec![])]), None);
+        after.inherit(&before.told(usize::MAX));
+        assert_eq!(told(&after), told(&before));
+        assert!(!after.is_known(), "how things are it finds out itself");
+        let newest = board(plan(&[(false, vec![]), (false, vec![])]), None);
+        newest.inherit(&before.told(3));
+        assert_eq!(told(&newest), told(&before)[..3]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod round;
 mod state;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -43,7 +44,32 @@ impl Shared {
         };
         Self(plan.aggregates.iter().map(board).collect())
     }
+
+    /// The last changes of each service, by its name.
+    pub(super) fn histories(&self) -> Histories {
+        let mut left = HISTORIES;
+        let told = |board: &Arc<Board>| {
+            let told = board.told(HISTORY.min(left));
+            left -= told.len();
+            (board.plan.name.clone(), told)
+        };
+        self.0.iter().map(told).collect()
+    }
+
+    /// Goes on with those of another process. For a plan that no core has yet.
+    pub(super) fn inherit(&self, histories: &Histories) {
+        for board in &self.0 {
+            board.inherit(histories.get(&board.plan.name).map_or(&[], |told| &**told));
+        }
+    }
 }
+
+/// Changes of state of each service of type `health`, oldest first: when, of whom, why and between which states.
+pub type Histories = BTreeMap<Arc<str>, Vec<[u64; 4]>>;
+
+/// Changes that go to another process, of one service and of all.
+const HISTORY: usize = 1_000;
+const HISTORIES: usize = 20_000;
 
 /// What one core has of the services of this type of one plan.
 pub(super) struct Askers(Box<[Rc<Asker>]>);
