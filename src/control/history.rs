@@ -1,13 +1,11 @@
 //! The plans that ran last, and those that a core may still refer to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use super::build::{Known, Version};
 use super::command::PlanNote;
+use super::offers::Parts;
 use crate::config::Written;
-use crate::observe::Slots;
-use crate::plan::Plan;
 
 /// Bytes of configs that go to the process that takes over.
 const PAST_MAX: usize = 4 << 20;
@@ -99,17 +97,17 @@ impl History {
 
 /// Holds what cores refer to until none does, so that it is always freed here.
 #[derive(Debug, Default)]
-pub(super) struct Held(BTreeMap<u64, (usize, Arc<Plan>, Arc<Slots>)>);
+pub(super) struct Held(BTreeMap<u64, (usize, Parts)>);
 
 impl Held {
     /// So many cores were offered this.
-    pub(super) fn hold(&mut self, epoch: u64, cores: usize, plan: Arc<Plan>, slots: Arc<Slots>) {
-        self.0.insert(epoch, (cores, plan, slots));
+    pub(super) fn hold(&mut self, epoch: u64, cores: usize, parts: Parts) {
+        self.0.insert(epoch, (cores, parts));
     }
 
     /// One of them has let go of it.
     pub(super) fn release(&mut self, epoch: u64) {
-        if let Some((cores, _, _)) = self.0.get_mut(&epoch) {
+        if let Some((cores, _)) = self.0.get_mut(&epoch) {
             *cores -= 1;
             if *cores == 0 {
                 self.0.remove(&epoch);

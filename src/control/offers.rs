@@ -77,6 +77,17 @@ pub struct Offers {
     names: Names,
 }
 
+/// What all cores refer to that run a plan.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "it is held, and let go of")]
+pub struct Parts {
+    plan: Arc<Plan>,
+    slots: Arc<Slots>,
+    shared: Arc<[Arc<Shared>]>,
+    services: Arc<service::Shared>,
+    policies: Arc<Origins>,
+}
+
 /// A plan that can be offered. Nothing has changed yet but for the names, which stay known.
 #[derive(Debug)]
 pub struct Draft {
@@ -90,6 +101,7 @@ pub struct Draft {
     pub offers: Vec<Offer>,
     shared: Arc<[Arc<Shared>]>,
     services: Arc<service::Shared>,
+    policies: Arc<Origins>,
     doors: Vec<Door>,
 }
 
@@ -180,7 +192,7 @@ impl Offers {
                 .collect(),
         });
         let offers = offers.collect();
-        Ok(Draft { epoch, plan, slots, offers, shared, services, doors })
+        Ok(Draft { epoch, plan, slots, offers, shared, services, policies, doors })
     }
 
     /// The plan of this draft runs now. What listens with another backlog than before is told so; the error names one
@@ -284,6 +296,13 @@ impl Draft {
     /// What the cores will share of its services.
     pub fn services(&self) -> &service::Shared {
         &self.services
+    }
+
+    /// What the cores will refer to.
+    pub fn parts(&self) -> Parts {
+        let Self { plan, slots, shared, services, policies, .. } = self;
+        let (plan, slots, shared) = (plan.clone(), slots.clone(), shared.clone());
+        Parts { plan, slots, shared, services: services.clone(), policies: policies.clone() }
     }
 }
 

@@ -144,7 +144,7 @@ impl Plans {
         let (epoch, plan) = (draft.epoch, draft.plan.clone());
         let version = Version { plan: plan.clone(), says: Arc::new(says) };
         let mut held = Held::default();
-        held.hold(epoch, cores.count(), plan.clone(), draft.slots.clone());
+        held.hold(epoch, cores.count(), draft.parts());
         let mut history = History::default();
         let changes = if epoch > 1 { "the first of a process that took over" } else { "the first" };
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: changes.into(), runs: true };
@@ -388,7 +388,7 @@ impl Plans {
             return self.next(log);
         }
         let offers = std::mem::take(&mut draft.offers);
-        self.held.hold(draft.epoch, offers.len(), draft.plan.clone(), draft.slots.clone());
+        self.held.hold(draft.epoch, offers.len(), draft.parts());
         for (core, offer) in offers.into_iter().enumerate() {
             self.cores.tell(core, ToCore::Offer(Box::new(offer)));
         }
