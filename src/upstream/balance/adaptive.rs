@@ -9,18 +9,20 @@ use ringway_runtime::clock::Instant;
 use super::random::Draw;
 use super::{View, two_choices};
 
-/// Draws of one pick.
+/// Endpoints that one pick looks at.
 const CHOICES: usize = 4;
 /// Answers before a model is asked.
-const YOUNG: u32 = 32;
+const YOUNG: u32 = 8;
 /// What an older sample counts for beside the next one.
 const FORGET: f64 = 0.99;
 /// How fast the errors of the predictions, and the level of an endpoint, are forgotten: a sample's part in them.
 const STEP: f64 = 1.0 / 32.0;
-/// An error of this part of the response time is as good as none.
+/// An error, or a difference, of this part of the response time is as good as none.
 const RIGHT: f64 = 0.1;
-/// The part of a sample in the recent response time.
-const RECENT_STEP: f64 = 0.25;
+/// The part of a sample in the recent response time: of one that is slower, and of one that is not.
+const SLOWER_STEP: f64 = 0.5;
+const FASTER_STEP: f64 = 0.25;
+
 /// Recursive least squares over three features.
 #[derive(Clone, Copy, Debug)]
 struct Squares {
@@ -113,7 +115,8 @@ impl Model {
         judge(&self.error, took - squares.predict(features));
         judge(&self.plain_error, took - features[2]);
         squares.learn(features, took);
-        self.recent.set(self.recent.get() + (took - self.recent.get()) * RECENT_STEP);
+        let recent = self.recent.get();
+        self.recent.set(recent + (took - recent) * if took > recent { SLOWER_STEP } else { FASTER_STEP });
         self.level.set(self.level.get() + (took - self.level.get()) * STEP);
         self.samples.set(samples.saturating_add(1));
         self.heard.set(now);
@@ -137,13 +140,21 @@ impl Model {
 }
 
 /// The state of one group's picks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Explorer {
     /// Who is looked at next.
     next: Cell<usize>,
+    /// The mean weight of the group's endpoints.
+    weight: f64,
 }
 
 impl Explorer {
+    /// Of endpoints and their weights.
+    pub(super) fn new(members: &[(u32, u32)]) -> Self {
+        let all: f64 = members.iter().map(|(_, weight)| f64::from(*weight)).sum();
+        Self { next: Cell::new(0), weight: all / members.len().max(1) as f64 }
+    }
+
     /// An endpoint that has not answered for too long and has nothing to do. One endpoint a pick is looked at.
     fn stale(&self, draw: &Draw, explore: Duration, view: &View<'_>) -> Option<u32> {
         let at = self.next.get();
@@ -153,26 +164,32 @@ impl Explorer {
         let is_due = view.own_requests(endpoint) == 0 && model.learned.is_stale(view.now(), explore);
         (is_due && view.is_usable(endpoint)).then_some(endpoint)
     }
-}
 
-/// What one more request would meet, in pool means; and whether the model had a part in that.
-fn cost(at: u32, decay: f64, view: &View<'_>) -> Option<(f64, bool)> {
-    let model = view.model(at)?;
-    let trust = model.learned.trust();
-    let requests = view.requests(at);
-    let mean = view.mean().max(1.0);
-    let peak = model.peak.cost(requests, view, decay) / mean;
-    let features = model.learned.features(requests, view.now(), decay);
-    let said = model.learned.squares.borrow().predict(features);
-    // Of what was seen once a few times over: a model must not make an endpoint look free.
-    let level = model.learned.level.get();
-    let said = said.clamp(level / 4.0, level.max(features[2]) * 4.0) * (f64::from(requests) + 1.0);
-    let blended = trust * said + (1.0 - trust) * peak;
-    // While it has something to do and says nothing, each moment makes the answer later.
-    let silence =
-        if view.own_requests(at) > 0 { view.now().nanos_since(model.learned.heard.get()) as f64 / mean } else { 0.0 };
-    let cost = if silence > 1.5 * level { blended * (1.0 + silence / level) } else { blended };
-    Some((cost, trust > 0.0))
+    /// What one more request would meet, in pool means; none where the model has no part in that.
+    fn cost(&self, at: u32, decay: f64, view: &View<'_>) -> Option<f64> {
+        let model = view.model(at)?;
+        let trust = model.learned.trust();
+        if trust == 0.0 {
+            return None;
+        }
+        let requests = view.requests(at);
+        let mean = view.mean().max(1.0);
+        let peak = model.peak.expects(view, decay) / mean;
+        let features = model.learned.features(requests, view.now(), decay);
+        let said = model.learned.squares.borrow().predict(features);
+        // Of what was seen once a few times over: a model must not make an endpoint look free.
+        let level = model.learned.level.get().max(1e-9);
+        let said = said.clamp(level / 4.0, level.max(features[2]) * 4.0);
+        // One of twice the weight has twice as much to do before it has as much as others.
+        let load = f64::from(requests) * self.weight / f64::from(view.weight(at)) + 1.0;
+        let cost = (trust * said + (1.0 - trust) * peak) * load;
+        if view.own_requests(at) == 0 {
+            return Some(cost);
+        }
+        // While it has something to do and says nothing for longer than an answer takes, each moment makes it later.
+        let silence = view.now().nanos_since(model.learned.heard.get()) as f64 / mean;
+        Some(if silence > said { cost * (1.0 + silence / said) } else { cost })
+    }
 }
 
 /// Whether an endpoint failed, or was as slow as if it had, a short while ago.
@@ -185,24 +202,29 @@ pub(super) fn pick(draw: &Draw, explorer: &Explorer, decay: f64, explore: Durati
         return Some(stale);
     }
     let (first, second) = two_choices::pair(draw, view)?;
-    let costs = (cost(first, decay, view)?, cost(second, decay, view)?);
+    let costs = (explorer.cost(first, decay, view), explorer.cost(second, decay, view));
     // A model that is young or wrong has no say: then this is the power of two choices, between two of which neither has
     // just failed.
-    let ((mut least, true), (other, true)) = costs else {
+    let (Some(mut least), Some(other)) = costs else {
         let is_second = match (has_failed(first, decay, view), has_failed(second, decay, view)) {
             (one, other) if one != other => one,
             _ => two_choices::is_less(view, second, first),
         };
         return Some(if is_second { second } else { first });
     };
+    // What is hardly better is no better: of endpoints that do equally well, the draw decides, and so their weights.
+    let is_better = |cost: f64, least: f64| cost < least * (1.0 - RIGHT);
     let mut best = first;
-    if other < least {
+    if is_better(other, least) {
         (best, least) = (second, other);
     }
-    for _ in 2..CHOICES {
-        let Some(more) = draw.draw(view.random()).filter(|&at| view.is_usable(at)) else { continue };
-        if let Some((cost, true)) = cost(more, decay, view)
-            && cost < least
+    let mut seen = [first, second, second, second];
+    for place in 2..CHOICES {
+        let drawn = (0..2).find_map(|_| draw.draw(view.random()).filter(|at| !seen.contains(at)));
+        let Some(more) = drawn.filter(|&at| view.is_usable(at)) else { continue };
+        seen[place] = more;
+        if let Some(cost) = explorer.cost(more, decay, view)
+            && is_better(cost, least)
         {
             (best, least) = (more, cost);
         }

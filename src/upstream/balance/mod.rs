@@ -239,7 +239,7 @@ impl Picker {
             Balance::LeastRequests { choices } => Self::LeastRequests(Draw::new(members), *choices),
             Balance::PeakEwma { .. } => Self::PeakEwma(Draw::new(members)),
             Balance::Adaptive { explore, .. } => {
-                Self::Adaptive(Draw::new(members), adaptive::Explorer::default(), *explore)
+                Self::Adaptive(Draw::new(members), adaptive::Explorer::new(members), *explore)
             }
             Balance::RingHash { .. } | Balance::Maglev { .. } => Self::Table,
         }

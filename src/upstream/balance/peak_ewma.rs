@@ -40,12 +40,10 @@ impl PeakEwma {
         self.at.get()
     }
 
-    /// What one more request would meet.
-    pub(super) fn cost(&self, requests: u32, view: &View<'_>, decay: f64) -> f64 {
-        let mean = self.now(view.now(), decay);
+    /// What it makes of the next answer.
+    pub(super) fn expects(&self, view: &View<'_>, decay: f64) -> f64 {
         // Of one that has not answered yet it is known only that it has something to do.
-        let mean = if self.at.get() == Instant::default() { view.mean() } else { mean };
-        mean * (f64::from(requests) + 1.0)
+        if self.at.get() == Instant::default() { view.mean() } else { self.now(view.now(), decay) }
     }
 }
 
@@ -58,7 +56,7 @@ pub(super) fn pick(draw: &Draw, decay: f64, view: &View<'_>) -> Option<u32> {
         if model.peak.at() == Instant::default() && requests == 0 {
             return 0.0;
         }
-        model.peak.cost(requests, view, decay)
+        model.peak.expects(view, decay) * (f64::from(requests) + 1.0)
     };
     Some(if cost(second) < cost(first) { second } else { first })
 }

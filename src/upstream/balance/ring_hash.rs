@@ -21,6 +21,12 @@ impl Ring {
         Self(all.into())
     }
 
+    /// In the order of the ring: where each point is and whose it is.
+    #[cfg(test)]
+    pub(super) fn points(&self) -> &[(u64, u32)] {
+        &self.0
+    }
+
     /// The first good endpoint from a hash on. Passes over no more points than it takes to find `members` of them bad.
     pub(super) fn walk(&self, hash: u64, members: usize, is_good: impl Fn(u32) -> bool) -> Option<u32> {
         let from = self.0.partition_point(|(point, _)| *point < hash);

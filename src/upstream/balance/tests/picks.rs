@@ -2,40 +2,43 @@
 
 use proptest::prelude::*;
 
+use super::super::Table;
 use super::*;
 use crate::upstream::Avoid;
 
 const PICKS: u64 = 1_000_000;
 
-/// The sum of squared differences from what the weights say, each in terms of that: about one a free endpoint where
+/// Passed by one honest draw in a million, with up to 7 free endpoints.
+const MOST: f64 = 40.0;
+
+/// The sum of squared differences from what the shares say, each in terms of that: about one a free endpoint where
 /// picks are independent.
-fn chi_square(counts: &[u64], weights: &[u32]) -> f64 {
-    let (picks, all): (u64, u32) = (counts.iter().sum(), weights.iter().sum());
-    let term = |(count, weight): (&u64, &u32)| {
-        let wanted = picks as f64 * f64::from(*weight) / f64::from(all);
+fn chi_square(counts: &[u64], shares: &[f64]) -> f64 {
+    let (picks, all): (u64, f64) = (counts.iter().sum(), shares.iter().sum());
+    let term = |(count, share): (&u64, &f64)| {
+        let wanted = picks as f64 * share / all;
         if wanted == 0.0 { *count as f64 * 1e9 } else { (*count as f64 - wanted).powi(2) / wanted }
     };
-    counts.iter().zip(weights).map(term).sum()
+    counts.iter().zip(shares).map(term).sum()
 }
 
-/// With all endpoints alike, with weights, and with one of them taken out and put in again.
-fn spreads_by_weight(balance: &str) {
-    // Passed by one honest draw in a million, with up to 7 free endpoints.
-    const MOST: f64 = 40.0;
+/// With all endpoints alike, with weights, and with one of them taken out and put in again: picks are as `shares` says of
+/// a balancer, of weights and of the endpoint that is out.
+fn spreads_by(balance: &str, shares: impl Fn(&Balancer, &[u32], Option<usize>) -> Vec<f64>) {
     for weights in [&[1, 1, 1, 1][..], &[1, 2, 5, 1, 7, 3, 1, 1]] {
-        let upstream = weighted(balance, weights);
-        let balancer = balancer(&upstream);
-        let chi = chi_square(&counts(&balancer, PICKS, key), weights);
-        assert!(chi < MOST, "{balance} {weights:?}: {chi}");
-        let mut without = weights.to_vec();
-        without[1] = 0;
-        balancer.shared().set_standing(1, Cause::Unhealthy, true, now());
-        let chi = chi_square(&counts(&balancer, PICKS / 4, key), &without);
-        assert!(chi < MOST, "{balance} {without:?}: {chi}");
-        balancer.shared().set_standing(1, Cause::Unhealthy, false, now());
-        let chi = chi_square(&counts(&balancer, PICKS / 4, key), weights);
-        assert!(chi < MOST, "{balance} {weights:?} again: {chi}");
+        let balancer = balancer(&weighted(balance, weights));
+        for (picks, out) in [(PICKS, None), (PICKS / 4, Some(1)), (PICKS / 4, None)] {
+            balancer.shared().set_standing(1, Cause::Unhealthy, out.is_some(), now());
+            let chi = chi_square(&counts(&balancer, picks, key), &shares(&balancer, weights, out));
+            assert!(chi < MOST, "{balance} {weights:?} without {out:?}: {chi}");
+        }
     }
+}
+
+fn spreads_by_weight(balance: &str) {
+    spreads_by(balance, |_, weights, out| {
+        weights.iter().enumerate().map(|(at, weight)| if out == Some(at) { 0.0 } else { f64::from(*weight) }).collect()
+    });
 }
 
 macro_rules! spread_by_weight {
@@ -51,31 +54,51 @@ spread_by_weight! {
     least_requests_spread_by_weight: "\"least-requests\"";
     least_requests_of_a_few_draws_spread_by_weight: "{ type = \"least-requests\", choices = 3 }";
     peak_ewma_spreads_by_weight: "\"peak-ewma\"";
+    adaptive_spreads_by_weight: "\"adaptive\"";
     maglev_spreads_by_weight: "\"maglev\"";
 }
 
-/// Points on a ring are few: what each endpoint gets is not as chance would have it.
-#[test]
-fn ring_hash_gives_everybody_about_what_the_weight_says() {
-    for weights in [&[1, 1, 1, 1][..], &[1, 2, 5, 1, 7, 3, 1, 1]] {
-        let balancer = balancer(&weighted("{ type = \"ring-hash\", virtual_nodes = 400 }", weights));
-        let mut left = weights.to_vec();
-        for picks in [PICKS, PICKS / 4] {
-            let counts = counts(&balancer, picks, key);
-            for (count, weight) in counts.iter().zip(&left) {
-                let wanted = picks as f64 * f64::from(*weight) / f64::from(left.iter().sum::<u32>());
-                assert!((*count as f64 - wanted).abs() <= wanted / 4.0, "{left:?}: {counts:?}");
-            }
-            left[1] = 0;
-            balancer.shared().set_standing(1, Cause::Unhealthy, true, now());
-        }
+/// The part of the ring that is each endpoint's.
+fn arcs(balancer: &Balancer, endpoints: usize, out: Option<usize>) -> Vec<f64> {
+    let [Table::Ring(ring)] = &*balancer.shared().tables else { panic!("one group with a ring") };
+    let points: Vec<_> = ring.points().iter().filter(|(_, at)| Some(*at as usize) != out).collect();
+    let mut arcs = vec![0.0; endpoints];
+    // The first point has what is behind the last one, too.
+    let before = points.iter().rev().take(1).chain(&points);
+    for ((point, at), (before, _)) in points.iter().zip(before) {
+        arcs[*at as usize] += point.wrapping_sub(*before) as f64;
     }
+    arcs
 }
 
+/// Points on a ring are few, so shares are not quite what weights say; but picks are as the ring is.
 #[test]
-fn adaptive_leaves_nobody_out_where_all_are_alike() {
-    let counts = counts(&balancer(&weighted("\"adaptive\"", &[1; 8])), PICKS / 10, key);
-    assert!(counts.iter().all(|count| (5_000..30_000).contains(count)), "{counts:?}");
+fn ring_hash_spreads_by_the_arcs_of_its_ring() {
+    let balance = "{ type = \"ring-hash\", virtual_nodes = 400 }";
+    spreads_by(balance, |balancer, weights, out| {
+        let arcs = arcs(balancer, weights.len(), out);
+        let (ring, all): (f64, u32) = (arcs.iter().sum(), weights.iter().sum());
+        for (arc, weight) in arcs.iter().zip(weights).filter(|_| out.is_none()) {
+            let wanted = f64::from(*weight) / f64::from(all);
+            assert!((arc / ring - wanted).abs() < wanted / 5.0, "{arcs:?} of {ring} for {weights:?}");
+        }
+        arcs
+    });
+}
+
+/// Requests under way count for less at an endpoint of more weight.
+#[test]
+fn adaptive_fills_endpoints_by_weight() {
+    let weights = [1, 2, 5, 1, 7, 3, 1, 1];
+    let balancer = balancer(&weighted("\"adaptive\"", &weights));
+    counts(&balancer, 1_000, key);
+    let mut load = [0; 8];
+    for _ in 0..2_100 {
+        load[balancer.pick(&Asked::default(), now()).unwrap().endpoint] += 1;
+    }
+    for (load, weight) in load.iter().zip(weights) {
+        assert!((90 * weight..=110 * weight).contains(load), "{load:?} for {weights:?}");
+    }
 }
 
 #[test]
