@@ -13,7 +13,7 @@ pub(super) const SECTION: Section = section(
         key("watch", Either(&[Flag(true), Flag(false)]), Is("false")),
         key("history", Number("number", 0, 1000), Is("10")),
         key("acknowledge", Duration, Is("\"5s\"")),
-        key("discovery_rest", Duration, Is("\"200ms\"")),
+        key("discovery_rest", Duration, Is("\"50ms\"")),
         key("discovery_wait", Either(&[Duration, OneOf(&["off"])]), Is("\"2s\"")),
         key("discovery_cache", PATH, Words("none")),
         key("upgrade_socket", PATH, Words("none")),

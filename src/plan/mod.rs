@@ -214,7 +214,7 @@ impl Default for Control {
             watch: false,
             history: 10,
             acknowledge: Duration::from_secs(5),
-            discovery_rest: Duration::from_millis(200),
+            discovery_rest: Duration::from_millis(50),
             discovery_wait: Some(Duration::from_secs(2)),
             discovery_cache: None,
             upgrade_socket: None,
