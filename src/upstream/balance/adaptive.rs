@@ -17,6 +17,8 @@ const YOUNG: u32 = 8;
 const FORGET: f64 = 0.99;
 /// How fast the errors of the predictions, and the level of an endpoint, are forgotten: a sample's part in them.
 const STEP: f64 = 1.0 / 32.0;
+/// The time before an endpoint that fails is tried again is doubled so often.
+const MOST_DOUBLED: u32 = 4;
 /// An error, or a difference, of this part of the response time is as good as none.
 const RIGHT: f64 = 0.1;
 /// The part of a sample in the recent response time: of one that is slower, and of one that is not.
@@ -82,6 +84,8 @@ pub(super) struct Model {
     heard: Cell<Instant>,
     /// When it last answered.
     answered: Cell<Instant>,
+    /// How often in a row it has failed.
+    failures: Cell<u32>,
     /// Mean errors of the model, and of taking the recent time for the next one.
     error: Cell<f64>,
     plain_error: Cell<f64>,
@@ -102,7 +106,8 @@ impl Model {
     }
 
     /// An answer took `took` pool means; `requests` were under way when it was asked.
-    pub(super) fn learn(&self, took: f64, requests: u32, now: Instant, decay: f64) {
+    pub(super) fn learn(&self, took: f64, requests: u32, has_failed: bool, now: Instant, decay: f64) {
+        self.failures.set(if has_failed { self.failures.get().saturating_add(1) } else { 0 });
         let samples = self.samples.get();
         let features = self.features(requests, now, decay);
         if samples == 0 {
@@ -133,9 +138,10 @@ impl Model {
         ((1.5 - self.error.get() / plain) * 2.0).clamp(0.0, 1.0)
     }
 
-    /// Nothing was heard for so long.
+    /// Nothing was heard for so long. To find out that one still fails costs a request each time, so it is tried less and
+    /// less often.
     fn is_stale(&self, now: Instant, explore: Duration) -> bool {
-        now.since(self.answered.get()) >= explore
+        now.since(self.answered.get()) >= explore.saturating_mul(1 << self.failures.get().min(MOST_DOUBLED))
     }
 }
 

@@ -534,7 +534,8 @@ impl Balancer {
         };
         model.peak.add(took, now, self.decay);
         if matches!(self.upstream.balance, Balance::Adaptive { .. }) {
-            model.learned.learn(taught / self.mean.get().max(1.0), requests, now, self.decay);
+            let has_failed = outcome.has_failed() == Some(true);
+            model.learned.learn(taught / self.mean.get().max(1.0), requests, has_failed, now, self.decay);
         }
     }
 
