@@ -23,7 +23,7 @@ mod words;
 
 pub use build::resolve;
 pub use command::{Answer, Command, Handle, PlanNote};
-pub use discovery::{Ask, SourceSight};
+pub use discovery::{Ask, InUse, Known, SourceSight};
 pub use machine::Failed;
 pub use sights::{Sight, Status};
 pub use start::{Control, Source};

@@ -1,19 +1,23 @@
-//! Origins that do everything wrong by turns, behind gateways that check, eject, break and retry as the seed has it: every
-//! request has an answer, it is its own, no task is stuck, and what was taken is given back.
+//! Origins that do everything wrong by turns, behind gateways that check, eject, break and retry as the seed has it, and
+//! half of which find their endpoints in a DNS that does the same: every request has an answer, it is its own, no task is
+//! stuck, and what was taken is given back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringway::control::{InUse, Known};
+use ringway::plan::{Discover, Endpoint, Plan};
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::{Faults, World, explore};
 
 use super::http::{Peer, body, within};
 use super::retry::{body_behind, exchange, number_of};
-use super::{Gateway, ORIGIN_PORT, seeds};
+use super::{Gateway, ORIGIN_PORT, seeds, with_listener};
 
 const CORES: usize = 2;
 const ORIGINS: usize = 3;
@@ -157,8 +161,68 @@ fn keys(draw: u64) -> String {
     .concat()
 }
 
-/// Clients that ask for one thing after the other: how each request ended, by its number.
-fn ask(world: &World, gateway: &Gateway) -> BTreeMap<usize, io::Result<u16>> {
+/// A name service whose answers follow each other, and what control makes of them.
+struct Names {
+    dice: Engine,
+    plan: Arc<Plan>,
+    origins: Box<[Endpoint]>,
+    known: Known,
+    epoch: u64,
+    /// How often it told nothing, or took everything away.
+    gone: u32,
+}
+
+impl Names {
+    /// For the upstream of a plan that has found all of these.
+    fn new(dice: &Engine, plan: Arc<Plan>, origins: Box<[Endpoint]>) -> Self {
+        let mut this = Self { dice: dice.clone(), plan, origins, known: Known::default(), epoch: 1, gone: 0 };
+        this.known.find(this.origins.to_vec(), this.rule().as_ref());
+        this
+    }
+
+    fn rule(&self) -> Arc<Discover> {
+        self.plan.upstreams[0].discover.clone().unwrap()
+    }
+
+    /// The plan with what is known.
+    fn found(&self) -> Arc<Plan> {
+        let in_use: InUse = [("u".into(), self.known.in_use().clone())].into_iter().collect();
+        in_use.put_into(&self.plan, &self.plan)
+    }
+
+    /// The name is looked up once more, and what comes of it runs.
+    fn look(&mut self, world: &World, gateway: &Gateway) {
+        let before = self.known.in_use().clone();
+        let found = match self.dice.random() % 6 {
+            // No server answers, or it says that it failed.
+            0 | 1 => {
+                self.gone += 1;
+                return;
+            }
+            // There is no such name.
+            2 => {
+                self.gone += 1;
+                Vec::new()
+            }
+            // An answer that lacks some.
+            3 => self.origins.iter().filter(|_| self.dice.random().is_multiple_of(2)).cloned().collect(),
+            // The same in another order.
+            4 => self.origins.iter().rev().cloned().collect(),
+            _ => self.origins.to_vec(),
+        };
+        self.known.find(found, &self.rule());
+        if self.rule().keeps_last_good {
+            assert!(!self.known.in_use().is_empty(), "the last good set is kept");
+        }
+        if before != *self.known.in_use() {
+            self.epoch += 1;
+            gateway.change_plan(world, self.epoch, self.found());
+        }
+    }
+}
+
+/// Clients that ask for one thing after the other, while names may change: how each request ended, by its number.
+fn ask(world: &World, gateway: &Gateway, mut names: Option<&mut Names>) -> BTreeMap<usize, io::Result<u16>> {
     let outcomes: Rc<RefCell<BTreeMap<usize, io::Result<u16>>>> = Rc::default();
     let left = Rc::new(Cell::new(CLIENTS));
     for client in 0..CLIENTS {
@@ -178,13 +242,17 @@ fn ask(world: &World, gateway: &Gateway) -> BTreeMap<usize, io::Result<u16>> {
             left.set(left.get() - 1);
         });
     }
+    while let Some(names) = names.as_deref_mut().filter(|_| left.get() > 0) {
+        world.run_for(SECOND / 10).unwrap();
+        names.look(world, gateway);
+    }
     world.run_until(|| left.get() == 0).unwrap();
     outcomes.take()
 }
 
 #[test]
 fn every_request_has_its_own_answer_and_nothing_is_left_over_whatever_origins_do() {
-    let total: RefCell<BTreeMap<String, u32>> = RefCell::default();
+    let (total, gone): (RefCell<BTreeMap<String, u32>>, RefCell<u32>) = Default::default();
     explore(seeds(100), |world| {
         let dice = world.node("dice").unwrap();
         if dice.random().is_multiple_of(2) {
@@ -192,18 +260,23 @@ fn every_request_has_its_own_answer_and_nothing_is_left_over_whatever_origins_do
         }
         let cut = Rc::default();
         let origins: Vec<String> = (0..ORIGINS).map(|at| format!("\"{}\"", Origin::start(world, at, &cut))).collect();
+        let config = |place: &str, keys: &str| {
+            with_listener(&format!(
+                "[upstream.u]\n{place}\ntimeout = {{ connect = \"500ms\", first_byte = \"1s\", total = \"5s\" }}\n\
+                 {keys}[[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n"
+            ))
+        };
+        let (keys, by_name) = (keys(dice.random()), dice.random().is_multiple_of(2));
+        let fixed = config(&format!("endpoints = [{}]", origins.join(", ")), &keys);
+        let mut names = by_name.then(|| {
+            let keep = ["newest", "last-good"][dice.random() as usize % 2];
+            let place =
+                format!("discover = {{ type = \"dns\", name = \"origins.test\", port = 9000, keep = \"{keep}\" }}");
+            Names::new(&dice, config(&place, &keys), fixed.upstreams[0].endpoints.clone())
+        });
         let tasks = world.tasks();
-        let gateway = Gateway::start(
-            world,
-            CORES,
-            &format!(
-                "[upstream.u]\nendpoints = [{}]\ntimeout = {{ connect = \"500ms\", first_byte = \"1s\", total = \"5s\" }}\n\
-                 {}[[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"u\"\n",
-                origins.join(", "),
-                keys(dice.random())
-            ),
-        );
-        for (number, outcome) in ask(world, &gateway) {
+        let gateway = Gateway::start_plan(world, CORES, names.as_ref().map_or(fixed, Names::found));
+        for (number, outcome) in ask(world, &gateway, names.as_mut()) {
             let outcome = match outcome {
                 Ok(status) => {
                     assert!([200, 502, 503, 504].contains(&status), "request {number}: {status}");
@@ -217,7 +290,8 @@ fn every_request_has_its_own_answer_and_nothing_is_left_over_whatever_origins_do
             *total.borrow_mut().entry(outcome).or_insert(0) += 1;
         }
         // A plan without the upstream: checks end, and connections that are kept close.
-        gateway.change(world, 2, OTHER);
+        gateway.change(world, names.as_ref().map_or(1, |names| names.epoch) + 1, OTHER);
+        *gone.borrow_mut() += names.map_or(0, |names| names.gone);
         let cores = gateway.cores.clone();
         assert!(gateway.drain(world).iter().all(|ended| ended.cut == 0), "a connection had to be cut");
         // Longer than any origin sleeps, and than what is left of an answer may take.
@@ -228,5 +302,6 @@ fn every_request_has_its_own_answer_and_nothing_is_left_over_whatever_origins_do
         // Two tasks of each core end with the process.
         assert_eq!((world.connections(), world.tasks()), (0, tasks + 2 * CORES), "connections and tasks");
     });
+    assert!(gone.take() > 0);
     println!("{:?}", total.borrow());
 }

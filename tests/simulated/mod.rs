@@ -61,8 +61,13 @@ struct Gateway {
 impl Gateway {
     /// Starts `cores` cores of a gateway whose config, a listener "web" at `PORT` aside, is `config`.
     fn start(world: &World, cores: usize, config: &str) -> Self {
+        Self::start_plan(world, cores, with_listener(config))
+    }
+
+    /// The same with a plan that has such a listener.
+    fn start_plan(world: &World, cores: usize, plan: Arc<Plan>) -> Self {
         let mut offers = Offers::new(cores);
-        let mut first = draft(&mut offers, cores, 1, config);
+        let mut first = draft_plan(&mut offers, cores, 1, plan);
         let lines = lines(cores);
         let mut this = Self {
             address: SocketAddr::new(world.address("gateway"), PORT),
@@ -114,8 +119,13 @@ impl Gateway {
 
     /// Has every core run another config.
     fn change(&self, world: &World, epoch: u64, config: &str) {
+        self.change_plan(world, epoch, with_listener(config));
+    }
+
+    /// Has every core run another plan.
+    fn change_plan(&self, world: &World, epoch: u64, plan: Arc<Plan>) {
         let cores = self.cores.len();
-        let mut next = draft(&mut self.offers.borrow_mut(), cores, epoch, config);
+        let mut next = draft_plan(&mut self.offers.borrow_mut(), cores, epoch, plan);
         for (core, offer) in std::mem::take(&mut next.offers).into_iter().enumerate() {
             self.tell(core, ToCore::Offer(Box::new(offer)));
         }
@@ -143,7 +153,16 @@ impl Gateway {
 
 /// The offers of a config for cores that listen at addresses of the world.
 fn draft(offers: &mut Offers, cores: usize, epoch: u64, config: &str) -> Draft {
-    let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"0.0.0.0:{PORT}\"\n{config}")));
+    draft_plan(offers, cores, epoch, with_listener(config))
+}
+
+/// The plan of a config, with a listener at `PORT`.
+fn with_listener(config: &str) -> Arc<Plan> {
+    Arc::new(plan(&format!("[listener.web]\naddress = \"0.0.0.0:{PORT}\"\n{config}")))
+}
+
+/// The offers of a plan, the same way.
+fn draft_plan(offers: &mut Offers, cores: usize, epoch: u64, plan: Arc<Plan>) -> Draft {
     let open = offers.open();
     let new = wanted(&plan).into_iter().filter(|wanted| !open.contains(&wanted.key));
     let bound = new.map(|wanted| {

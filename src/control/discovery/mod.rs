@@ -26,7 +26,8 @@ use super::watch::Watcher;
 use crate::plan::{Discover, DiscoverIn, Endpoint, Level, Plan, Upstream};
 pub use ask::{Ask, SourceSight};
 use registered::Registered;
-use set::{Known, difference};
+pub use set::Known;
+use set::difference;
 use source::{Looker, Report};
 pub(super) use state::{Sets, from_json, to_json};
 
@@ -52,12 +53,19 @@ pub(super) enum Event {
 
 /// The endpoints in use of every upstream that has a source.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InUse(HashMap<Arc<str>, Arc<[Endpoint]>>);
+pub struct InUse(HashMap<Arc<str>, Arc<[Endpoint]>>);
+
+impl FromIterator<(Arc<str>, Arc<[Endpoint]>)> for InUse {
+    /// Of upstreams by their names.
+    fn from_iter<T: IntoIterator<Item = (Arc<str>, Arc<[Endpoint]>)>>(all: T) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
 
 impl InUse {
     /// `plan` with the endpoints in use, where they differ from those it has. An upstream that is new to discovery goes
     /// on with the endpoints that `runs` has of it.
-    pub(super) fn put_into(&self, plan: &Arc<Plan>, runs: &Plan) -> Arc<Plan> {
+    pub fn put_into(&self, plan: &Arc<Plan>, runs: &Plan) -> Arc<Plan> {
         let mut changed: Option<Plan> = None;
         for (at, upstream) in plan.upstreams.iter().enumerate() {
             let Some(discover) = &upstream.discover else { continue };
@@ -181,7 +189,7 @@ impl Discovery {
 
     /// The sets in use, for plans.
     fn in_use(&self) -> InUse {
-        InUse(self.entries.iter().map(|(upstream, entry)| (upstream.clone(), entry.known.in_use().clone())).collect())
+        self.entries.iter().map(|(upstream, entry)| (upstream.clone(), entry.known.in_use().clone())).collect()
     }
 
     /// Whatever is to be done now: called whenever something has happened or the deadline is over.

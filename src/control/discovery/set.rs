@@ -12,7 +12,7 @@ use crate::plan::{Discover, Endpoint};
 /// The base is the last set that was taken whole. A newer one that lacks too much of it is not: then what it lacks stays
 /// in use beside it, so that an answer cut short takes nobody's endpoints away and a new endpoint still gets requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub struct Known {
     base: Option<Arc<[Endpoint]>>,
     newest: Arc<[Endpoint]>,
     in_use: Arc<[Endpoint]>,
@@ -30,7 +30,7 @@ pub(super) struct Difference {
 
 impl Known {
     /// These are in use; no source has said anything yet.
-    pub(super) fn before_the_first(in_use: &[Endpoint]) -> Self {
+    pub fn before_the_first(in_use: &[Endpoint]) -> Self {
         Self { in_use: in_use.into(), ..Self::default() }
     }
 
@@ -41,7 +41,7 @@ impl Known {
     }
 
     /// The endpoints in use.
-    pub(super) fn in_use(&self) -> &Arc<[Endpoint]> {
+    pub fn in_use(&self) -> &Arc<[Endpoint]> {
         &self.in_use
     }
 
@@ -56,7 +56,7 @@ impl Known {
     }
 
     /// A source found these. True when it has lost too many.
-    pub(super) fn find(&mut self, found: Vec<Endpoint>, rule: &Discover) -> bool {
+    pub fn find(&mut self, found: Vec<Endpoint>, rule: &Discover) -> bool {
         let found = in_order(found);
         if self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &self.newest)) && *found == *self.newest {
             // The same again.
