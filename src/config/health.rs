@@ -48,6 +48,7 @@ pub(super) const OUTLIER: Section = section(
     &[
         key("consecutive_failures", Either(&[Number("number", 1, 1_000_000), OFF]), Is("5")),
         FAILURE_RATIO,
+        key("slow_factor", Either(&[Number("number", 2, 1_000), OFF]), Is("\"off\"")),
         WINDOW,
         MIN_REQUESTS,
         key("eject_for", Duration, Is("\"30s\"")),
@@ -153,6 +154,7 @@ pub(super) fn outlier(fields: &Fields<'_>) -> Option<Outlier> {
     let mut outlier = Outlier::default();
     own.set("consecutive_failures", &mut outlier.consecutive_failures, or_off(integer(1..=1_000_000)));
     own.set("failure_ratio", &mut outlier.failure_ratio, or_off(ratio));
+    own.set("slow_factor", &mut outlier.slow_factor, or_off(integer(2..=1_000)));
     own.set("window", &mut outlier.window, duration);
     own.set("min_requests", &mut outlier.min_requests, integer(1..=5_000));
     own.set("eject_for", &mut outlier.eject_for, duration);

@@ -50,6 +50,8 @@ pub struct Outlier {
     pub consecutive_failures: Option<u32>,
     /// This part of the requests of the window, in millionths; any where nothing is said.
     pub failure_ratio: Option<u32>,
+    /// Its answers take so many times longer than those of half of the others; any time where nothing is said.
+    pub slow_factor: Option<u32>,
     /// How long a failure counts.
     pub window: Duration,
     /// With fewer requests in the window the ratio says nothing.
@@ -67,6 +69,7 @@ impl Default for Outlier {
         Self {
             consecutive_failures: Some(5),
             failure_ratio: Some(500_000),
+            slow_factor: None,
             window: Duration::from_secs(10),
             min_requests: 20,
             eject_for: Duration::from_secs(30),

@@ -8,6 +8,7 @@ use super::breaker::{Leave, Turned};
 use super::health::Known;
 use super::news::{BY_PLAN, Change};
 use super::outlier::most_ejected;
+use super::shared::Endpoint;
 use super::{BreakerState, Cause, Checked, Outcome, Shared};
 use crate::plan;
 
@@ -83,8 +84,8 @@ impl Shared {
         let Some(endpoint) = self.endpoints.get(at) else { return [None, None] };
         let turned = self.of_endpoints().and_then(|plan| endpoint.breaker.report(plan, leave, outcome, random, now));
         let mut ejected = None;
-        if let (Some(plan), Some(failed)) = (&self.upstream().outlier, outcome.has_failed())
-            && let Some(why) = endpoint.outlier.report(plan, failed, now)
+        if let Some(plan) = &self.upstream().outlier
+            && let Some(why) = self.is_outlier(at, endpoint, plan, outcome, now)
             && self.eject(at, plan, now)
         {
             ejected = Some(Change::ejection(at, true, why));
@@ -98,6 +99,33 @@ impl Shared {
             Change::breaker(Some(at), from, to, why)
         });
         [ejected, turned]
+    }
+
+    /// When an endpoint should be left out after a request that went so: the key of the plan that asks for it.
+    fn is_outlier(
+        &self,
+        at: usize,
+        endpoint: &Endpoint,
+        plan: &plan::Outlier,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<&'static str> {
+        if let Some(why) = outcome.has_failed().and_then(|failed| endpoint.outlier.report(plan, failed, now)) {
+            return Some(why);
+        }
+        let factor = plan.slow_factor?;
+        if let Outcome::Answered(..500, took) | Outcome::Abandoned(took) = outcome {
+            endpoint.outlier.took(took);
+        }
+        let own = endpoint.outlier.time(plan).filter(|_| endpoint.outlier.compares(plan, now))?;
+        let is_other = |&(other, _): &(usize, _)| other != at && !self.standing(other).has(Cause::Ejected);
+        let others = self.endpoints.iter().enumerate().filter(is_other);
+        let (mut known, mut faster) = (0, 0);
+        for time in others.filter_map(|(_, other)| other.outlier.time(plan)) {
+            known += 1;
+            faster += usize::from(time.saturating_mul(u64::from(factor)) <= own);
+        }
+        (faster > 0 && faster * 2 >= known).then_some("slow_factor")
     }
 
     /// Leaves an endpoint out for its time, unless too many are.
@@ -209,5 +237,72 @@ impl Shared {
     /// The breaker of the upstream, where it has one.
     pub fn breaker(&self, now: Instant) -> Option<BreakerState> {
         self.of_upstream().map(|plan| self.breaker.state(plan, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Shared state of four endpoints, with this outlier ejection.
+    fn shared(outlier: &str) -> Arc<Shared> {
+        let text = format!(
+            "[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\n\
+             endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\", \"10.0.0.3:1\", \"10.0.0.4:1\"]\noutlier = {{ {outlier} }}\n\
+             [[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"u\"\n"
+        );
+        let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
+        let plan = crate::config::compile("test", &text, 1, &mut resolve);
+        Shared::new(&plan.unwrap_or_else(|report| panic!("{report}")).0.upstreams[0], None)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos((1_000_000 + millis) * 1_000_000)
+    }
+
+    /// Answers of all endpoints in turn, each in its time: who is ejected, and when.
+    fn ejected(shared: &Shared, millis: [u64; 4], turns: u64) -> Vec<(usize, u64)> {
+        let mut ejected = Vec::new();
+        for turn in 0..turns {
+            for (endpoint, took) in millis.into_iter().enumerate() {
+                let outcome = Outcome::Answered(200, Duration::from_millis(took));
+                let [change, _] = shared.report_at(endpoint, Leave::Plain, outcome, 0, at(turn * 10));
+                if let Some(change) = change {
+                    assert_eq!((change.new, change.reason), ("ejected", "slow_factor"));
+                    ejected.push((endpoint, turn));
+                }
+            }
+        }
+        ejected
+    }
+
+    #[test]
+    fn who_is_much_slower_than_half_of_the_others_is_left_out() {
+        let slow = "slow_factor = 3, min_requests = 30, window = \"1s\"";
+        // As soon as enough is known of the others as well.
+        let [(2, turn)] = ejected(&shared(slow), [10, 12, 40, 11], 100)[..] else { panic!("the third") };
+        assert!((29..=40).contains(&turn), "{turn}");
+        // Not so much slower, or as all are.
+        assert_eq!(ejected(&shared(slow), [10, 12, 25, 11], 100), []);
+        assert_eq!(ejected(&shared(slow), [40, 40, 40, 10], 100), []);
+        // Two of four may be out, no more.
+        assert_eq!(ejected(&shared(slow), [10, 50, 40, 11], 100).len(), 2);
+        // Nobody asked for that.
+        assert_eq!(ejected(&shared(""), [1, 1, 1_000, 1], 100), []);
+        // Too few answers say nothing.
+        assert_eq!(ejected(&shared(slow), [10, 12, 40, 11], 29), []);
+    }
+
+    #[test]
+    fn who_is_in_again_has_a_clean_slate() {
+        let shared = shared("slow_factor = 3, min_requests = 20, window = \"1s\", eject_for = \"1s\"");
+        assert_eq!(ejected(&shared, [10, 10, 90, 10], 40).len(), 1);
+        let mut told = 0;
+        shared.look_at_time(at(5_000), |_| told += 1);
+        assert_eq!((told, shared.standing(2).has(Cause::Ejected)), (1, false));
+        assert_eq!(ejected(&shared, [10, 10, 10, 10], 100), []);
     }
 }

@@ -18,6 +18,12 @@ pub(super) struct Outlier {
     /// Failures in a row.
     row: AtomicU32,
     window: Window,
+    /// How long its answers take to begin, in nanoseconds, and of how many answers that is known. Where cores write at once
+    /// one of them may be lost: it is a mean.
+    time: AtomicU64,
+    answers: AtomicU32,
+    /// When that is compared with others next, in nanoseconds.
+    compares: AtomicU64,
 }
 
 impl Outlier {
@@ -41,6 +47,30 @@ impl Outlier {
         }
     }
 
+    /// An answer took so long to begin.
+    pub(super) fn took(&self, took: Duration) {
+        /// The part of an answer in the mean.
+        const PART: u64 = 16;
+        let (took, before) = (took.as_nanos() as u64, self.time.load(Ordering::Relaxed));
+        let known = self.answers.load(Ordering::Relaxed);
+        let mean = if known == 0 { took } else { before - before / PART + took / PART };
+        self.time.store(mean, Ordering::Relaxed);
+        self.answers.store(known.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How long its answers take to begin, in nanoseconds, where enough of them are known.
+    pub(super) fn time(&self, plan: &plan::Outlier) -> Option<u64> {
+        let is_known = self.answers.load(Ordering::Relaxed) >= plan.min_requests;
+        is_known.then(|| self.time.load(Ordering::Relaxed))
+    }
+
+    /// Whether its times are to be compared with others: ten times in a window, as that looks at every endpoint.
+    pub(super) fn compares(&self, plan: &plan::Outlier, now: Instant) -> bool {
+        let (now, due) = (now.as_nanos(), self.compares.load(Ordering::Relaxed));
+        let next = now + plan.window.as_nanos() as u64 / 10;
+        now >= due && self.compares.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// It is left out from now on: until when.
     pub(super) fn eject(&self, plan: &plan::Outlier, now: Instant) -> Instant {
         let back = Instant::from_nanos(self.until.load(Ordering::Relaxed));
@@ -62,6 +92,7 @@ impl Outlier {
     pub(super) fn forget(&self) {
         self.window.clear();
         self.row.store(0, Ordering::Relaxed);
+        self.answers.store(0, Ordering::Relaxed);
     }
 }
 
