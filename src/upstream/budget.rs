@@ -1,9 +1,11 @@
-//! How many retries one core may make to one upstream: a part of the requests of the last seconds, and a few in any case.
+//! How many retries may be made to one upstream: a part of the requests of the last seconds, and a few in any case.
 //!
-//! A window slides in ten steps. In each it holds that retries are at most the greater of `budget` of the requests and
-//! `budget_floor` a second; a request that finds nothing left is not tried again.
+//! A window slides in ten steps. In each it holds that a core's retries are at most `budget` of its requests, unless those
+//! of all cores together are fewer than `budget_floor` a second; a request that finds nothing left is not tried again.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_runtime::clock::Instant;
 
@@ -12,13 +14,44 @@ use crate::plan::Retry;
 /// Steps of a window.
 const STEPS: u64 = 10;
 
+/// The retries of all cores to one upstream.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Retries([AtomicU64; STEPS as usize]);
+
+impl Retries {
+    /// Bits of a count; what is left numbers the step.
+    const BITS: u32 = 32;
+    const MOST: u64 = (1 << Self::BITS) - 1;
+
+    /// Adds to the count of a step, or takes from it.
+    fn add(&self, step: u64, change: i64) {
+        let number = step & Self::MOST;
+        let counted = |word: u64| {
+            let before = if word >> Self::BITS == number { word & Self::MOST } else { 0 };
+            Some(number << Self::BITS | before.saturating_add_signed(change).min(Self::MOST))
+        };
+        if let Some(count) = self.0.get((step % STEPS) as usize) {
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
+        }
+    }
+
+    /// Those of the window that ends with this step.
+    fn all(&self, step: u64) -> u64 {
+        let words = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let is_recent = |word: &u64| (step & Self::MOST).wrapping_sub(word >> Self::BITS) & Self::MOST < STEPS;
+        words.filter(is_recent).map(|word| word & Self::MOST).sum()
+    }
+}
+
 /// The retries that one core may make to one upstream.
 #[derive(Debug)]
 pub struct Budget {
     /// In millionths of the requests; any number when absent.
     share: Option<u32>,
-    /// In a window.
+    /// In a window, of all cores.
     floor: u64,
+    retries: Arc<Retries>,
     /// Nanoseconds of a step.
     step: u64,
     /// The step that is counted now.
@@ -41,14 +74,15 @@ fn add(to: &Cell<u64>, count: u64) {
 }
 
 impl Budget {
-    /// Nothing has been asked yet.
-    pub fn new(retry: &Retry) -> Self {
+    /// Nothing has been asked yet. `retries` are those of all cores.
+    pub(super) fn new(retry: &Retry, retries: &Arc<Retries>) -> Self {
         let window = retry.budget_window;
         let floor = u128::from(retry.budget_floor) * window.as_nanos() / 1_000_000_000;
         Self {
             share: retry.budget,
             // A floor that is said is at least one.
             floor: (floor as u64).max(u64::from(retry.budget_floor > 0)),
+            retries: retries.clone(),
             step: (window.as_nanos() as u64 / STEPS).max(1),
             now: Cell::new(0),
             steps: Default::default(),
@@ -92,12 +126,18 @@ impl Budget {
         self.turn(now);
         let is_left = self.share.is_none_or(|share| {
             let part = u128::from(self.all.requests.get()) * u128::from(share) / 1_000_000;
-            u128::from(self.all.retries.get()) < part.max(u128::from(self.floor))
+            u128::from(self.all.retries.get()) < part
         });
-        if is_left {
+        let step = self.now.get();
+        // Counted before it is looked: two cores must not both take the last one.
+        self.retries.add(step, 1);
+        let may = is_left || self.retries.all(step) <= self.floor;
+        if may {
             self.count(|counts| &counts.retries);
+        } else {
+            self.retries.add(step, -1);
         }
-        is_left
+        may
     }
 
     /// Makes place for so many bytes of a request body, unless all bodies then had more than `most`.
@@ -125,7 +165,8 @@ mod tests {
     const WINDOW: u64 = 1_000;
 
     fn budget(share: Option<u32>, floor: u32, window: Duration) -> Budget {
-        Budget::new(&Retry { budget: share, budget_floor: floor, budget_window: window, ..Retry::default() })
+        let retry = Retry { budget: share, budget_floor: floor, budget_window: window, ..Retry::default() };
+        Budget::new(&retry, &Arc::default())
     }
 
     fn at(nanos: u64) -> Instant {
@@ -141,6 +182,21 @@ mod tests {
         assert_eq!(left(&budget), 17);
         // A window later nothing of that counts.
         assert!(budget.take(at(1_200_000_000)));
+    }
+
+    #[test]
+    fn the_few_in_any_case_are_those_of_all_cores_together() {
+        let retry = Retry { budget: Some(100_000), budget_floor: 4, ..Retry::default() };
+        let (window, all) = (retry.budget_window, Arc::default());
+        let cores = [(); 3].map(|()| Budget::new(&retry, &all));
+        let floor = 4 * window.as_secs();
+        let taken = (0..1_000).filter(|turn| cores[turn % 3].take(at(7))).count() as u64;
+        assert_eq!(taken, floor);
+        // Its own part of its own requests is each core's beside that.
+        (0..2_000).for_each(|_| cores[1].asked(at(8)));
+        assert!(!cores[0].take(at(8)) && cores[1].take(at(8)) && !cores[2].take(at(8)));
+        let later = at(0) + 2 * window;
+        assert_eq!((0..1_000).filter(|turn| cores[turn % 3].take(later)).count() as u64, floor);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! knows of one upstream.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
@@ -21,7 +22,7 @@ impl Hedging {
     /// For an upstream that is hedged.
     pub(super) fn new(retry: &Retry) -> Option<Self> {
         let plan = retry.hedge?;
-        let budget = Budget::new(&Retry { budget: Some(plan.budget), budget_floor: 0, ..*retry });
+        let budget = Budget::new(&Retry { budget: Some(plan.budget), budget_floor: 0, ..*retry }, &Arc::default());
         Some(Self { plan, budget, times: Times::default() })
     }
 

@@ -247,7 +247,8 @@ impl Pool {
             series,
             records: records.clone(),
             balancer: Balancer::new(shared, engine.random(), engine.now(), before.map(|before| &before.balancer)),
-            budget: same.map_or_else(|| Rc::new(Budget::new(&upstream.retry)), |before| before.budget.clone()),
+            budget: same
+                .map_or_else(|| Rc::new(Budget::new(&upstream.retry, &shared.retries)), |before| before.budget.clone()),
             hedging: same.map_or_else(|| Hedging::new(&upstream.retry).map(Rc::new), |before| before.hedging.clone()),
             whole: before.map_or_else(Rc::default, |before| before.whole.clone()),
             lines: stays.iter().map(line).collect(),

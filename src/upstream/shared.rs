@@ -13,6 +13,7 @@ use ringway_runtime::clock::Instant;
 
 use super::balance::{Groups, Table, Tokens};
 use super::breaker::Breaker;
+use super::budget::Retries;
 use super::health::Known;
 use super::outlier::Outlier;
 use crate::plan::{self, Upstream};
@@ -108,6 +109,8 @@ pub struct Shared {
     pub(super) endpoints: Box<[Arc<Endpoint>]>,
     /// The breaker of the whole.
     pub(super) breaker: Arc<Breaker>,
+    /// Its retries. One for all plans that have an upstream of this name.
+    pub(super) retries: Arc<Retries>,
     /// When time itself changes a standing next, in nanoseconds.
     pub(super) due: AtomicU64,
     pub(super) groups: Groups,
@@ -153,6 +156,7 @@ impl Shared {
             changes: before.map_or_else(Arc::default, |before| before.changes.clone()),
             endpoints: stays.iter().map(|at| known(at).unwrap_or_else(fresh)).collect(),
             breaker: before.map_or_else(Arc::default, |before| before.breaker.clone()),
+            retries: before.map_or_else(Arc::default, |before| before.retries.clone()),
             due: AtomicU64::new(0),
             counts: stay.iter().map(count).collect(),
             groups,
