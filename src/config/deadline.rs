@@ -1,24 +1,24 @@
-//! `deadline` of `[[route]]`.
+//! `deadline` of `[[route]]` and of `[listener.NAME]`.
 
 use super::kind::FIELD_NAME;
 use super::kind::Kind::{Duration, List, OneOf};
 use super::policy::field_name;
 use super::reader::Otherwise::{Is, Words};
-use super::reader::{Fields, Problem, Read, Section, key, section};
+use super::reader::{Fields, Key, Problem, Read, Section, key, section};
 use super::tree::Value;
 use super::values::{duration, one_of, string};
 use crate::plan::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 
-pub(super) const DEADLINE: Section = section(
-    "[route.deadline]",
-    &[
-        key("header", FIELD_NAME, Is("\"x-request-deadline\"")),
-        key("format", OneOf(&["ms", "seconds", "unix-ms"]), Is("\"ms\"")),
-        key("trust", OneOf(&["proxies", "anyone", "nobody"]), Is("\"proxies\"")),
-        key("max", Duration, Words("`timeout.total`")),
-        key("send", List("field names", &FIELD_NAME), Words("`header` alone")),
-    ],
-);
+pub(super) const DEADLINE: Section = section("[route.deadline]", KEYS);
+pub(super) const OF_LISTENER: Section = section("[listener.NAME.deadline]", KEYS);
+
+const KEYS: &[Key] = &[
+    key("header", FIELD_NAME, Is("\"x-request-deadline\"")),
+    key("format", OneOf(&["ms", "seconds", "unix-ms"]), Is("\"ms\"")),
+    key("trust", OneOf(&["proxies", "anyone", "nobody"]), Is("\"proxies\"")),
+    key("max", Duration, Words("`timeout.total`")),
+    key("send", List("field names", &FIELD_NAME), Words("`header` alone")),
+];
 
 /// The one field whose form is not for the config to say.
 const GRPC: &str = "grpc-timeout";

@@ -7,8 +7,8 @@ use super::reader::Otherwise::{Is, Later, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
 use super::values::{boolean, integer, is_token, network, one_of, socket_address};
-use super::{Config, limits, timeouts};
-use crate::plan::{Forwarded, Limits, ServerTiming, Timeouts};
+use super::{Config, deadline, limits, timeouts};
+use crate::plan::{Deadline, Forwarded, Limits, ServerTiming, Timeouts};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 
@@ -25,6 +25,7 @@ pub(super) const SECTION: Section = section(
         key("policies", policy::REFERENCES, Is("[]")),
         key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
         key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
+        key("deadline", Table(&deadline::OF_LISTENER), Words("nobody gives one, nobody is told")),
         key("tls", Unknown, Later),
     ],
 );
@@ -54,6 +55,8 @@ pub struct ListenerSection {
     pub limits: Limits,
     /// See [`crate::plan::Listener::timeouts`].
     pub timeouts: Timeouts,
+    /// See [`crate::plan::Listener::deadline`].
+    pub deadline: Option<Deadline>,
 }
 
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
@@ -76,6 +79,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         policies: policy::references(fields),
         limits: limits.clone(),
         timeouts: timeouts.clone(),
+        deadline: fields.table("deadline", &deadline::OF_LISTENER).map(|own| deadline::deadline(&own)),
     };
     fields.set("backlog", &mut listener.backlog, integer(1..=65_535));
     if let Some(networks) = fields.list("trusted_proxies", network) {

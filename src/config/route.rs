@@ -30,7 +30,7 @@ pub(super) const SECTION: Section = section(
         key("subset", METADATA, Words("every endpoint")),
         key("service", NAME, Words("an `upstream` instead")),
         key("timeout", Table(&TIMEOUT), Words("that of the upstream")),
-        key("deadline", Table(&DEADLINE), Words("nobody gives one, nobody is told")),
+        key("deadline", Table(&DEADLINE), Words("that of the listener")),
         key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
         key("mirror", Table(&MIRROR), Words("nobody")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),

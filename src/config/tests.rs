@@ -37,7 +37,7 @@ macro_rules! checks {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 54] = [
+const HOLES: [(&str, &str); 55] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -63,6 +63,7 @@ const HOLES: [(&str, &str); 54] = [
     ("[upstream.NAME.retry]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n[upstream.other.retry]\n@\n"),
     ("[upstream.NAME.retry.hedge]", concat!(upstream!(), "retry = { hedge = { @ } }\n")),
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
+    ("[listener.NAME.deadline]", "[listener.other]\naddress = \"127.0.0.1:1\"\ndeadline = { @ }\n"),
     ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
     (
         "[route.mirror]",
@@ -275,7 +276,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("header", _) => "\"grpc-timeout\"",
                 ("send", _) => "[\"x-left\", \"grpc-timeout\"]",
                 ("trust", _) => "\"nobody\"",
-                ("format", _) if title == "[route.deadline]" => "\"seconds\"",
+                ("format", _) if title.ends_with(".deadline]") => "\"seconds\"",
                 ("level", _) => "\"debug\"",
                 ("format", _) if title == "[log]" => "\"json\"",
                 ("format", _) => "\"combined\"",

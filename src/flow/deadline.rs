@@ -5,7 +5,13 @@ use ringway_runtime::clock::Instant;
 
 use super::client::Client;
 use super::exchange::Exchange;
-use crate::plan::{Deadline, DeadlineTrust};
+use crate::plan::{Action, Deadline, DeadlineTrust, Listener, Route};
+
+/// What a route says of deadlines, or else the listener that the request came in at.
+pub(super) fn of<'p>(listener: &'p Listener, route: &'p Route) -> Option<&'p Deadline> {
+    let of_listener = || listener.deadline.as_deref().filter(|_| matches!(route.action, Action::Proxy(_)));
+    route.deadline.as_deref().or_else(of_listener)
+}
 
 /// The sooner of the total time of a request and what its client says. Of several fields the soonest counts; one that is
 /// malformed says nothing, as upstreams never see it.
@@ -38,8 +44,8 @@ pub(super) fn bound(client: &Client, exchange: &mut Exchange, deadline: &Deadlin
 /// Has the next head for an upstream say how much time is left, in place of what came.
 pub(crate) fn tell(client: &Client, exchange: &mut Exchange, until: Instant) {
     let plan = &client.running.plan;
-    let deadline = exchange.route.and_then(|id| plan.route(id)).and_then(|route| route.deadline.as_deref());
-    let Some(deadline) = deadline else { return };
+    let route = exchange.route.and_then(|id| plan.route(id));
+    let Some(deadline) = route.and_then(|route| of(client.listener(), route)) else { return };
     let (left, wall) = (until.since(client.now()), client.state.engine.wall());
     let edits = &mut exchange.edits;
     // What an earlier try was told goes with what came.

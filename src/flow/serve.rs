@@ -34,7 +34,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     let _in_flight = state.admission.enter();
     let mut deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
-    if let Some(said) = route.and_then(|route| route.deadline.as_deref()) {
+    if let Some(said) = route.and_then(|route| deadline::of(client.listener_in(plan), route)) {
         deadline = deadline::bound(client, exchange, said, deadline);
     }
     // The listener's policies meet every request whose path is clear, so that what they guard is guarded everywhere and

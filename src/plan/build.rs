@@ -208,6 +208,7 @@ impl<'c> Builder<'c, '_> {
             policies,
             limits: section.limits.clone(),
             timeouts: section.timeouts.clone(),
+            deadline: section.deadline.clone().map(Box::new),
         }
     }
 
@@ -264,7 +265,8 @@ impl<'c> Builder<'c, '_> {
                 let subset = self.subset(index, upstream, &section.subset)?;
                 let fallback = self.fallback(upstream);
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
-                let (tells_deadline, mirrors) = (section.deadline.is_some(), section.mirror.is_some());
+                let of_listeners = self.config.listeners.iter().any(|listener| listener.deadline.is_some());
+                let (tells_deadline, mirrors) = (section.deadline.is_some() || of_listeners, section.mirror.is_some());
                 Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, fallback }))
             }
             Target::Service(name) => {

@@ -425,6 +425,8 @@ pub struct Listener {
     pub limits: Limits,
     /// `[timeouts]` with this listener's own on top.
     pub timeouts: Timeouts,
+    /// Whether its clients say by when they want their answer, where a route that proxies says nothing of that.
+    pub deadline: Option<Box<Deadline>>,
 }
 
 impl Listener {
@@ -598,7 +600,7 @@ pub struct Route {
     pub action: Action,
     /// Replaces the upstream's total timeout.
     pub total_timeout: Option<Duration>,
-    /// Whether clients say by when they want their answer.
+    /// Whether clients say by when they want their answer; as their listener has it where absent.
     pub deadline: Option<Box<Deadline>>,
     /// Who gets copies of its requests.
     pub mirror: Option<Box<Mirror>>,

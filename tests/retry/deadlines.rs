@@ -10,6 +10,7 @@ on_both_engines!(
     the_deadline_bounds_all_tries,
     a_client_in_a_hurry_takes_no_endpoint_out,
     a_reload_changes_who_is_believed,
+    a_listener_says_it_for_routes_that_do_not,
 );
 
 const HOUR: u64 = 3_600_000;
@@ -164,4 +165,31 @@ fn a_reload_changes_who_is_believed(engine: Engine) {
     gateway.run(&config(engine, &origin, ""));
     ask(&mut client, "X-Request-Deadline: 0\r\n");
     assert_eq!(client.response().code(), "deadline_exceeded");
+}
+
+fn a_listener_says_it_for_routes_that_do_not(engine: Engine) {
+    let origin = Origin::listen();
+    let own = "[[route]]\nname = \"own\"\npath = \"/own\"\nupstream = \"origin\"\ndeadline = { send = [\"x-left\"] }\n\
+               [service.s]\ntype = \"respond\"\n[[route]]\nname = \"s\"\npath = \"/s\"\nservice = \"s\"\n";
+    let listener = "trusted_proxies = [\"127.0.0.0/8\"]\ndeadline = { max = \"1m\" }";
+    let gateway = Config::new(engine).origin(&origin).listener(listener).more(own).start();
+    let mut client = gateway.connect();
+    ask(&mut client, "X-Request-Deadline: 999999\r\n");
+    let mut upstream = origin.accept();
+    let left = millis(&upstream.request().head, "x-request-deadline");
+    assert!(left <= 60_000, "{left}");
+    upstream.answer("ok");
+    assert_eq!(client.response().text(), "ok");
+    // What the route says holds, all of it.
+    client.send("GET /own HTTP/1.1\r\nHost: a\r\nX-Request-Deadline: 999999\r\n\r\n");
+    let head = upstream.request().head;
+    let left = millis(&head, "x-left");
+    assert!(left > 60_000 && !head.has("x-request-deadline"), "{left}");
+    upstream.answer("ok");
+    assert_eq!(client.response().text(), "ok");
+    ask(&mut client, "X-Request-Deadline: 0\r\n");
+    assert_eq!(client.response().code(), "deadline_exceeded");
+    // Nobody has to be waited for.
+    client.send("GET /s HTTP/1.1\r\nHost: a\r\nX-Request-Deadline: 0\r\n\r\n");
+    assert_eq!(client.response().status(), 200);
 }
