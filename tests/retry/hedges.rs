@@ -67,6 +67,12 @@ impl World {
         self.origins.iter().for_each(Origin::expect_no_connection);
     }
 
+    /// Bytes that came from endpoints.
+    fn received(&self) -> u64 {
+        let files = read_dir(self.dir.path()).unwrap().into_iter().map(Result::unwrap);
+        files.filter_map(|file| file.counter("ringway_received_bytes_total", &[("side", "upstream")])).sum()
+    }
+
     fn counts(&self) -> [u64; 3] {
         ["sent", "won", "lost"].map(|outcome| self.hedges(outcome))
     }
@@ -95,6 +101,9 @@ fn the_first_answer_wins_and_the_connection_of_a_late_one_is_kept(engine: Engine
         conn.answer("next");
         assert_eq!(client.response().text(), "next");
     }
+    // What came late came all the same.
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).len();
+    assert_eq!(world.received(), (answer("quick") + answer("late") + 4 * answer("next")) as u64);
     world.origins.iter().for_each(Origin::expect_no_connection);
 }
 

@@ -38,6 +38,12 @@ fn world(engine: Engine, more: &str) -> World {
     World { gateway, origin, mirror, dir }
 }
 
+/// Bytes that came from endpoints.
+fn received(dir: &TempDir) -> u64 {
+    let files = read_dir(dir.path()).unwrap().into_iter().map(Result::unwrap);
+    files.filter_map(|file| file.counter("ringway_received_bytes_total", &[("side", "upstream")])).sum()
+}
+
 fn count(dir: &TempDir, outcome: &str) -> u64 {
     let files = read_dir(dir.path()).unwrap().into_iter().map(Result::unwrap);
     let labels = [("upstream", "canary"), ("outcome", outcome)];
@@ -89,6 +95,10 @@ fn a_copy_is_the_request_with_a_mark_and_its_answer_is_thrown_away(engine: Engin
     mirror.answer("thrown away");
     wait_for(&world.dir, "2xx", 1);
     client.expect_nothing_yet();
+    // What nobody gets came all the same.
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).len();
+    let bad = "HTTP/1.1 500 X\r\nSet-Cookie: never\r\nContent-Length: 3\r\n\r\nbad".len();
+    assert_eq!(received(&world.dir), (answer("ok") + answer("next") + bad + answer("thrown away")) as u64);
     world.mirror.expect_no_connection();
 }
 

@@ -2,6 +2,7 @@
 //! is read to its end where that is near, so that its connection can be kept.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 
 use ringway_proto::http1::{Body, EventKind, Framing, Limits, ResponseHead};
@@ -11,6 +12,7 @@ use ringway_runtime::engine::Timer;
 use super::relay::{Answer, stream_buffer};
 use super::tries::Tries;
 use crate::flow::{After, Client, Exchange, Input};
+use crate::observe::Metrics;
 use crate::upstream::Connection;
 
 /// A response whose head was read, from its first byte on.
@@ -131,6 +133,8 @@ impl Rest {
 /// What bounds the reading of a response that nobody gets.
 pub(super) struct Bounds {
     pub(super) limits: Limits,
+    /// What comes counts as any other.
+    pub(super) metrics: Rc<Metrics>,
     pub(super) timer: Timer,
     /// By when it must have ended.
     pub(super) until: Instant,
@@ -144,6 +148,7 @@ fn discard(client: &Client, connection: Connection, rest: Rest) {
     let engine = &client.state.engine;
     let bounds = Bounds {
         limits: client.listener().limits.of_responses(),
+        metrics: client.state.metrics.clone(),
         timer: engine.timer(),
         until: client.now() + connection.upstream().timeout.idle,
         most: stream_buffer(client),
@@ -168,7 +173,11 @@ pub(super) async fn read_to_end(connection: Connection, mut rest: Rest, mut boun
             Poll::Ready(read) => Poll::Ready(read.ok().flatten()),
             Poll::Pending => bounds.timer.poll(cx).map(|()| None),
         });
-        let Some(lease) = read.await.filter(|lease| lease.len() <= bounds.most) else { return };
+        let Some(lease) = read.await else { return };
+        bounds.metrics.upstream_received(lease.len() as u64);
+        if lease.len() > bounds.most {
+            return;
+        }
         bounds.most -= lease.len();
         rest.input.add(lease);
     }

@@ -318,6 +318,7 @@ impl Race {
             let patience = now.since(sent).max(LATE).min(connection.upstream().timeout.idle);
             let bounds = Bounds {
                 limits: client.listener().limits.of_responses(),
+                metrics: client.state.metrics.clone(),
                 timer: engine.timer(),
                 until: now + patience,
                 most: stream_buffer(client),
@@ -362,7 +363,10 @@ pub(super) async fn late_head(connection: &Connection, method: Method, bounds: &
         let read = read_by(connection, &bounds.timer).await;
         match read {
             None => return Late::Silent,
-            Some(Ok(Some(lease))) => input.add(lease),
+            Some(Ok(Some(lease))) => {
+                bounds.metrics.upstream_received(lease.len() as u64);
+                input.add(lease);
+            }
             Some(_) => return Late::Failed,
         }
         loop {

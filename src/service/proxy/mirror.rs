@@ -87,6 +87,7 @@ impl Copy {
         let until = client.now() + mirror.timeout;
         let bounds = || Bounds {
             limits: client.listener().limits.of_responses(),
+            metrics: client.state.metrics.clone(),
             timer: engine.timer(),
             until,
             most: stream_buffer(client),
