@@ -4,8 +4,8 @@ use super::kind::Kind::{Duration, List, Number, OneOf, Ratio, Secret as SecretKi
 use super::kind::{ADDRESS, Kind, NETWORK, PATH};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Key, Problem, Read, Section, key, section};
-use super::report::Diagnostics;
-use super::tree::{self, Value};
+use super::report::{Diagnostic, Diagnostics};
+use super::tree::{self, Table, Value};
 use super::upstream::{self, ENDPOINTS};
 use super::values::{check_name, duration, integer, network, one_of, path, ratio, socket_address, string};
 use super::{include, syntax};
@@ -247,12 +247,71 @@ pub(crate) fn read_endpoints(file: &Path, before: Option<Arc<EndpointsFile>>) ->
     if report.errors() > 0 { Err(report.to_string()) } else { Ok(Arc::new(EndpointsFile { text, endpoints })) }
 }
 
+/// What a file of endpoints says: in TOML or, where its name ends so, in JSON.
+fn parse_file(file: &Path, text: &str, base: usize, diags: &Diagnostics) -> Option<Table> {
+    if !file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
+        let document = syntax::parse(text, base, diags)?;
+        // Who writes the file decides where requests go, not what the gateway's environment holds.
+        let mut wrong = |_, _, _| {};
+        return Some(tree::from_document(document.as_table(), base, &|_| None, &mut wrong));
+    }
+    let failed = |at: usize, why: String| diags.push(Diagnostic::error(base + at..base + at, why));
+    let json = match serde_json::from_str(text) {
+        Ok(json) => json,
+        Err(error) => {
+            failed(place_of(text, &error), error.to_string());
+            return None;
+        }
+    };
+    let value = match json {
+        json @ serde_json::Value::Object(_) => tree::from_json(json, &(base..base)),
+        serde_json::Value::Array(groups) => match of_groups(groups) {
+            Ok(json) => tree::from_json(json, &(base..base)),
+            Err(why) => {
+                failed(0, why);
+                return None;
+            }
+        },
+        _ => {
+            failed(0, "an object with `endpoints`, or a list of objects with `targets`, is wanted".to_owned());
+            return None;
+        }
+    };
+    value.as_table().cloned()
+}
+
+/// Where in a text the reader of JSON stopped.
+fn place_of(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let before: usize = lines.map(str::len).sum();
+    (before + error.column().saturating_sub(1)).min(text.len())
+}
+
+/// Groups of targets as Prometheus has them in files, as a list of endpoints: labels are metadata, but for those that are
+/// Prometheus's own.
+fn of_groups(groups: Vec<serde_json::Value>) -> Result<serde_json::Value, String> {
+    let mut endpoints = Vec::new();
+    for (at, mut group) in groups.into_iter().enumerate() {
+        let mut labels = group.get_mut("labels").map(serde_json::Value::take).unwrap_or_default();
+        if let Some(labels) = labels.as_object_mut() {
+            labels.retain(|name, _| !name.starts_with("__"));
+        }
+        let targets = group.get("targets").and_then(|targets| targets.as_array());
+        let targets = targets.ok_or_else(|| format!("group {at} has no list of `targets`"))?;
+        for target in targets {
+            let mut endpoint = serde_json::json!({ "address": target });
+            if !labels.is_null() {
+                endpoint["metadata"] = labels.clone();
+            }
+            endpoints.push(endpoint);
+        }
+    }
+    Ok(serde_json::json!({ "endpoints": endpoints }))
+}
+
 fn parse_endpoints(file: &Path, text: &str, diags: &Diagnostics) -> Vec<Endpoint> {
     let base = diags.sources_mut().add(file, &text.into());
-    let Some(document) = syntax::parse(text, base, diags) else { return Vec::new() };
-    // Who writes the file decides where requests go, not what the gateway's environment holds.
-    let mut wrong = |_, _, _| {};
-    let table = tree::from_document(document.as_table(), base, &|_| None, &mut wrong);
+    let Some(table) = parse_file(file, text, base, diags) else { return Vec::new() };
     let fields = Fields::new(&table, "", base..base, &OF_FILE, diags);
     fields.must_have("endpoints");
     let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -358,5 +417,44 @@ mod tests {
         assert!(read("endpoints = [").unwrap_err().contains("e.toml:1:"));
         assert!(read("servers = []").unwrap_err().contains("the key `endpoints` is missing"));
         assert!(read_endpoints(&dir.path().join("none"), None).unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_file_may_be_json_and_such_as_prometheus_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("e.json");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            read_endpoints(&file, None).map(|file| file.endpoints.clone())
+        };
+        let ours = read(
+            r#"{"endpoints": ["10.0.0.1:80", {"address": "[::1]:81", "weight": 3, "metadata": {"version": "2"}}]}"#,
+        );
+        let [one, two] = &*ours.unwrap() else { panic!("two") };
+        assert_eq!((&*one.name, one.weight, two.weight, two.metadata.len()), ("10.0.0.1:80", 1, 3, 1));
+        let groups = r#"[
+            {"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"version": "2", "__meta_x": "/"}},
+            {"targets": ["10.0.0.3:80"]}, {"targets": []}
+        ]"#;
+        let groups = read(groups).unwrap();
+        let versions: Vec<Option<&str>> =
+            groups.iter().map(|at| at.metadata.first().map(|(_, value)| &**value)).collect();
+        assert_eq!(versions, [Some("2"), Some("2"), None]);
+        assert!(read("[]").unwrap().is_empty() && read(r#"{"endpoints": []}"#).unwrap().is_empty());
+        for (text, wanted) in [
+            ("{\n\"endpoints\": [,]}", "e.json:2:15: error: "),
+            ("[{}]", "group 0 has no list of `targets`"),
+            ("[7]", "group 0 has no list of `targets`"),
+            ("7", "an object with `endpoints`, or a list"),
+            ("{}", "the key `endpoints` is missing"),
+            (r#"{"endpoints": [{"address": "10.0.0.1:80", "wieght": 1}]}"#, "did you mean `weight`?"),
+            (r#"[{"targets": ["10.0.0.1:80", "10.0.0.1:80"]}]"#, "10.0.0.1:80 is an endpoint twice"),
+            (r#"[{"targets": [null]}]"#, "has no port"),
+            (r#"[{"targets": ["10.0.0.1:80"], "labels": 7}]"#, "metadata"),
+            ("", "e.json:1:1: error: "),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(wanted), "{text}: {said}");
+        }
     }
 }

@@ -166,6 +166,26 @@ pub(super) fn from_text(text: &str) -> Option<Value> {
     Some(Reader { base: 0, environment: &|_| None, wrong: &mut wrong }.value(&value, &(0..0)))
 }
 
+/// A value of JSON, all of it at one place.
+pub(super) fn from_json(value: serde_json::Value, span: &Range<usize>) -> Value {
+    let data = match value {
+        serde_json::Value::Null => Data::String(String::new()),
+        serde_json::Value::Bool(flag) => Data::Boolean(flag),
+        serde_json::Value::Number(number) => {
+            number.as_i64().map_or_else(|| Data::Float(number.as_f64().unwrap_or(f64::NAN)), Data::Integer)
+        }
+        serde_json::Value::String(text) => Data::String(text),
+        serde_json::Value::Array(values) => {
+            Data::Array(values.into_iter().map(|value| from_json(value, span)).collect())
+        }
+        serde_json::Value::Object(map) => {
+            let entry = |(name, value)| Entry { name, span: span.clone(), value: from_json(value, span) };
+            Data::Table(Table { entries: map.into_iter().map(entry).collect() })
+        }
+    };
+    Value { data, span: span.clone(), written: None }
+}
+
 struct Reader<'r> {
     base: usize,
     environment: Environment<'r>,
