@@ -74,6 +74,32 @@ enum Action {
         #[command(subcommand)]
         what: Option<OfDiscovery>,
     },
+    /// Say that an endpoint is there, as it would itself
+    Register {
+        /// The upstream's name
+        upstream: String,
+        /// An IP address and a port
+        address: String,
+        /// How many requests it gets beside others
+        #[arg(long)]
+        weight: Option<u32>,
+        /// Which group it is in
+        #[arg(long)]
+        priority: Option<u32>,
+        /// Where it is
+        #[arg(long)]
+        zone: Option<String>,
+        /// What else is known of it; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+        metadata: Vec<(String, String)>,
+    },
+    /// Say that a registered endpoint goes
+    Deregister {
+        /// The upstream's name
+        upstream: String,
+        /// Its address
+        address: String,
+    },
     /// Send requests to an endpoint again
     Undrain {
         /// The upstream's name
@@ -105,6 +131,27 @@ enum Hold {
     Open,
     /// Requests go through
     Close,
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted, such as version=2")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// What an endpoint that registers says of itself.
+fn registers(what: &Action) -> Option<Value> {
+    let Action::Register { upstream, address, weight, priority, zone, metadata } = what else { return None };
+    let mut body = json!({ "upstream": upstream, "address": address });
+    for (name, value) in [("weight", json!(weight)), ("priority", json!(priority)), ("zone", json!(zone))] {
+        if !value.is_null() {
+            body[name] = value;
+        }
+    }
+    for (name, value) in metadata {
+        body["metadata"][name] = json!(value);
+    }
+    Some(body)
 }
 
 /// A time in whole seconds: a number with `s`, `m` or `h`.
@@ -159,6 +206,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Discovery { what: Some(OfDiscovery::Refresh { upstream: Some(upstream) }) } => {
             ("/v1/discovery/refresh", Some(json!({ "upstream": upstream })))
         }
+        Action::Register { .. } => ("/v1/endpoints/register", registers(&args.action)),
+        Action::Deregister { upstream, address } => {
+            ("/v1/endpoints/deregister", Some(json!({ "upstream": upstream, "address": address })))
+        }
         Action::Undrain { upstream, endpoint } => {
             ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
@@ -200,6 +251,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         }
         Action::Discovery { what: Some(OfDiscovery::Accept { .. }) } => writeln!(out, "accepted")?,
         Action::Discovery { what: Some(OfDiscovery::Refresh { .. }) } => writeln!(out, "asked again")?,
+        Action::Register { .. } => {
+            let ttl = answer["ttl"].as_f64().unwrap_or_default();
+            writeln!(out, "registered for {ttl} s; say so again before then")?;
+        }
+        Action::Deregister { .. } => writeln!(out, "deregistered")?,
         Action::Drain { .. } => writeln!(out, "the gateway drains")?,
         Action::Upgrade => writeln!(out, "process {} has taken over", answer["pid"])?,
         Action::Confirm => writeln!(out, "confirmed")?,
@@ -319,6 +375,21 @@ mod tests {
         for wrong in ["", "60", "s", "0s", "25h", "-1s", "1.5s", "60 s", "1é"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn who_registers_says_what_was_given_and_no_more() {
+        let register = |weight, zone: Option<&str>, metadata: &[&str]| {
+            let metadata = metadata.iter().map(|text| pair(text).unwrap()).collect();
+            let (upstream, address) = ("u".to_owned(), "10.0.0.1:80".to_owned());
+            let zone = zone.map(str::to_owned);
+            registers(&Action::Register { upstream, address, weight, priority: None, zone, metadata }).unwrap()
+        };
+        assert_eq!(register(None, None, &[]), json!({ "upstream": "u", "address": "10.0.0.1:80" }));
+        let all = register(Some(2), Some("a"), &["version=2", "x=a=b"]);
+        let metadata = json!({ "version": "2", "x": "a=b" });
+        assert_eq!((&all["weight"], &all["zone"], &all["metadata"]), (&json!(2), &json!("a"), &metadata));
+        assert!(pair("version").is_err());
     }
 
     #[test]

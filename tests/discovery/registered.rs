@@ -48,6 +48,25 @@ fn an_endpoint_that_registers_gets_requests_and_one_that_goes_gets_none(engine: 
     gateway.child.says("upstream origin: -1 endpoint from registration");
     assert_eq!(answer(&gateway), (200, two.address.to_string()));
     assert_eq!(place.post("/v1/endpoints/deregister", &endpoint(one.address)).0, 404);
+    // The same by the command.
+    let command = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let socket = place.path("admin.sock");
+        let done = command.arg("admin").args(words).arg("--socket").arg(socket).output().unwrap();
+        let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+        (done.status.code(), said)
+    };
+    let address = one.address.to_string();
+    let (code, said) = command(&["register", "origin", &address, "--weight", "9", "--metadata", "version=3"]);
+    assert_eq!((code, said.as_str()), (Some(0), "registered for 15 s; say so again before then\n"));
+    gateway.child.says("upstream origin: +1 endpoint from registration");
+    let seen = place.get("/v1/upstreams")["upstreams"][0]["endpoints"].clone();
+    let seen = seen.as_array().unwrap().iter().find(|seen| seen["weight"] == 9).unwrap();
+    assert_eq!(seen["metadata"], json!({ "version": "3" }));
+    assert_eq!(command(&["deregister", "origin", &address]).0, Some(0));
+    gateway.child.says("upstream origin: -1 endpoint from registration");
+    assert_eq!(command(&["deregister", "origin", &address]).0, Some(1));
+    assert_eq!(command(&["register", "origin", "8.8.8.8:80"]).0, Some(1));
     assert_eq!(gateway.stop().exit.code(), Some(0));
 }
 
