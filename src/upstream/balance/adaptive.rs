@@ -92,9 +92,9 @@ pub(super) struct Model {
 }
 
 impl Model {
-    fn features(&self, requests: u32, now: Instant, decay: f64) -> [f64; 3] {
-        let fresh = (-(now.nanos_since(self.answered.get()) as f64) / decay).exp();
-        let recent = self.level.get() + (self.recent.get() - self.level.get()) * fresh;
+    /// `left` is what is left by now of what the last answer said.
+    fn features(&self, requests: u32, left: f64) -> [f64; 3] {
+        let recent = self.level.get() + (self.recent.get() - self.level.get()) * left;
         [1.0, f64::from(requests.min(1_000)) / 8.0, recent]
     }
 
@@ -105,11 +105,12 @@ impl Model {
         }
     }
 
-    /// An answer took `took` pool means; `requests` were under way when it was asked.
-    pub(super) fn learn(&self, took: f64, requests: u32, has_failed: bool, now: Instant, decay: f64) {
+    /// An answer took `took` pool means; `requests` were under way when it was asked, and `left` is what was left of the
+    /// answer before it.
+    pub(super) fn learn(&self, took: f64, requests: u32, has_failed: bool, now: Instant, left: f64) {
         self.failures.set(if has_failed { self.failures.get().saturating_add(1) } else { 0 });
         let samples = self.samples.get();
-        let features = self.features(requests, now, decay);
+        let features = self.features(requests, left);
         if samples == 0 {
             self.recent.set(took);
             self.level.set(took);
@@ -180,8 +181,10 @@ impl Explorer {
         }
         let requests = view.requests(at);
         let mean = view.mean().max(1.0);
-        let peak = model.peak.expects(view, decay) / mean;
-        let features = model.learned.features(requests, view.now(), decay);
+        // It has answered, so both tell of the same moment.
+        let left = model.peak.left(view.now(), decay);
+        let peak = model.peak.faded(left) / mean;
+        let features = model.learned.features(requests, left);
         let said = model.learned.squares.borrow().predict(features);
         // Of what was seen once a few times over: a model must not make an endpoint look free.
         let level = model.learned.level.get().max(1e-9);

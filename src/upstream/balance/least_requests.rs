@@ -7,11 +7,18 @@ use super::{View, two_choices};
 pub(super) fn pick(draw: &Draw, choices: u32, view: &View<'_>) -> Option<u32> {
     let random = view.random();
     if draw.count() > choices as usize {
+        let load = |at: u32| (u64::from(view.requests(at)), u64::from(view.weight(at)));
         let mut best = draw.draw_usable(random, |at| view.is_usable(at))?;
+        let mut least = load(best);
         for _ in 1..choices {
+            // There is none with fewer than none.
+            if least.0 == 0 {
+                break;
+            }
             let Some(other) = draw.draw(random).filter(|&at| view.is_usable(at)) else { continue };
-            if two_choices::is_less(view, other, best) {
-                best = other;
+            let more = load(other);
+            if more.0 * least.1 < least.0 * more.1 {
+                (best, least) = (other, more);
             }
         }
         return Some(best);

@@ -532,10 +532,11 @@ impl Balancer {
                 (took, mean * FAILED)
             }
         };
-        model.peak.add(took, now, self.decay);
+        let left = model.peak.left(now, self.decay);
+        model.peak.add(took, now, left);
         if matches!(self.upstream.balance, Balance::Adaptive { .. }) {
             let has_failed = outcome.has_failed() == Some(true);
-            model.learned.learn(taught / self.mean.get().max(1.0), requests, has_failed, now, self.decay);
+            model.learned.learn(taught / self.mean.get().max(1.0), requests, has_failed, now, left);
         }
     }
 

@@ -16,23 +16,35 @@ pub(super) struct PeakEwma {
     at: Cell<Instant>,
 }
 
-/// What is left of a mean after so long.
+/// What is left of a mean after so long: *e^(−nanos/decay)*, to seven digits where it is asked for soon, which is nearly
+/// always.
 fn fade(nanos: u64, decay: f64) -> f64 {
-    (-(nanos as f64) / decay).exp()
+    const SOON: f64 = 0.005;
+    let age = nanos as f64 / decay;
+    if age < SOON { 1.0 - age + age * age / 2.0 } else { (-age).exp() }
 }
 
 impl PeakEwma {
-    /// Takes an answer that took so many nanoseconds.
-    pub(super) fn add(&self, took: f64, now: Instant, decay: f64) {
+    /// Takes an answer that took so many nanoseconds, where so much is left of the one before.
+    pub(super) fn add(&self, took: f64, now: Instant, left: f64) {
         let mean = self.mean.get();
-        let left = fade(now.nanos_since(self.at.get()), decay);
         self.mean.set(if took > mean { took } else { mean * left + took * (1.0 - left) });
         self.at.set(now);
     }
 
-    /// The mean now: what was not heard of for long is forgotten, and so tried again.
+    /// What is left by now of what the last answer said.
+    pub(super) fn left(&self, now: Instant, decay: f64) -> f64 {
+        fade(now.nanos_since(self.at.get()), decay)
+    }
+
+    /// The mean where so much of it is left: what was not heard of for long is forgotten, and so tried again.
+    pub(super) fn faded(&self, left: f64) -> f64 {
+        self.mean.get() * left
+    }
+
+    /// The mean now.
     pub(super) fn now(&self, now: Instant, decay: f64) -> f64 {
-        self.mean.get() * fade(now.nanos_since(self.at.get()), decay)
+        self.faded(self.left(now, decay))
     }
 
     /// When it was last told of an answer; the start of time where it never was.
