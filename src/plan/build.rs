@@ -41,7 +41,11 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
     refuse_shared_names(&config.routes, diags);
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
     let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
-    builder.check_fallbacks();
+    for (section, upstream) in config.upstreams.iter().zip(&mut upstreams) {
+        if let (Some(name), Some(breaker)) = (&section.fallback, &mut upstream.breaker) {
+            breaker.response = builder.check_fallback(section, name);
+        }
+    }
     builder.warn_of_unused();
     for (upstream, subsets) in upstreams.iter_mut().zip(std::mem::take(&mut builder.subsets)) {
         upstream.subsets = subsets.into();
@@ -357,17 +361,28 @@ impl<'c> Builder<'c, '_> {
         Some(UpstreamId(index as u32))
     }
 
-    /// Every fallback is another upstream.
-    fn check_fallbacks(&mut self) {
-        for upstream in &self.config.upstreams {
-            let Some(name) = &upstream.fallback else { continue };
-            if name.value == upstream.name.value {
-                let message = format!("upstream.{0}.breaker: \"{0}\" cannot stand in for itself", name.value);
-                self.diags.push(Diagnostic::error(name.span.clone(), message));
-            } else if let Some(index) = self.look_up(&self.upstreams, "upstream", name) {
-                self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
-            }
+    /// Every fallback is another upstream, or else a fixed response: that one is given back.
+    fn check_fallback(&mut self, upstream: &UpstreamSection, name: &Spanned<String>) -> Option<Arc<super::Respond>> {
+        if name.value == upstream.name.value {
+            let message = format!("upstream.{0}.breaker: \"{0}\" cannot stand in for itself", name.value);
+            self.diags.push(Diagnostic::error(name.span.clone(), message));
+            return None;
         }
+        let is_upstream = self.upstreams.contains_key(name.value.as_str());
+        let service = self.services.get(name.value.as_str()).filter(|_| !is_upstream);
+        if let Some(service) = service.and_then(|&index| self.config.services.get(index)) {
+            self.used.insert(service.name.span.start);
+            let kind = service.kind.as_ref()?;
+            if let ServiceKind::Respond(respond) = kind {
+                return Some(Arc::clone(respond));
+            }
+            let message = format!("the service \"{}\" is no fixed response", name.value);
+            let help = "an upstream, or a service of type respond, is wanted";
+            self.diags.push(Diagnostic::error(name.span.clone(), message).help(help));
+        } else if let Some(index) = self.look_up(&self.upstreams, "upstream", name) {
+            self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+        }
+        None
     }
 
     /// The capture that the upstream wants of the path, where it is there.

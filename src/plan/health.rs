@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Respond;
+
 /// `health`: endpoints are asked whether they are well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -106,8 +108,10 @@ pub struct Breaker {
     pub jitter: u32,
     /// Requests let through when that time has passed. When all of them go well, it closes.
     pub probes: u32,
-    /// The upstream that answers meanwhile, by its name.
+    /// The upstream that answers meanwhile, or the fixed response that is the answer, by its name.
     pub fallback: Option<Arc<str>>,
+    /// That response, where it is one.
+    pub response: Option<Arc<Respond>>,
 }
 
 impl Default for Breaker {
@@ -126,6 +130,7 @@ impl Default for Breaker {
             jitter: 100_000,
             probes: 3,
             fallback: None,
+            response: None,
         }
     }
 }

@@ -23,6 +23,7 @@ on_both_engines!(
     an_open_breaker_answers_fifty_thousand_requests_by_itself,
     a_breaker_closes_when_its_endpoint_is_well_again,
     a_fallback_answers_while_the_breaker_is_open,
+    a_fixed_response_may_be_the_fallback,
     a_breaker_of_the_upstream_counts_all_endpoints,
     a_breaker_stays_open_across_a_reload_and_goes_with_its_key,
 );
@@ -336,6 +337,30 @@ fn a_fallback_answers_while_the_breaker_is_open(engine: Engine) {
         assert_eq!((answer.status(), name(&answer)), (200, "spare"));
     }
     assert_eq!((one.asked(), spare.asked()), (4, 10));
+}
+
+fn a_fixed_response_may_be_the_fallback(engine: Engine) {
+    let (one, spare) = (Patient::bad("one"), Patient::bad("spare"));
+    let breaker = "breaker = { min_requests = 4, open_for = \"1h\", fallback = ";
+    let gateway = Config::new(engine)
+        .upstream(&format!("{breaker}\"spare\" }}"))
+        .origin(&one.origin)
+        .more(&format!(
+            "[upstream.spare]\nendpoints = \"{}\"\n{breaker}\"sorry\" }}\n[service.sorry]\ntype = \"respond\"\n\
+             status = 200\nbody = \"later\"\nheaders = {{ retry-after = \"60\" }}\n",
+            spare.origin.address
+        ))
+        .start();
+    let mut client = gateway.connect();
+    // Four open the breaker of the first, four more that of the other one.
+    for _ in 0..8 {
+        assert_eq!(client.get("/").status(), 500);
+    }
+    for _ in 0..4 {
+        let answer = client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody").response();
+        assert_eq!((answer.status(), answer.text(), answer.head.get("retry-after")), (200, "later", Some("60")));
+    }
+    assert_eq!((one.asked(), spare.asked()), (4, 4));
 }
 
 fn a_breaker_of_the_upstream_counts_all_endpoints(engine: Engine) {

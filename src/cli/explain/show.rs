@@ -66,6 +66,8 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
             }
             if let Some(fallback) = proxy.fallback.and_then(|fallback| plan.upstream(fallback)) {
                 let _ = writeln!(out, "  while none of them may be used: upstream {}", fallback.name);
+            } else if let Some(name) = fixed(upstream) {
+                let _ = writeln!(out, "  while none of them may be used: service {name}");
             }
             endpoints(upstream, *proxy).try_for_each(|endpoint| {
                 let priority = match endpoint.priority {
@@ -123,6 +125,12 @@ fn subset(upstream: &Upstream, proxy: Proxy) -> &[(Arc<str>, Arc<str>)] {
 }
 
 /// The endpoints that may answer.
+/// The service whose fixed response is the answer while no endpoint may be used.
+fn fixed(upstream: &Upstream) -> Option<&str> {
+    let breaker = upstream.breaker.as_ref().filter(|breaker| breaker.response.is_some())?;
+    breaker.fallback.as_deref()
+}
+
 fn endpoints(upstream: &Upstream, proxy: Proxy) -> impl Iterator<Item = &Endpoint> {
     let wanted = subset(upstream, proxy);
     upstream.endpoints.iter().filter(move |endpoint| is_in(wanted, &endpoint.metadata))
@@ -206,7 +214,7 @@ fn upstream_json(plan: &Plan, proxy: Proxy, target: &str) -> Json {
     json!({ "upstream": {
         "name": *upstream.name,
         "balance": upstream.balance.name(),
-        "fallback": proxy.fallback.and_then(|fallback| plan.upstream(fallback)).map(|fallback| &*fallback.name),
+        "fallback": proxy.fallback.and_then(|at| plan.upstream(at)).map(|at| &*at.name).or(fixed(upstream)),
         "key": upstream.balance.key().map(ToString::to_string),
         "subset": subset.collect::<Map<_, _>>(),
         "target": target,

@@ -11,7 +11,7 @@ use super::mirror::Copy;
 use super::relay::{Failure, Relay, Sent};
 use super::tries::{Failed, Tries};
 use super::tunnel;
-use crate::flow::{self, After, Client, Exchange, Input, refuse, tell};
+use crate::flow::{self, After, Client, Exchange, Input, Reply, refuse, tell};
 use crate::observe::{Reason, Timeout, UpstreamEvent};
 use crate::plan::{Proxy, UpstreamId};
 use crate::upstream::{Asked, Connection, Outcome, Pool, Short};
@@ -153,6 +153,11 @@ impl<'p> Attempts<'p> {
             if let Some(fallback) = self.to.fallback.filter(|_| exchange.attempts == 0) {
                 self.pool.series().event(UpstreamEvent::FellBack);
                 return Err(Lost::Step(Step::Elsewhere(fallback)));
+            }
+            let breaker = self.pool.upstream().breaker.as_ref().filter(|_| exchange.attempts == 0);
+            if let Some(response) = breaker.and_then(|breaker| breaker.response.as_deref()) {
+                self.pool.series().event(UpstreamEvent::FellBack);
+                return Err(Lost::Step(Step::Done(flow::reply(client, exchange, &Reply::from(response)))));
             }
             exchange.retry_after = self.pool.retry_after();
         }
