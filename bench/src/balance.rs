@@ -1,9 +1,12 @@
 //! Balancers against pools of simulated endpoints: queues in one process, on a clock of their own, from seeds. Clients
 //! send at a constant mean rate whatever comes of it, so no slow answer holds back the next request.
 
+mod real;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,8 +15,9 @@ use ringway::upstream::{Asked, Balancer, Outcome, Picked, Shared};
 use ringway_runtime::clock::Instant;
 use serde::Serialize;
 
-use crate::cli::Error;
+use crate::cli::{Error, parse_duration};
 use crate::compare::median;
+use crate::gateway::GatewayArgs;
 
 const BALANCERS: [&str; 6] = ["round-robin", "random", "two-choices", "least-requests", "peak-ewma", "adaptive"];
 const MILLISECOND: f64 = 1e6;
@@ -34,6 +38,14 @@ pub(crate) struct BalanceArgs {
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
+    /// Before real origins whose answers take their time, with a gateway between them and the load
+    #[arg(long, conflicts_with_all = ["requests", "cores", "json"])]
+    real: bool,
+    /// Length of each run before real origins
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    duration: Duration,
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 /// One endpoint: workers before one queue.
@@ -112,9 +124,12 @@ struct Figure {
     errors_percent: f64,
 }
 
-pub(crate) fn run(args: &BalanceArgs) -> Result<(), Error> {
+pub(crate) fn run(args: &BalanceArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     if args.seeds == 0 || args.cores == 0 || args.requests <= WARM_UP {
         return Err(Error::Input(format!("at least one seed, one core and {} requests are wanted", WARM_UP + 1)));
+    }
+    if args.real {
+        return real::run(args.seeds, args.duration, &args.gateway, stop);
     }
     let mut figures = Vec::new();
     for pool in pools() {

@@ -266,7 +266,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Pauses(args) => pauses(&args),
         Command::Reloads(args) => reloads::run(&args, &stop_flag()?),
         Command::Micro(args) => micro::run(&args),
-        Command::Balance(args) => balance::run(&args),
+        Command::Balance(args) => balance::run(&args, &stop_flag()?),
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),

@@ -15,6 +15,7 @@ on_both_engines!(
     a_file_that_is_wrong_leaves_the_last_good_set_and_says_where,
     a_set_that_lost_too_many_is_taken_when_somebody_accepts_it,
     a_change_of_endpoints_is_no_change_of_the_config,
+    a_file_may_be_such_as_prometheus_reads,
     a_reload_keeps_the_set_and_what_is_new_to_discovery_goes_on_with_its_endpoints,
 );
 
@@ -57,6 +58,20 @@ fn each_way_to_change_the_file_is_noticed(engine: Engine) {
     fs::write(&file, "endpoints = []\n").unwrap();
     gateway.child.says("-1 endpoint from file");
     assert_eq!(answer(&gateway), (503, "no_endpoint".to_owned()));
+}
+
+fn a_file_may_be_such_as_prometheus_reads(engine: Engine) {
+    let (place, one) = (Place::new(engine), named_origin());
+    let file = place.path("e.json");
+    let groups = json!([{ "targets": [one.address.to_string()], "labels": { "version": "2" } }]);
+    fs::write(&file, groups.to_string()).unwrap();
+    let gateway = place.config(&format!("discover = {{ type = \"file\", path = \"{}\" }}", file.display())).start();
+    assert_eq!(answer(&gateway), (200, one.address.to_string()));
+    let seen = &place.get("/v1/upstreams")["upstreams"][0]["endpoints"][0];
+    assert_eq!(seen["metadata"], json!({ "version": "2" }));
+    fs::write(&file, "[{ \"targets\": [7] }]").unwrap();
+    gateway.child.says("nothing from file, its endpoint stays");
+    assert_eq!(answer(&gateway), (200, one.address.to_string()));
 }
 
 fn links_that_are_swapped_are_noticed(engine: Engine) {
