@@ -293,6 +293,7 @@ mod tests {
             endpoints,
             breaker,
             counts,
+            retries,
             // From the plan alone.
             upstream: _,
             groups: _,
@@ -305,6 +306,6 @@ mod tests {
         } = &*after;
         assert!(Arc::ptr_eq(changes, &before.changes) && Arc::ptr_eq(breaker, &before.breaker));
         assert!(Arc::ptr_eq(&endpoints[1], &before.endpoints[1]) && Arc::ptr_eq(&endpoints[2], &before.endpoints[0]));
-        assert!(Arc::ptr_eq(&counts[0], &before.counts[0]));
+        assert!(Arc::ptr_eq(&counts[0], &before.counts[0]) && Arc::ptr_eq(retries, &before.retries));
     }
 }
