@@ -5,3 +5,4 @@
 pub mod hpack;
 pub mod http1;
 pub mod http2;
+pub mod proxy_protocol;
