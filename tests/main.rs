@@ -18,6 +18,7 @@ mod policy;
 mod reload;
 mod retry;
 mod simulated;
+mod sockets;
 mod support;
 mod systems;
 mod upgrade;

@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::kind::Kind::{Duration, Either, Flag, Number, Secret};
-use super::kind::{ADDRESS, PATH};
+use super::kind::{IP_ADDRESS, PATH};
 use super::reader::Otherwise::{Is, Words};
 use super::reader::{Fields, Problem, Section, key, section};
 use super::values::{boolean, duration, integer, path, socket_address};
@@ -15,7 +15,7 @@ pub(super) const SECTION: Section = section(
     "[admin]",
     &[
         key("socket", PATH, Is("\"/run/ringway/admin.sock\"")),
-        key("tcp", ADDRESS, Words("none")),
+        key("tcp", IP_ADDRESS, Words("none")),
         key("token", Secret, Words("none")),
         key("allow_remote", Either(&[Flag(true), Flag(false)]), Is("false")),
         key("connections", Number("number", 1, 1024), Is("64")),

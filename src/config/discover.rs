@@ -1,16 +1,17 @@
 //! `discover` of `[upstream.NAME]`, and the files that hold endpoints.
 
 use super::kind::Kind::{Duration, List, Number, OneOf, Ratio, Secret as SecretKind, Text, Typed};
-use super::kind::{ADDRESS, Kind, NETWORK, PATH};
+use super::kind::{IP_ADDRESS, Kind, NETWORK, PATH};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Key, Problem, Read, Section, key, section};
 use super::report::{Diagnostic, Diagnostics};
 use super::tree::{self, Table, Value};
 use super::upstream::{self, ENDPOINTS};
-use super::values::{check_name, duration, integer, network, one_of, path, ratio, socket_address, string};
+use super::values::{HostPort, check_name, duration, integer, network, one_of, path, ratio, socket_address, string};
 use super::{include, syntax};
 use crate::plan::{Discover, DiscoverIn, Dns, Endpoint, Family, Registration};
 use ipnet::IpNet;
+use ringway_runtime::net::Address;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -43,7 +44,7 @@ const DNS_NAME: Kind = Text("name in the DNS", r"^[A-Za-z0-9._-]{1,253}$");
 const MIN_TTL: Key = key("min_ttl", Duration, Is("\"1s\""));
 const MAX_TTL: Key = key("max_ttl", Duration, Is("\"1m\""));
 const FAMILY: Key = key("family", OneOf(&["auto", "ipv4", "ipv6", "both"]), Is("\"auto\""));
-const SERVERS: Key = key("servers", List("addresses and ports", &ADDRESS), Words("those of the machine"));
+const SERVERS: Key = key("servers", List("addresses and ports", &IP_ADDRESS), Words("those of the machine"));
 const TIMEOUT: Key = key("timeout", Duration, Is("\"2s\""));
 
 const DNS: Section = section(
@@ -318,14 +319,19 @@ fn parse_endpoints(file: &Path, text: &str, diags: &Diagnostics) -> Vec<Endpoint
     let mut seen = HashSet::new();
     for found in upstream::endpoints(&fields) {
         let at = &found.address;
-        let Ok(ip) = at.value.host.parse::<IpAddr>() else {
-            let problem = Problem::new(format!("\"{}\" is a name; an IP address is wanted", at.value.host));
-            let help = "names are found with `discover = { type = \"dns\", ... }`";
-            fields.complain("endpoints", at.span.clone(), problem.with_help(help));
-            continue;
+        let address = match &at.value {
+            HostPort::Unix(name) => Address::Unix(name.clone()),
+            HostPort::Ip { host, port } => {
+                let Ok(ip) = host.parse::<IpAddr>() else {
+                    let problem = Problem::new(format!("\"{host}\" is a name; an IP address is wanted"));
+                    let help = "names are found with `discover = { type = \"dns\", ... }`";
+                    fields.complain("endpoints", at.span.clone(), problem.with_help(help));
+                    continue;
+                };
+                SocketAddr::new(ip, *port).into()
+            }
         };
-        let address = SocketAddr::new(ip, at.value.port);
-        if !seen.insert(address) {
+        if !seen.insert(address.clone()) {
             let problem = Problem::new(format!("{address} is an endpoint twice"));
             fields.complain("endpoints", at.span.clone(), problem);
         }
@@ -397,7 +403,7 @@ mod tests {
         )
         .unwrap();
         let [one, two] = &*sound else { panic!("{sound:?}") };
-        assert_eq!((&*one.name, one.weight, two.address), ("10.0.0.1:80", 1, "[::1]:81".parse().unwrap()));
+        assert_eq!((&*one.name, one.weight, two.address.to_string()), ("10.0.0.1:80", 1, "[::1]:81".to_owned()));
         assert_eq!((two.weight, two.priority, two.zone.as_deref()), (3, 1, Some("a")));
         assert_eq!(two.metadata[0], ("version".into(), "2".into()));
         assert!(read("endpoints = []\n").unwrap().is_empty());

@@ -49,10 +49,14 @@ pub(crate) const STRING: Kind = Kind::Text("string", "");
 pub(crate) const PATH: Kind = Kind::Text("path", "^.");
 pub(crate) const TEMPLATE: Kind = Kind::Text("template", r"^[\x20-\x7e]*$");
 pub(crate) const NAME: Kind = Kind::Text("name", values::NAME_PATTERN);
+/// An IP address and a port, or a Unix socket.
+pub(crate) const ADDRESS: Kind =
+    Kind::Text("address and port", r"^((\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}|unix:[/@].{1,106})$");
 /// An IP address and a port.
-pub(crate) const ADDRESS: Kind = Kind::Text("address and port", r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$");
-/// A host or an IP address, and a port.
-pub(crate) const HOST_PORT: Kind = Kind::Text("address and port", r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$");
+pub(crate) const IP_ADDRESS: Kind = Kind::Text("address and port", r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$");
+/// A host or an IP address, and a port, or a Unix socket.
+pub(crate) const HOST_PORT: Kind =
+    Kind::Text("address and port", r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}|unix:[/@].{1,106})$");
 /// A host or an IP address, and maybe a port, as in a URL.
 pub(crate) const HOST: Kind = Kind::Text("host", r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$");
 pub(crate) const NETWORK: Kind = Kind::Text("network", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$");

@@ -9,7 +9,7 @@ use super::tree::Value;
 use super::values::{integer, size, size_or_unlimited};
 use crate::plan::Limits;
 
-const KEYS: [Key; 16] = [
+const KEYS: [Key; 17] = [
     key("request_line", Size(64, 1 << 20), Is("\"8KiB\"")),
     key("head", Size(256, 1 << 20), Is("\"32KiB\"")),
     key("headers", Number("number", 1, 10_000), Is("100")),
@@ -21,6 +21,7 @@ const KEYS: [Key; 16] = [
     key("extensions", Size(0, 1 << 20), Is("\"8KiB\"")),
     key("stream_buffer", Size(4 << 10, 64 << 20), Is("\"64KiB\"")),
     key("linger", Size(0, 64 << 20), Is("\"256KiB\"")),
+    key("proxy_header", Size(107, 65_551), Is("\"4KiB\"")),
     key("keep_alive_requests", Number("number", 1, i64::MAX), Is("1000000")),
     key("connections", Number("number", 1, 10_000_000), Is("65536")),
     key("requests", Number("number", 1, 10_000_000), Is("65536")),
@@ -65,6 +66,7 @@ pub(super) fn read(fields: &Fields<'_>, base: &Limits) -> Limits {
     fields.set("extensions", &mut limits.extensions, size(0..=1 << 20));
     fields.set("stream_buffer", &mut limits.stream_buffer, size(4 << 10..=64 << 20));
     fields.set("linger", &mut limits.linger, size(0..=64 << 20));
+    fields.set("proxy_header", &mut limits.proxy_header, size(107..=65_551));
     fields.set("keep_alive_requests", &mut limits.keep_alive_requests, integer(1..=i64::MAX));
     limits
 }

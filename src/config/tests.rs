@@ -37,7 +37,7 @@ macro_rules! checks {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 55] = [
+const HOLES: [(&str, &str); 57] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -45,7 +45,9 @@ const HOLES: [(&str, &str); 55] = [
     ("[access_log]", "[access_log]\nto = \"stdout\"\n@\n"),
     ("[limits]", "[limits]\n@\n"),
     ("[timeouts]", "[timeouts]\n@\n"),
-    ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\n@\n"),
+    ("[listener.NAME]", "[listener.other]\naddress = [\"[::1]:1\", \"unix:/a\"]\nproxy_protocol = \"off\"\n@\n"),
+    ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = \"unix\"\n@\n"),
+    ("[listener.NAME.unix]", "[listener.other]\naddress = \"unix:/a\"\nunix = { @ }\n"),
     ("[listener.NAME.limits]", "[listener.other]\naddress = \"127.0.0.1:1\"\nlimits = { @ }\n"),
     ("[listener.NAME.timeouts]", "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.timeouts]\n@\n"),
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
@@ -289,6 +291,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("metrics_dir", _) => "\"/dev/shm/x\"",
                 ("forwarded", _) => "\"none\"",
                 ("via" | "access_log", _) => "false",
+                ("proxy_protocol", _) if title == "[listener.NAME]" => "\"required\"",
+                ("proxy_protocol", _) => "\"v2\"",
+                ("unix", _) => "{ mode = \"0600\" }",
+                ("mode", _) => "\"0600\"",
+                ("owner" | "group", _) => "\"www-data\"",
                 ("trusted_proxies", _) => "[\"10.0.0.0/8\"]",
                 ("on", _) => "[\"reset\"]",
                 ("status", _) => "301",
@@ -497,7 +504,7 @@ fn a_host_name_becomes_all_its_addresses_of_one_kind() {
 fn trusted_proxies_are_found_through_mapped_addresses() {
     let text = REST.replace("[upstream.users]", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n[upstream.users]");
     let listener = &plan(&text).listeners[0];
-    let trusts = |address: &str| listener.trusts(address.parse::<IpAddr>().unwrap());
+    let trusts = |address: &str| listener.trusts(Some(address.parse::<IpAddr>().unwrap()));
     assert!(trusts("10.1.2.3") && trusts("::ffff:10.1.2.3") && trusts("::1"));
     assert!(!trusts("11.1.2.3") && !trusts("::2"));
 }

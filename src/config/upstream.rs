@@ -4,17 +4,18 @@ use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
 use super::discover::{self, DISCOVER};
 use super::health::{self, BREAKER, HEALTH, OUTLIER};
-use super::kind::Kind::{Duration, Either, List, Number, Table, Unknown};
+use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table, Unknown};
 use super::kind::{HOST_PORT, Kind, NAME};
 use super::reader::Otherwise::{Is, Later, Required, Words};
 use super::reader::{Fields, Problem, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
-use super::values::{HostPort, duration, host_port, integer, name};
+use super::values::{HostPort, duration, host_port, integer, name, one_of};
 use crate::plan::{
-    Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, Retry, SlowStart, Sticky, UpstreamTimeouts,
+    Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, ProxyVersion, Retry, SlowStart, Sticky,
+    UpstreamTimeouts,
 };
-use std::net::SocketAddr;
+use ringway_runtime::net::Address;
 use std::sync::Arc;
 
 pub(super) const SECTION: Section = section(
@@ -32,6 +33,7 @@ pub(super) const SECTION: Section = section(
         key("retry", Table(&retry::RETRY), Words("as its keys say")),
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
+        key("proxy_protocol", OneOf(&["off", "v1", "v2"]), Is("\"off\"")),
         key("tls", Unknown, Later),
     ],
 );
@@ -104,6 +106,8 @@ pub struct UpstreamSection {
     pub timeout: UpstreamTimeouts,
     /// See [`crate::plan::Upstream::pool`].
     pub pool: Pool,
+    /// See [`crate::plan::Upstream::proxy_protocol`].
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// An endpoint, as the config has it.
@@ -128,7 +132,8 @@ pub struct EndpointSays {
 
 impl EndpointSays {
     /// The endpoint of which this is said.
-    pub(crate) fn at(self, name: Arc<str>, address: SocketAddr) -> Endpoint {
+    pub(crate) fn at(self, name: Arc<str>, address: impl Into<Address>) -> Endpoint {
+        let address = address.into();
         let Self { weight, priority, zone, metadata, max_requests, max_connections } = self;
         Endpoint { name, address, weight, priority, zone, metadata, max_requests, max_connections }
     }
@@ -169,7 +174,11 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         retry: Retry::default(),
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),
+        proxy_protocol: None,
     };
+    const VERSIONS: &[(&str, Option<ProxyVersion>)] =
+        &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+    fields.set("proxy_protocol", &mut upstream.proxy_protocol, one_of(VERSIONS));
     if let Some(fields) = fields.table("retry", &retry::RETRY) {
         upstream.retry = retry::retry(&fields);
     }
@@ -195,7 +204,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
 /// The endpoints of an upstream, or of a file of them.
 pub(super) fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
     let read = |value: &Value| match value.as_table() {
-        None => host_port(value).map(|address| (address, None)),
+        None => host_port(value).map(|address| (Some(address), None)),
         Some(table) => {
             let span = value.span();
             let own = Fields::new(table, &fields.path_of("endpoints"), span.clone(), &ENDPOINT, fields.diags);
@@ -205,15 +214,16 @@ pub(super) fn endpoints(fields: &Fields<'_>) -> Vec<EndpointSection> {
             says.zone = own.get("zone", name).map(|zone| zone.value.into());
             own.set("max_requests", &mut says.max_requests, |value| integer(1..=1_000_000)(value).map(Some));
             own.set("max_connections", &mut says.max_connections, |value| integer(1..=1_000_000)(value).map(Some));
-            let nowhere = Spanned::new(HostPort { host: String::new(), port: 0 }, span);
-            let address = own.required("address", host_port).unwrap_or(nowhere);
-            Ok((address.value, Some((address.span, says))))
+            let address = own.required("address", host_port);
+            // What is not there was complained about.
+            let (address, span) = address.map_or((None, span), |address| (Some(address.value), address.span));
+            Ok((address, Some((span, says))))
         }
     };
     let all = fields.list("endpoints", read).unwrap_or_default();
-    let endpoint = |Spanned { value: (address, more), span, .. }: Spanned<(HostPort, Option<_>)>| {
+    let endpoint = |Spanned { value: (address, more), span, .. }: Spanned<(Option<HostPort>, Option<_>)>| {
         let (span, says) = more.unwrap_or((span, EndpointSays::default()));
-        EndpointSection { address: Spanned::new(address, span), says }
+        Some(EndpointSection { address: Spanned::new(address?, span), says })
     };
-    all.into_iter().map(endpoint).filter(|endpoint| endpoint.address.value.port != 0).collect()
+    all.into_iter().filter_map(endpoint).collect()
 }

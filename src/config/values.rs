@@ -4,6 +4,7 @@ use super::nearest::nearest;
 use super::reader::{Problem, Read, article};
 use super::tree::Value;
 use ipnet::IpNet;
+use ringway_runtime::net::{Address, UnixName};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -217,6 +218,15 @@ pub(crate) fn cpu_list(text: &str) -> Read<Vec<u32>> {
     Ok(cpus)
 }
 
+/// An address and a port, or a Unix socket, to listen on.
+pub(crate) fn listen_address(value: &Value) -> Read<Address> {
+    let text = value.as_str().unwrap_or_default();
+    match text.strip_prefix("unix:") {
+        Some(name) => unix_name(text, name).map(Address::Unix),
+        None => socket_address(value).map(Address::Ip),
+    }
+}
+
 /// An address and a port to listen on.
 pub(crate) fn socket_address(value: &Value) -> Read<SocketAddr> {
     let text = text(value, "an address with a port such as \"0.0.0.0:8080\"")?;
@@ -245,25 +255,45 @@ pub(crate) fn network(value: &Value) -> Read<IpNet> {
     Ok(network)
 }
 
-/// A host name or address, and a port, where an upstream answers.
+/// Where an upstream answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// Without brackets.
-    pub host: String,
-    /// From 1.
-    pub port: u16,
+pub enum HostPort {
+    /// A host name or address, and a port.
+    Ip {
+        /// Without brackets.
+        host: String,
+        /// From 1.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(UnixName),
 }
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        match self {
+            Self::Ip { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Ip { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(name) => write!(f, "unix:{name}"),
+        }
     }
 }
 
-/// `host:port`, `1.2.3.4:port` or `[v6]:port`.
+/// The Unix socket behind `unix:`.
+fn unix_name(text: &str, name: &str) -> Read<UnixName> {
+    UnixName::new(name).map_err(|why| {
+        let most = ringway_runtime::net::UNIX_NAME_MAX;
+        Problem::new(format!("\"{text}\" {why}"))
+            .with_help(format!("such as \"unix:/run/web.sock\" or \"unix:@name\", up to {most} bytes"))
+    })
+}
+
+/// `host:port`, `1.2.3.4:port`, `[v6]:port` or `unix:/path`.
 pub(crate) fn host_port(value: &Value) -> Read<HostPort> {
     let text = text(value, "an address such as \"10.0.0.1:9000\"")?;
+    if let Some(name) = text.strip_prefix("unix:") {
+        return unix_name(text, name).map(HostPort::Unix);
+    }
     let wrong = |why: &str| {
         Problem::new(format!("\"{text}\" {why}")).with_help("such as \"10.0.0.1:9000\" or \"users.internal:9000\"")
     };
@@ -279,7 +309,7 @@ pub(crate) fn host_port(value: &Value) -> Read<HostPort> {
         None => host,
     };
     if host.contains(':') || is_host_name(host) {
-        return Ok(HostPort { host: host.to_owned(), port });
+        return Ok(HostPort::Ip { host: host.to_owned(), port });
     }
     Err(wrong("holds no host name or address"))
 }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
-use ringway_runtime::net::{self, ListenSpec};
+use ringway_runtime::net::{self, Address, ListenSpec, UnixName};
 
 use super::log::{self, Opened};
-use super::offers::{Bound, DoorKey, wanted};
+use super::offers::{Bound, DoorKey, Wanted, wanted};
+use super::socket::{self, SocketFile};
 use crate::config::{self, Effective, LoadError, Loaded, Report, Written};
 use crate::plan::{self, Plan};
 
@@ -124,32 +125,63 @@ pub(super) fn placement(plan: &Plan) -> net::Placement {
     }
 }
 
-/// Binds the addresses of a plan that are not open yet, one socket for each core. Those that the gateway before listens
+/// Binds the addresses of a plan that are not open yet, one socket for each core, or for a Unix socket one for all. Those that the gateway before listens
 /// on are `inherited`; where it has fewer cores the others are bound, but do not listen yet.
 pub(super) fn bind(
     plan: &Plan,
     cpus: &[usize],
     open: &[DoorKey],
-    mut inherited: HashMap<DoorKey, (SocketAddr, Vec<OwnedFd>)>,
+    mut inherited: HashMap<DoorKey, (Address, Vec<OwnedFd>)>,
 ) -> Result<HashMap<DoorKey, Bound>, String> {
     let placement = placement(plan);
     let mut all = HashMap::new();
     for wanted in wanted(plan).into_iter().filter(|wanted| !open.contains(&wanted.key)) {
         let failed = |error: std::io::Error| format!("listener `{}`: {error}", wanted.name);
+        if let Address::Unix(name) = &wanted.address {
+            let inherited = inherited.remove(&wanted.key).and_then(|(_, sockets)| sockets.into_iter().next());
+            let bound = bind_unix(&wanted, name, cpus.len(), inherited);
+            all.insert(wanted.key.clone(), bound.map_err(|why| format!("listener `{}`: {why}", wanted.name))?);
+            continue;
+        }
+        let Some(at) = wanted.address.socket_addr() else { continue };
         if let Some((address, mut handles)) = inherited.remove(&wanted.key).filter(|(_, sockets)| !sockets.is_empty()) {
             let sources = handles.iter().map(|socket| socket.try_clone().map(ListenSource::Shared));
             let sources = sources.collect::<Result<_, _>>().map_err(failed)?;
-            handles.extend(net::bind_more(address, cpus.len().saturating_sub(handles.len())).map_err(failed)?);
-            all.insert(wanted.key, Bound { address, sources, handles });
+            let more = cpus.len().saturating_sub(handles.len());
+            handles.extend(net::bind_more(address.socket_addr().unwrap_or(at), more).map_err(failed)?);
+            all.insert(wanted.key, Bound { address, file: None, sources, handles });
             continue;
         }
-        let spec = ListenSpec { address: wanted.address, backlog: wanted.backlog as i32, placement };
+        let spec = ListenSpec { address: at, backlog: wanted.backlog as i32, placement };
         let (address, sockets) = net::bind_for_cores(&spec, cpus).map_err(failed)?;
         let handles = sockets.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>().map_err(failed)?;
         let sources = sockets.into_iter().map(ListenSource::from).collect();
-        all.insert(wanted.key, Bound { address, sources, handles });
+        all.insert(wanted.key, Bound { address: address.into(), file: None, sources, handles });
     }
     Ok(all)
+}
+
+/// Binds a Unix socket, which all cores share, or goes on with that of the gateway before. What a process left behind is
+/// removed, what anybody listens on is not.
+fn bind_unix(wanted: &Wanted, name: &UnixName, cores: usize, inherited: Option<OwnedFd>) -> Result<Bound, String> {
+    let is_inherited = inherited.is_some();
+    let file = match (name.path(), inherited.is_some()) {
+        (Some(path), false) => {
+            socket::make_room(path)?;
+            None
+        }
+        (Some(path), true) => Some(SocketFile::inherited(path)),
+        (None, _) => None,
+    };
+    let socket = match inherited {
+        Some(socket) => socket,
+        None => net::bind_unix(name, wanted.backlog, &wanted.access).map_err(|error| error.to_string())?,
+    };
+    let file = file.or_else(|| name.path().map(SocketFile::of)).map(Arc::new);
+    let source = |socket| if is_inherited { ListenSource::Shared(socket) } else { ListenSource::Socket(socket) };
+    let sources = (0..cores).map(|_| socket.try_clone().map(source)).collect::<Result<_, _>>();
+    let sources = sources.map_err(|error| error.to_string())?;
+    Ok(Bound { address: wanted.address.clone(), file, sources, handles: vec![socket] })
 }
 
 /// The keys that only another process changes, and that differ.

@@ -237,7 +237,7 @@ impl Loop {
             note: self.plans.note(),
             epoch: self.plans.epoch(),
             undone_in: self.plans.undone_at().map(|at| at.since(Instant::now())),
-            addresses: self.plans.offers().addresses().map(|(name, address)| (name.into(), address)).collect(),
+            addresses: self.plans.offers().addresses().map(|(name, address)| (name.into(), address.clone())).collect(),
             cores: self.cores.count(),
             accepting: self.ready,
             // For who asks, the gateway goes on where another process has taken over.

@@ -26,4 +26,5 @@ pub use command::{Answer, Command, Handle, PlanNote};
 pub use discovery::{Ask, InUse, Known, SourceSight};
 pub use machine::Failed;
 pub use sights::{Sight, Status};
+pub(crate) use socket::is_unix_free;
 pub use start::{Control, Source};

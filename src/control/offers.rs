@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringway_runtime::engine::ListenSource;
-use ringway_runtime::net;
+use ringway_runtime::net::{self, Access, Address};
 
+use super::socket::SocketFile;
 use crate::core::{DoorId, Offer, OfferedDoor};
 use crate::observe::{NAMED, Names, NewNames, PlanNames, Segment, Slots};
 use crate::plan::{Listener, ListenerId, Plan, Upstream, UpstreamId};
@@ -20,7 +21,7 @@ use crate::upstream::{Seat, Shared};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DoorKey {
     /// This address.
-    Address(SocketAddr),
+    Address(Address),
     /// The listener's so many-th address with port 0.
     AnyPort(Arc<str>, SocketAddr, usize),
 }
@@ -31,7 +32,9 @@ pub struct Wanted {
     /// Which one.
     pub key: DoorKey,
     /// As the config has it.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Who may connect, where it is a Unix socket.
+    pub access: Access,
     /// The listener it belongs to.
     pub listener: ListenerId,
     /// That listener's name.
@@ -44,11 +47,13 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Bound {
     /// Where they are bound.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// The file of a Unix socket.
+    pub file: Option<Arc<SocketFile>>,
     /// One for each core, in their order. Where the gateway before had more cores there are more; where it had fewer,
     /// the last cores get theirs later, by [`Offers::took_over`].
     pub sources: Vec<ListenSource>,
-    /// Further handles on the same sockets, for control.
+    /// Further handles on the same sockets, for control: for a Unix socket one, as all cores share it.
     pub handles: Vec<OwnedFd>,
 }
 
@@ -57,7 +62,9 @@ pub struct Bound {
 struct Door {
     id: DoorId,
     wanted: Wanted,
-    bound: SocketAddr,
+    bound: Address,
+    /// It goes before the last handle on its socket.
+    file: Option<Arc<SocketFile>>,
     handles: Vec<Arc<OwnedFd>>,
     /// How many sockets the gateway before had for it, until it has let go of them.
     inherited: Option<usize>,
@@ -118,8 +125,8 @@ impl Offers {
     }
 
     /// Where the running plan listens: the listener's name and the address.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.doors.iter().map(|door| (&*door.wanted.name, door.bound))
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &Address)> {
+        self.doors.iter().map(|door| (&*door.wanted.name, &door.bound))
     }
 
     /// What the cores share of each upstream of the running plan.
@@ -145,8 +152,9 @@ impl Offers {
         let mut doors = Vec::new();
         for wanted in wanted(&plan) {
             let open = self.doors.iter().find(|door| door.wanted.key == wanted.key);
-            if let Some(Door { id, bound, handles, inherited, .. }) = open {
-                doors.push(Door { id: *id, bound: *bound, handles: handles.clone(), inherited: *inherited, wanted });
+            if let Some(Door { id, bound, file, handles, inherited, .. }) = open {
+                let (bound, file, handles) = (bound.clone(), file.clone(), handles.clone());
+                doors.push(Door { id: *id, bound, file, handles, inherited: *inherited, wanted });
                 continue;
             }
             let new = bound.remove(&wanted.key).ok_or_else(|| format!("nothing is bound for {}", wanted.address))?;
@@ -160,7 +168,7 @@ impl Offers {
                 }
             }
             let handles = new.handles.into_iter().map(Arc::new).collect();
-            doors.push(Door { id, wanted, bound: new.address, handles, inherited });
+            doors.push(Door { id, wanted, bound: new.address, file: new.file, handles, inherited });
         }
         let (slots, new) = self.names.take_up(&PlanNames::from(&*plan)).map_err(|error| error.to_string())?;
         let slots = Arc::new(slots);
@@ -207,6 +215,11 @@ impl Offers {
                     result = Err(format!("listener `{}` keeps its backlog: {error}", door.wanted.name));
                 }
             }
+            if before.is_some_and(|before| before.wanted.access != door.wanted.access)
+                && let Some(Err(error)) = door.file.as_ref().map(|file| door.wanted.access.set(file.path()))
+            {
+                result = Err(format!("listener `{}`: {error}", door.wanted.name));
+            }
         }
         (self.runs, self.shared, self.services) = (Some(draft.plan), draft.shared, draft.services);
         self.doors = draft.doors;
@@ -224,8 +237,8 @@ impl Offers {
 
     /// What the running plan listens on, for a gateway that goes on with it: the key, the bound address and the sockets,
     /// in the order of the cores.
-    pub fn sockets(&self) -> impl Iterator<Item = (DoorId, &DoorKey, SocketAddr, &[Arc<OwnedFd>])> {
-        self.doors.iter().map(|door| (door.id, &door.wanted.key, door.bound, &*door.handles))
+    pub fn sockets(&self) -> impl Iterator<Item = (DoorId, &DoorKey, &Address, &[Arc<OwnedFd>])> {
+        self.doors.iter().map(|door| (door.id, &door.wanted.key, &door.bound, &*door.handles))
     }
 
     /// Doors whose sockets the gateway before may still need.
@@ -239,9 +252,15 @@ impl Offers {
         inherited.map(|door| door.wanted.key.clone()).collect()
     }
 
-    /// Another process goes on with the sockets: nothing of them stays open here but what the cores have.
-    pub fn let_go(&mut self) {
-        self.doors.iter_mut().for_each(|door| door.handles.clear());
+    /// Another process goes on with these sockets: nothing of any stays open here but what the cores have.
+    pub fn let_go(&mut self, kept: &[DoorId]) {
+        for door in &mut self.doors {
+            // The file of one that the other does not want goes with this.
+            if let Some(file) = door.file.take().filter(|_| kept.contains(&door.id)) {
+                file.leave();
+            }
+            door.handles.clear();
+        }
     }
 
     /// The gateway before has let go of its sockets: now each address has one for each core, and the kernel places
@@ -257,6 +276,10 @@ impl Offers {
         for door in &mut self.doors {
             let Some(inherited) = door.inherited.take() else { continue };
             let mut told = Ok(());
+            if let Some(file) = &door.file {
+                file.own();
+                told = door.wanted.access.set(file.path());
+            }
             for (core, socket) in door.handles.iter().enumerate() {
                 told = told.and_then(|()| net::set_backlog(socket, door.wanted.backlog));
                 if core >= inherited
@@ -266,7 +289,8 @@ impl Offers {
                 }
             }
             let group = door.handles.len();
-            if let Some(first) = door.handles.first() {
+            // All cores share a Unix socket: there is nothing to place among.
+            if let (Some(first), Address::Ip(_)) = (door.handles.first(), &door.bound) {
                 told = told.and_then(|()| net::place_among(first, placement, cpus, group));
             }
             if let Err(error) = told {
@@ -311,17 +335,18 @@ pub fn wanted(plan: &Plan) -> Vec<Wanted> {
     let mut all = Vec::new();
     for (at, listener) in plan.listeners.iter().enumerate() {
         let mut any_port: HashMap<SocketAddr, usize> = HashMap::new();
-        for &address in &listener.addresses {
-            let key = if address.port() == 0 {
-                let nth = any_port.entry(address).or_default();
-                *nth += 1;
-                DoorKey::AnyPort(listener.name.clone(), address, *nth)
-            } else {
-                DoorKey::Address(address)
+        for address in &listener.addresses {
+            let key = match address.socket_addr() {
+                Some(any) if any.port() == 0 => {
+                    let nth = any_port.entry(any).or_default();
+                    *nth += 1;
+                    DoorKey::AnyPort(listener.name.clone(), any, *nth)
+                }
+                _ => DoorKey::Address(address.clone()),
             };
-            let Listener { name, backlog, .. } = listener;
-            let listener = ListenerId(at as u32);
-            all.push(Wanted { key, address, listener, name: name.clone(), backlog: *backlog });
+            let Listener { name, backlog, access, .. } = listener;
+            let (listener, name, address) = (ListenerId(at as u32), name.clone(), address.clone());
+            all.push(Wanted { key, address, access: access.clone(), listener, name, backlog: *backlog });
         }
     }
     all

@@ -227,8 +227,8 @@ impl Plans {
     }
 
     /// Another process goes on with the listening sockets.
-    pub(super) fn let_go(&mut self) {
-        self.offers.let_go();
+    pub(super) fn let_go(&mut self, kept: &[DoorId]) {
+        self.offers.let_go(kept);
     }
 
     /// The gateway before has let go of the listening sockets. Returns what each core is to accept from as well.

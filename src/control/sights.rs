@@ -1,11 +1,11 @@
 //! What control tells of the gateway as it is now.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
+use ringway_runtime::net::Address;
 
 use super::command::PlanNote;
 use super::cores::Cores;
@@ -28,7 +28,7 @@ pub struct Status {
     /// How long until it is undone unless somebody confirms it.
     pub undone_in: Option<Duration>,
     /// Where it listens: the listener's name and the address.
-    pub addresses: Vec<(Box<str>, SocketAddr)>,
+    pub addresses: Vec<(Box<str>, Address)>,
     /// How many data cores there are.
     pub cores: usize,
     /// How many of them began to accept.

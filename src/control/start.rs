@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +16,7 @@ use ringway_runtime::clock::{Instant, Wall};
 use ringway_runtime::core::{Pulse, cpus};
 use ringway_runtime::engine::{self, EngineKind};
 use ringway_runtime::histogram::{self, Start};
+use ringway_runtime::net::Address;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
@@ -202,7 +202,7 @@ fn launch(source: &Source) -> io::Result<Option<Launch>> {
 /// What a gateway starts with: what the one before it had, or nothing.
 #[derive(Default)]
 struct Before {
-    doors: HashMap<DoorKey, (SocketAddr, Vec<OwnedFd>)>,
+    doors: HashMap<DoorKey, (Address, Vec<OwnedFd>)>,
     upgrade: Option<UnixListener>,
     admin: Option<upgrade::AdminSockets>,
     drained: Arc<Drained>,

@@ -1,6 +1,6 @@
 //! Longer lines that control says.
 
-use std::net::SocketAddr;
+use ringway_runtime::net::Address;
 
 use super::command::Answer;
 use crate::plan::{self, Plan, Upstream};
@@ -9,7 +9,7 @@ use crate::plan::{self, Plan, Upstream};
 pub(super) fn ready_line<'a>(
     plan: &Plan,
     cores: usize,
-    addresses: impl Iterator<Item = (&'a str, SocketAddr)>,
+    addresses: impl Iterator<Item = (&'a str, &'a Address)>,
 ) -> String {
     let engine = match plan.cores.engine {
         plan::Engine::Ring => "ring",

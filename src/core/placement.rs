@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use ringway_runtime::engine::{Detached, Engine};
 use ringway_runtime::mesh::{Capacity, Load, Loads, Mesh, Peer, Port, PortStats, Seat};
 
 use super::{CoreState, DoorId};
-use crate::flow;
+use crate::flow::{self, Caller};
 use crate::observe::{MeshPeer, Metrics};
 use crate::plan;
 
@@ -45,8 +44,8 @@ const LETS_GO_ONE_IN: u64 = 8;
 pub struct Passed {
     /// The connection.
     pub socket: Detached,
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// Whom it is from.
+    pub peer: Caller,
     /// Where it was accepted.
     pub door: DoorId,
     /// What it has done, where it is not new.

@@ -1,15 +1,15 @@
 //! Accept: one loop a listener and core.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_runtime::engine::{Listener, Stream};
+use ringway_runtime::net::Remote;
 
 use super::client::Client;
-use super::{connection, passing};
+use super::{connection, passing, told};
 use crate::core::{CoreState, Door, LATE, Use};
 use crate::observe::{Activity, Reason};
 
@@ -71,13 +71,23 @@ pub async fn accept(state: Rc<CoreState>, door: Rc<Door>, listener: Listener, wh
 }
 
 /// Serves a connection, or refuses it.
-pub(super) fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: SocketAddr) {
+pub(super) fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer: Remote) {
     if !state.has_room() {
         state.metrics.connection_refused();
         state.metrics.refused(Reason::Overloaded);
         stream.reset_on_drop();
         return;
     }
-    let client = Client::new(state.clone(), door.clone(), stream, peer, state.enter(true));
-    state.engine.spawn(connection::serve(client));
+    begin(Client::new(state.clone(), door.clone(), stream, peer.into(), state.enter(true)));
+}
+
+/// Begins with a connection that is new on the core that serves it. In this order, each where the listener has it: the
+/// PROXY header, which comes before all else, then requests.
+pub(super) fn begin(client: Client) {
+    let engine = client.state.engine.clone();
+    if client.listener().proxy_protocol {
+        engine.spawn(told::serve(client));
+    } else {
+        engine.spawn(connection::serve(client));
+    }
 }

@@ -1,14 +1,13 @@
 //! The client's side of a connection.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Stream, Timer};
 
-use super::{Bound, Input, Progress, forwarded};
+use super::{Bound, Caller, Input, Progress, Told, forwarded};
 use crate::core::{CoreState, Door, DoorId, Presence, Running};
 use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId, Plan};
@@ -25,8 +24,8 @@ pub struct Client {
     pub input: Input,
     /// The one timer of the connection: whoever waits sets it.
     pub timer: Timer,
-    /// The other end.
-    pub peer: SocketAddr,
+    /// Who is at the other end, or whom a PROXY header named.
+    pub peer: Caller,
     peer_text: Box<[u8]>,
     /// Where it came in.
     door: Rc<Door>,
@@ -54,20 +53,14 @@ pub(super) enum Notice {
 }
 
 impl Client {
-    pub(super) fn new(
-        state: Rc<CoreState>,
-        door: Rc<Door>,
-        stream: Stream,
-        peer: SocketAddr,
-        presence: Presence,
-    ) -> Self {
+    pub(super) fn new(state: Rc<CoreState>, door: Rc<Door>, stream: Stream, peer: Caller, presence: Presence) -> Self {
         Self {
             running: door.plan(&state),
             stream,
             input: Input::default(),
             timer: state.engine.timer(),
-            peer,
             peer_text: forwarded::text_of(peer.ip()),
+            peer,
             listener: door.listener(),
             door,
             requests: 0,
@@ -81,6 +74,22 @@ impl Client {
     /// The peer's address as the upstream is told of it.
     pub(super) fn peer_text(&self) -> &[u8] {
         &self.peer_text
+    }
+
+    /// A PROXY header says who it is from.
+    pub(super) fn is_from(&mut self, caller: Caller) {
+        self.peer_text = forwarded::text_of(caller.ip());
+        self.peer = caller;
+    }
+
+    /// What a PROXY header told of it.
+    pub fn told(&self) -> Option<&Told> {
+        self.peer.told()
+    }
+
+    /// Whether the client spoke TLS, as far as is known without its requests.
+    pub(super) fn is_tls(&self) -> bool {
+        self.told().is_some_and(|told| told.tls.is_some())
     }
 
     /// Its listener in the plan.
@@ -125,6 +134,15 @@ impl Client {
         }
         if self.may_leave() {
             return Poll::Ready(Notice::Leave);
+        }
+        self.presence.register(cx);
+        Poll::Pending
+    }
+
+    /// For a connection before its first request: ready when it has to end whatever comes.
+    pub(super) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.state.ends_idle(self.requests) || self.presence.is_evicted() {
+            return Poll::Ready(());
         }
         self.presence.register(cx);
         Poll::Pending

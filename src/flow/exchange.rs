@@ -1,6 +1,6 @@
 //! One request and its answer, while they are under way.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ringway_proto::http1::{Body, Field, Framing, HeadScan, RequestHead, ResponseHead};
 use ringway_runtime::buffer::Lease;
@@ -51,7 +51,7 @@ pub struct Exchange {
     /// Edits of the head of the answer.
     pub(crate) answer: Edits,
     /// The client's address, through trusted proxies.
-    pub client_ip: IpAddr,
+    pub client_ip: Option<IpAddr>,
     /// Whether the client came over https, as a trusted proxy says.
     pub secure: bool,
     /// Its deadline is what its client says, and sooner than the total time.
@@ -95,7 +95,7 @@ impl Default for Exchange {
             met: 0,
             edits: Edits::default(),
             answer: Edits::default(),
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            client_ip: None,
             secure: false,
             has_deadline: false,
             rehearsed: false,
@@ -210,7 +210,10 @@ impl Vars for Exchange {
             }
             Variable::ClientIp => {
                 // Writing to a Vec cannot fail.
-                let _ = std::io::Write::write_fmt(out, format_args!("{}", self.client_ip));
+                let _ = match self.client_ip {
+                    Some(ip) => std::io::Write::write_fmt(out, format_args!("{ip}")),
+                    None => std::io::Write::write_all(out, b"unknown"),
+                };
             }
             Variable::Host => out.extend_from_slice(self.host()),
             Variable::Method => out.extend_from_slice(self.method()),

@@ -18,11 +18,12 @@ pub(super) fn rewrites(client: &Client, known: Known) -> bool {
     }
 }
 
-/// The client's address: the peer, or, through proxies that are trusted, the last address before them.
-pub(super) fn client_ip(client: &Client, exchange: &Exchange) -> IpAddr {
-    let mut seen = client.peer.ip().to_canonical();
+/// The client's address: the peer, or, through proxies that are trusted, the last address before them. A client that
+/// came by a Unix socket has none.
+pub(super) fn client_ip(client: &Client, exchange: &Exchange) -> Option<IpAddr> {
+    let mut seen = client.peer.ip().map(|ip| ip.to_canonical());
     let listener = client.listener();
-    if listener.trusted_proxies.is_empty() {
+    if listener.trusts_nobody() {
         return seen;
     }
     let bytes = exchange.head_bytes();
@@ -33,23 +34,24 @@ pub(super) fn client_ip(client: &Client, exchange: &Exchange) -> IpAddr {
                 return seen;
             }
             let Some(address) = parse_address(values::trim(element)) else { return seen };
-            seen = address;
+            seen = Some(address);
         }
     }
     seen
 }
 
-/// Whether the client came over https: only a proxy in front can say so, and only one that is trusted is believed. Of
+/// Whether the client came over https: only a proxy in front can say so, and only one that is trusted is believed. What
+/// it says in the request goes before what it said of the connection, which may be that of another proxy before it. Of
 /// several words the last is that of the proxy next to us.
 pub(super) fn is_secure(client: &Client, exchange: &Exchange) -> bool {
     let listener = client.listener();
-    if listener.trusted_proxies.is_empty() || !listener.trusts(client.peer.ip()) {
-        return false;
+    if listener.trusts_nobody() || !listener.trusts(client.peer.ip()) {
+        return client.is_tls();
     }
     let bytes = exchange.head_bytes();
     let last = exchange.head.fields.iter().rev().find(|field| field.known == Known::XForwardedProto);
     last.and_then(|line| line.value.of(bytes).rsplit(|&byte| byte == b',').next())
-        .is_some_and(|word| values::trim(word).eq_ignore_ascii_case(b"https"))
+        .map_or_else(|| client.is_tls(), |word| values::trim(word).eq_ignore_ascii_case(b"https"))
 }
 
 /// An address as found in X-Forwarded-For, with or without a port.
@@ -85,7 +87,7 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
         }
         if begin_own(out, edits, b"x-forwarded-proto: ") {
             if !before(out, Known::XForwardedProto) {
-                out.extend_from_slice(b"http");
+                out.extend_from_slice(if client.is_tls() { b"https" } else { b"http" });
             }
             out.extend_from_slice(http1::CRLF);
         }
@@ -100,18 +102,18 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
         if before(out, Known::Forwarded) {
             out.extend_from_slice(b", ");
         }
-        match client.peer.ip().to_canonical() {
-            IpAddr::V4(_) => {
+        match client.peer.ip().map(|ip| ip.to_canonical()) {
+            None | Some(IpAddr::V4(_)) => {
                 out.extend_from_slice(b"for=");
                 out.extend_from_slice(client.peer_text());
             }
-            IpAddr::V6(_) => {
+            Some(IpAddr::V6(_)) => {
                 out.extend_from_slice(b"for=\"[");
                 out.extend_from_slice(client.peer_text());
                 out.extend_from_slice(b"]\"");
             }
         }
-        out.extend_from_slice(b";proto=http");
+        out.extend_from_slice(if client.is_tls() { b";proto=https" } else { b";proto=http" });
         if !exchange.host().is_empty() {
             // Always quoted: a port's colon and a literal's brackets need it. An authority has no quote to escape.
             out.extend_from_slice(b";host=\"");
@@ -122,7 +124,11 @@ pub(super) fn write(out: &mut Vec<u8>, client: &Client, exchange: &Exchange, tru
     }
 }
 
-/// An address as the fields have it. A connection keeps that of its peer.
-pub(super) fn text_of(peer: IpAddr) -> Box<[u8]> {
-    peer.to_canonical().to_string().into_bytes().into()
+/// An address as the fields have it. A connection keeps that of its peer. For one without an address there is a word
+/// (RFC 7239 section 6.2).
+pub(super) fn text_of(peer: Option<IpAddr>) -> Box<[u8]> {
+    match peer {
+        Some(peer) => peer.to_canonical().to_string().into_bytes().into(),
+        None => b"unknown"[..].into(),
+    }
 }

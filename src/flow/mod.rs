@@ -1,4 +1,4 @@
-//! The life of a request, one file a stage: accept, decode, route, serve, encode, account, tell.
+//! The life of a request, one file a stage: accept, told, decode, route, serve, encode, account, tell.
 //!
 //! `docs/life-of-a-request.md` tells it in order.
 
@@ -23,6 +23,7 @@ mod route;
 mod serve;
 pub(crate) mod tell;
 mod timing;
+mod told;
 
 pub use accept::accept;
 pub use account::Ledger;
@@ -37,6 +38,7 @@ pub(crate) use passing::arrived;
 pub(crate) use progress::{Bound, Progress};
 pub(crate) use reply::refuse;
 pub use reply::{Refusal, Reply, reply};
+pub use told::{Caller, Told};
 
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

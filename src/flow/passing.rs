@@ -2,19 +2,20 @@
 //! off a core that has too much.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringway_runtime::engine::Detached;
 use ringway_runtime::mesh::Peer;
+use ringway_runtime::net::Remote;
 
+use super::Caller;
 use super::client::Client;
 use super::{accept, connection};
 use crate::core::{CoreState, Door, History, Passed, Placement, SETTLES};
 use crate::observe::{Direction, Reason};
 
 /// A connection that was just accepted: it stays, or goes to a core that has less to do.
-pub(super) fn place(state: &Rc<CoreState>, door: &Rc<Door>, socket: Detached, peer: SocketAddr) {
+pub(super) fn place(state: &Rc<CoreState>, door: &Rc<Door>, socket: Detached, peer: Remote) {
     let socket = match &state.placement {
         None => socket,
         Some(placement) => match hand_over(state, placement, door, socket, peer) {
@@ -34,10 +35,10 @@ fn hand_over(
     placement: &Placement,
     door: &Rc<Door>,
     socket: Detached,
-    peer: SocketAddr,
+    peer: Remote,
 ) -> Option<Detached> {
     let Some(to) = placement.for_new() else { return Some(socket) };
-    let passed = Passed { socket, peer, door: door.id(), history: None, returned: false };
+    let passed = Passed { socket, peer: peer.into(), door: door.id(), history: None, returned: false };
     match placement.send(to, passed) {
         Ok(()) => {
             state.metrics.handed_over(Direction::Out);
@@ -83,9 +84,9 @@ pub(crate) fn arrived(state: &Rc<CoreState>, placement: &Placement, from: Peer, 
     let presence = state.enter_passed(history.is_none());
     let mut client = Client::new(state.clone(), door, stream, peer, presence);
     client.settled_at = client.now() + SETTLES;
-    if let Some(History { requests, idle_since }) = history {
-        (client.requests, client.idle_since) = (requests, idle_since);
-    }
+    let Some(History { requests, idle_since }) = history else { return accept::begin(client) };
+    // Its first steps were taken where it came from.
+    (client.requests, client.idle_since) = (requests, idle_since);
     state.engine.spawn(connection::serve(client));
 }
 
@@ -100,7 +101,9 @@ pub(super) async fn leave(mut client: Client) -> Option<Client> {
     }
     let Ok(socket) = client.stream.detach() else { return Some(client) };
     let history = Some(History { requests: client.requests, idle_since: client.idle_since });
-    let passed = Passed { socket, peer: client.peer, door: client.door_id(), history, returned: false };
+    let itself = Caller::Itself(client.peer.peer());
+    let peer = std::mem::replace(&mut client.peer, itself);
+    let passed = Passed { socket, peer, door: client.door_id(), history, returned: false };
     match placement.send(to, passed) {
         Ok(()) => {
             client.state.metrics.moved(Direction::Out);
@@ -109,6 +112,7 @@ pub(super) async fn leave(mut client: Client) -> Option<Client> {
         }
         Err(passed) => {
             client.stream = client.state.engine.adopt(passed.socket).ok()?;
+            client.peer = passed.peer;
             Some(client)
         }
     }

@@ -6,7 +6,7 @@ use ringway_runtime::clock::Instant;
 
 use super::client::Client;
 use super::exchange::Exchange;
-use crate::observe::records::{Access, Cut, Event, EventKind, Spans, Texts};
+use crate::observe::records::{Access, Cut, Event, EventKind, Spans, Texts, Who};
 use crate::observe::{Cause, Reason};
 use crate::plan::AccessLog;
 
@@ -44,6 +44,15 @@ pub(crate) fn upstream_failed(client: &Client, exchange: &Exchange, reason: Reas
 #[cold]
 pub(super) fn shed(client: &Client, exchange: &Exchange, cause: Cause) {
     tell(client, exchange, &Event { code: cause.name().as_bytes(), ..event(client, EventKind::Shed) });
+}
+
+/// Tells that a connection does not begin with the PROXY header that it has to begin with.
+#[cold]
+pub(super) fn proxy_header_refused(client: &Client, code: &str) {
+    let (listener, peer) = (client.listener().name.as_bytes(), client.peer.peer().to_string());
+    let event = event(client, EventKind::ProxyHeaderRefused);
+    let event = Event { listener, peer: peer.as_bytes(), code: code.as_bytes(), ..event };
+    client.state.records.event(&event, client.now());
 }
 
 fn event(client: &Client, kind: EventKind) -> Event<'static> {
@@ -97,7 +106,8 @@ fn access(client: &Client, exchange: &Exchange, log: &AccessLog, status: u16, no
         &Access {
             at_unix_ns: client.state.engine.wall().as_nanos().saturating_sub(took.total),
             id: exchange.id,
-            client: exchange.client_ip,
+            client: exchange.client_ip.map_or_else(|| Who::of(client.peer.remote()), Who::Ip),
+            peer: client.told().map(|told| Who::of(told.by)),
             status,
             version: has_head.then_some(match head.version {
                 Version::Http10 => 0,

@@ -198,6 +198,22 @@ label! {
 }
 
 label! {
+    /// What became of a connection that had to begin with a PROXY header.
+    ProxyHeader {
+        /// It told who the client is.
+        Accepted = "accepted",
+        /// Its sender speaks for itself.
+        Local = "local",
+        /// Its peer may not send one.
+        Untrusted = "untrusted",
+        /// There was none, or one that makes no sense.
+        Malformed = "malformed",
+        /// It did not come in time.
+        Timeout = "timeout",
+    }
+}
+
+label! {
     /// Whether a connection comes from another core or goes to one.
     Direction {
         /// It comes.
@@ -231,6 +247,7 @@ struct Ids {
     connections_closed: CounterId,
     connections_refused: CounterId,
     connections_evicted: CounterId,
+    proxy_headers: CounterSet,
     files_short: CounterId,
     accept_failures: CounterId,
     requests_in_flight: GaugeId,
@@ -355,6 +372,11 @@ impl Metrics {
     #[inline]
     pub fn connection_refused(&self) {
         self.add(self.ids.connections_refused, 1);
+    }
+
+    /// A connection had to begin with a PROXY header.
+    pub fn proxy_header(&self, outcome: ProxyHeader) {
+        self.add_at(self.ids.proxy_headers, outcome as usize);
     }
 
     /// An idle client connection is closed to make room.
@@ -541,6 +563,11 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         connections_closed: build.counter("ringway_connections_closed_total", None, &[]),
         connections_refused: build.counter("ringway_connections_refused_total", None, &[]),
         connections_evicted: build.counter("ringway_connections_evicted_total", None, &[]),
+        proxy_headers: build.counters(
+            "ringway_proxy_headers_total",
+            None,
+            ProxyHeader::VALUES.iter().map(|&outcome| [("outcome", outcome)]),
+        ),
         files_short: build.counter("ringway_files_short_total", None, &[]),
         accept_failures: build.counter("ringway_accept_failures_total", None, &[]),
         requests_in_flight: build.gauge("ringway_requests_in_flight", None, &[]),

@@ -1,6 +1,6 @@
 //! `[service.NAME]` of type `health`: several things that are asked how they are, and one answer for all of them.
 
-use std::net::SocketAddr;
+use ringway_runtime::net::Address;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub enum CheckTarget {
     /// At every endpoint of an upstream.
     Upstream(UpstreamId),
     /// At every address of a name: as the config has it, and resolved.
-    Addresses(Box<[(Arc<str>, SocketAddr)]>),
+    Addresses(Box<[(Arc<str>, Address)]>),
 }
 
 /// What the answer tells.

@@ -13,6 +13,7 @@ use crate::config::{
     PolicySection, Resolve, RouteSection, ServiceKind, ServiceSection, Spanned, Target, TargetSection, UpstreamSection,
     nearest,
 };
+use ringway_runtime::net::Address;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -80,13 +81,13 @@ fn by_name<'c>(names: impl Iterator<Item = &'c Spanned<String>>) -> HashMap<&'c 
 }
 
 fn refuse_shared_addresses(listeners: &[ListenerSection], diags: &Diagnostics) {
-    let mut first: HashMap<SocketAddr, &Spanned<SocketAddr>> = HashMap::new();
+    let mut first: HashMap<&Address, &Spanned<Address>> = HashMap::new();
     for address in listeners.iter().flat_map(|listener| &listener.addresses) {
         // Port 0 is a new port each time.
-        if address.value.port() == 0 {
+        if address.value.socket_addr().is_some_and(|address| address.port() == 0) {
             continue;
         }
-        if let Some(other) = first.insert(address.value, address) {
+        if let Some(other) = first.insert(&address.value, address) {
             let message = format!("{} is listened on twice", address.value);
             diags.push(Diagnostic::error(address.span.clone(), message).also(other.span.clone(), "first here"));
         }
@@ -107,12 +108,12 @@ fn refuse_shared_names(routes: &[RouteSection], diags: &Diagnostics) {
 
 fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics) -> Upstream {
     let mut endpoints: Vec<Endpoint> = Vec::new();
-    let mut first: HashMap<SocketAddr, &EndpointSection> = HashMap::new();
+    let mut first: HashMap<Address, &EndpointSection> = HashMap::new();
     for endpoint in &section.endpoints {
         for address in addresses(&endpoint.address, resolve, diags) {
-            if let Some(other) = first.insert(address, endpoint) {
+            if let Some(other) = first.insert(address.clone(), endpoint) {
                 let (at, other_at) = (&endpoint.address.value, &other.address.value);
-                let what = if at.host.eq_ignore_ascii_case(&other_at.host) {
+                let what = if at.to_string().eq_ignore_ascii_case(&other_at.to_string()) {
                     format!("{at} is an endpoint twice")
                 } else {
                     format!("{at} and {other_at} are both {address}")
@@ -143,22 +144,26 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
         retry: section.retry,
         timeout: section.timeout,
         pool: section.pool,
+        proxy_protocol: section.proxy_protocol,
     }
 }
 
 /// The addresses of one endpoint. Of a name that has both kinds only the IPv4 addresses are used: most names of one
 /// machine have both, and most servers listen on one.
-fn addresses(written: &Spanned<HostPort>, resolve: Resolve<'_>, diags: &Diagnostics) -> Vec<SocketAddr> {
-    let at = &written.value;
-    if let Ok(address) = at.host.parse() {
-        return vec![SocketAddr::new(address, at.port)];
+fn addresses(written: &Spanned<HostPort>, resolve: Resolve<'_>, diags: &Diagnostics) -> Vec<Address> {
+    let (host, port) = match &written.value {
+        HostPort::Unix(name) => return vec![name.clone().into()],
+        HostPort::Ip { host, port } => (host, *port),
+    };
+    if let Ok(address) = host.parse() {
+        return vec![SocketAddr::new(address, port).into()];
     }
     let fail = |why: &str| {
-        let message = format!("\"{}\" cannot be resolved: {why}", at.host);
+        let message = format!("\"{host}\" cannot be resolved: {why}");
         diags.push(Diagnostic::error(written.span.clone(), message));
         Vec::new()
     };
-    match resolve(&at.host, at.port) {
+    match resolve(host, port) {
         Err(why) => fail(&why),
         Ok(all) if all.is_empty() => fail("it has no address"),
         Ok(mut all) => {
@@ -167,7 +172,7 @@ fn addresses(written: &Spanned<HostPort>, resolve: Resolve<'_>, diags: &Diagnost
             }
             all.sort_unstable();
             all.dedup();
-            all
+            all.into_iter().map(Address::Ip).collect()
         }
     }
 }
@@ -202,9 +207,12 @@ impl<'c> Builder<'c, '_> {
         let policies = section.policies.iter().filter_map(|policy| self.policy(policy, &place, &templates)).collect();
         Listener {
             name: section.name.value.as_str().into(),
-            addresses: section.addresses.iter().map(|address| address.value).collect(),
+            addresses: section.addresses.iter().map(|address| address.value.clone()).collect(),
+            access: section.access.clone(),
             backlog: section.backlog,
             trusted_proxies: section.trusted_proxies.clone().into(),
+            trusts_unix: section.trusts_unix,
+            proxy_protocol: section.proxy_protocol,
             forwarded: section.forwarded,
             via: section.via.as_deref().map(Into::into),
             server_timing: section.server_timing,

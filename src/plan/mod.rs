@@ -42,7 +42,8 @@ pub(crate) use templates::Templates;
 use crate::config::Secret;
 use crate::policy::Policy;
 use ipnet::IpNet;
-use ringway_proto::http1;
+use ringway_proto::{http1, proxy_protocol};
+use ringway_runtime::net::{Access, Address};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -317,6 +318,8 @@ pub struct Limits {
     pub stream_buffer: u32,
     /// Bytes a closing connection reads and throws away while it waits for the client's end.
     pub linger: u32,
+    /// Bytes of a PROXY header.
+    pub proxy_header: u32,
     /// Requests on one client connection, after which it is closed.
     pub keep_alive_requests: u64,
 }
@@ -359,6 +362,7 @@ impl Default for Limits {
             extensions: 8 << 10,
             stream_buffer: 64 << 10,
             linger: 256 << 10,
+            proxy_header: 4 << 10,
             keep_alive_requests: 1_000_000,
         }
     }
@@ -406,11 +410,17 @@ pub struct Listener {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
     /// The addresses it listens on, at least one.
-    pub addresses: Box<[SocketAddr]>,
+    pub addresses: Box<[Address]>,
+    /// Who may connect to its Unix sockets.
+    pub access: Access,
     /// Connections the kernel may hold before a core accepts them, for each address and core.
     pub backlog: u32,
     /// The peers whose `X-Forwarded-*` and `Forwarded` fields are believed.
     pub trusted_proxies: Box<[IpNet]>,
+    /// Whether every peer that comes by a Unix socket is believed as well.
+    pub trusts_unix: bool,
+    /// Whether each connection begins with a PROXY header, which only those may send who are believed.
+    pub proxy_protocol: bool,
     /// Which fields tell the upstream about the client.
     pub forwarded: Forwarded,
     /// The name in `Via`; the field is not added when absent.
@@ -430,10 +440,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Whether what this peer says about the client is believed. An IPv4-mapped IPv6 address counts as IPv4.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
+    /// Whether what this peer says about the client is believed; one without an address came by a Unix socket. An
+    /// IPv4-mapped IPv6 address counts as IPv4.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        let Some(peer) = peer else { return self.trusts_unix };
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
+    /// Whether nobody at all is believed.
+    pub fn trusts_nobody(&self) -> bool {
+        self.trusted_proxies.is_empty() && !self.trusts_unix
     }
 }
 
@@ -493,17 +510,40 @@ pub struct Upstream {
     pub timeout: UpstreamTimeouts,
     /// The connections one core keeps to it.
     pub pool: Pool,
+    /// In which form each of its connections begins with a PROXY header, if it does.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 impl Upstream {
     /// Whether two say the same of everything but their endpoints.
     pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
         let Self { name, endpoints: _, discover: _, balance, sticky, failover, slow_start, health, .. } = self;
-        let Self { outlier, breaker, subsets, retry, timeout, pool, .. } = self;
+        let Self { outlier, breaker, subsets, retry, timeout, pool, proxy_protocol, .. } = self;
         (name, balance, sticky, failover) == (&other.name, &other.balance, &other.sticky, &other.failover)
             && (slow_start, health, outlier) == (&other.slow_start, &other.health, &other.outlier)
             && (breaker, subsets, retry) == (&other.breaker, &other.subsets, &other.retry)
-            && (timeout, pool) == (&other.timeout, &other.pool)
+            && (timeout, pool, proxy_protocol) == (&other.timeout, &other.pool, &other.proxy_protocol)
+    }
+}
+
+/// Which form the PROXY headers have that an upstream gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyVersion {
+    /// A header of a connection that is nobody's but the gateway's, as that of a health check.
+    pub fn own_header(self) -> Vec<u8> {
+        let (said, mut header) = (proxy_protocol::Said::Nothing { is_local: true }, Vec::new());
+        match self {
+            Self::V1 => proxy_protocol::encode_v1(&said, &mut header),
+            Self::V2 => proxy_protocol::encode_v2(&said, &proxy_protocol::Extras::default(), &mut header),
+        }
+        header
     }
 }
 
@@ -513,7 +553,7 @@ pub struct Endpoint {
     /// As the config wrote it, for logs.
     pub name: Arc<str>,
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share of the requests against the other endpoints, 1 to 1,000.
     pub weight: u32,
     /// Those with the least number are asked first.

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -13,10 +12,11 @@ use std::time::Duration;
 use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, ResponseHead};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
+use ringway_runtime::net::Address;
 
 use super::{Cause, Change, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
-use crate::plan::{Check, Health, Limits, Upstream};
+use crate::plan::{Check, Health, Limits, ProxyVersion, Upstream};
 
 /// Bytes of an answer's body that are looked at.
 const BODY_MOST: usize = 64 << 10;
@@ -218,28 +218,42 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
 /// Asks an endpoint once.
 async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstream, at: usize) -> Checked {
     let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
-    let mut address = endpoint.address;
-    address.set_port(plan.port.unwrap_or(address.port()));
-    probe(engine, timer, &plan.check, &endpoint.name, address, engine.now() + plan.timeout).await
+    let address = &endpoint.address.with_port(plan.port);
+    let asked = Probed { name: &endpoint.name, address, version: upstream.proxy_protocol };
+    probe(engine, timer, &plan.check, asked, engine.now() + plan.timeout).await
 }
 
-/// Asks whoever is at an address, by the name that it has where the check says no other.
+/// Who a check asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probed<'a> {
+    /// What it is called where the check says nothing else.
+    pub(crate) name: &'a str,
+    /// Where it is.
+    pub(crate) address: &'a Address,
+    /// Which PROXY header it wants.
+    pub(crate) version: Option<ProxyVersion>,
+}
+
+/// Asks whoever is at an address.
 pub(crate) async fn probe(
     engine: &Engine,
     timer: &Timer,
     check: &Check,
-    name: &str,
-    address: SocketAddr,
+    asked: Probed<'_>,
     deadline: Instant,
 ) -> Checked {
+    let Probed { name, address, version } = asked;
+    // It names no client: this connection is nobody's but ours.
+    let header = version.map(ProxyVersion::own_header).unwrap_or_default();
     match check {
-        Check::Tcp => within(timer, deadline, connects(engine, address)).await,
+        Check::Tcp => within(timer, deadline, connects(engine, address, &header)).await,
         Check::Http { path, host, status, body } => {
             let host = host.as_deref().unwrap_or(name);
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
             );
-            let asked = asks(engine, address, request.as_bytes(), status, body.as_deref());
+            let request = [&header, request.as_bytes()].concat();
+            let asked = asks(engine, address, &request, status, body.as_deref());
             within(timer, deadline, asked).await
         }
     }
@@ -261,16 +275,21 @@ async fn within(timer: &Timer, deadline: Instant, check: impl Future<Output = Ch
     .await
 }
 
-async fn connects(engine: &Engine, address: SocketAddr) -> Checked {
-    match engine.connect(address).await {
-        Ok(_) => Checked::Passed,
-        Err(_) => Checked::Refused,
+async fn connects(engine: &Engine, address: &Address, header: &[u8]) -> Checked {
+    let Ok(stream) = engine.connect(address).await else { return Checked::Refused };
+    if !header.is_empty() {
+        // An endpoint that waits for it would complain of a connection without one.
+        stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(header)));
+        if stream.drained().await.is_err() {
+            return Checked::Reset;
+        }
     }
+    Checked::Passed
 }
 
 async fn asks(
     engine: &Engine,
-    address: SocketAddr,
+    address: &Address,
     request: &[u8],
     status: &[std::ops::RangeInclusive<u16>],
     wanted: Option<&str>,

@@ -104,6 +104,8 @@ pub struct EndpointSight {
 
 struct Idle {
     stream: Stream,
+    /// What it began with.
+    preamble: Option<Rc<[u8]>>,
     since: Instant,
     opened: Instant,
 }
@@ -122,6 +124,8 @@ pub struct Connection {
     turn: Turn,
     slot: Slot,
     opened: Instant,
+    /// What it began with: it is only for requests that want just that.
+    preamble: Option<Rc<[u8]>>,
     /// Whether it served another request before this one.
     pub reused: bool,
 }
@@ -318,9 +322,9 @@ impl Pool {
                 let outcome = Cell::new(Outcome::Unknown);
                 let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
                 let endpoint = turn.endpoint();
-                if !fresh && let Some((idle, slot)) = self.take_idle(endpoint) {
-                    let Idle { stream, opened, .. } = idle;
-                    return Ok(Connection { stream, turn, slot, opened, reused: true });
+                if !fresh && let Some((idle, slot)) = self.take_idle(endpoint, asked.preamble.as_ref()) {
+                    let Idle { stream, preamble, opened, .. } = idle;
+                    return Ok(Connection { stream, turn, slot, opened, preamble, reused: true });
                 }
                 self.keep_within(endpoint);
                 // An idle connection to another endpoint makes room.
@@ -349,7 +353,7 @@ impl Pool {
                 Short::Refused(reason) => return Err((reason, None)),
                 Short::New(new) => {
                     let endpoint = new.0.endpoint();
-                    let connected = self.connect(new.0, timer, deadline, asked.is_hurried).await;
+                    let connected = self.connect(new.0, timer, deadline, asked).await;
                     return connected.map_err(|reason| (reason, Some(endpoint)));
                 }
                 Short::Full if asked.at_once => return Err((Reason::PoolExhausted, None)),
@@ -588,14 +592,22 @@ impl Pool {
     }
 
     /// An idle connection to `endpoint` that is still good.
-    fn take_idle(self: &Rc<Self>, endpoint: usize) -> Option<(Idle, Slot)> {
+    fn take_idle(self: &Rc<Self>, endpoint: usize, preamble: Option<&Rc<[u8]>>) -> Option<(Idle, Slot)> {
         let line = self.lines.get(endpoint)?;
         let idle = loop {
-            let idle = line.idle.borrow_mut().pop_back()?;
+            let idle = match preamble {
+                None => line.idle.borrow_mut().pop_back()?,
+                Some(_) => {
+                    let mut all = line.idle.borrow_mut();
+                    let at = all.iter().rposition(|idle| idle.preamble.as_ref() == preamble)?;
+                    all.remove(at)?
+                }
+            };
             self.note_room(endpoint);
             self.whole.idle.set(self.whole.idle.get() - 1);
-            // Closed by the endpoint, or unasked bytes: the next request must not see it.
-            if idle.stream.is_quiet() {
+            // Closed by the endpoint, or unasked bytes: the next request must not see it. Nor one of a plan before that
+            // began with something else.
+            if idle.stream.is_quiet() && idle.preamble.as_ref() == preamble {
                 break idle;
             }
             self.close(endpoint, idle);
@@ -631,7 +643,7 @@ impl Pool {
         turn: Turn,
         timer: &Timer,
         deadline: Instant,
-        is_hurried: bool,
+        asked: &Asked,
     ) -> Result<Connection, Reason> {
         let (upstream, endpoint) = (self.upstream(), turn.endpoint());
         let target = upstream.endpoints.get(endpoint).ok_or(Reason::NoEndpoint)?;
@@ -640,13 +652,13 @@ impl Pool {
         let start = self.engine.now();
         let own = start + upstream.timeout.connect;
         timer.set(own.min(deadline));
-        let mut connecting = pin!(self.engine.connect(target.address));
+        let mut connecting = pin!(self.engine.connect(&target.address));
         let outcome = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => timer.poll(cx).map(|()| None),
         })
         .await;
-        let is_cut = is_hurried && own > deadline && outcome.is_none();
+        let is_cut = asked.is_hurried && own > deadline && outcome.is_none();
         if !matches!(outcome, Some(Ok(_))) && !is_cut {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
@@ -655,7 +667,12 @@ impl Pool {
                 slot.holds = Holds::Connection;
                 let now = self.engine.now();
                 self.metrics.upstream_connected(&self.series, now.nanos_since(start));
-                Ok(Connection { stream, turn, slot, opened: now, reused: false })
+                let preamble = asked.preamble.clone();
+                if let Some(preamble) = &preamble {
+                    // It goes out with the request.
+                    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(preamble)));
+                }
+                Ok(Connection { stream, turn, slot, opened: now, preamble, reused: false })
             }
             Some(Err(_)) => {
                 self.failed(endpoint, UpstreamFailure::Connect);
@@ -821,18 +838,22 @@ impl Connection {
 
     /// Gives the connection back for the next request. It must be at the end of an exchange.
     pub fn keep(self) {
-        let Self { stream, turn, mut slot, opened, .. } = self;
+        let Self { stream, turn, mut slot, opened, preamble, .. } = self;
         let (pool, endpoint) = (&*slot.pool, turn.endpoint());
         drop(turn);
         let limits = &pool.upstream().pool;
         let now = pool.engine.now();
+        // Where connections are kept for one client each, the oldest goes: its client may be long gone.
+        if preamble.is_some() && pool.whole.idle.get() >= limits.max_idle && pool.close_one_idle() {
+            pool.call_next();
+        }
         let is_full = pool.whole.idle.get() >= limits.max_idle;
         let is_unwanted = pool.is_gone(endpoint) || pool.is_drained(endpoint);
         if is_unwanted || is_full || now.since(opened) >= limits.lifetime || !stream.watch() {
             return;
         }
         if let Some(line) = pool.lines.get(endpoint) {
-            line.idle.borrow_mut().push_back(Idle { stream, since: now, opened });
+            line.idle.borrow_mut().push_back(Idle { stream, preamble, since: now, opened });
             pool.whole.idle.set(pool.whole.idle.get() + 1);
             slot.holds = Holds::Idle;
         }

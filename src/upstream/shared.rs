@@ -5,11 +5,11 @@
 //! [`Shared::changes`] tells cores that there is something to look at.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ringway_runtime::clock::Instant;
+use ringway_runtime::net::Address;
 
 use super::balance::{Groups, Table, Tokens};
 use super::breaker::Breaker;
@@ -126,8 +126,8 @@ pub struct Shared {
 /// For each endpoint its place in the upstream of a plan before, where it is there as well.
 fn stays(upstream: &Upstream, before: Option<&Upstream>) -> Vec<Option<usize>> {
     let before = || before.iter().flat_map(|before| &before.endpoints);
-    let known: HashMap<SocketAddr, (usize, &plan::Endpoint)> =
-        before().enumerate().map(|(at, endpoint)| (endpoint.address, (at, endpoint))).collect();
+    let known: HashMap<&Address, (usize, &plan::Endpoint)> =
+        before().enumerate().map(|(at, endpoint)| (&endpoint.address, (at, endpoint))).collect();
     let place = |endpoint: &plan::Endpoint| {
         let found = known.get(&endpoint.address).filter(|(_, known)| known.name == endpoint.name);
         found.map(|(at, _)| *at)

@@ -47,10 +47,15 @@ impl Core {
         let plan = Arc::new(plan(&format!("[listener.web]\naddress = \"127.0.0.1:0\"\n{config}")));
         let mut lines = lines(1);
         let own = wanted(&plan).remove(0);
-        let spec = ListenSpec { address: own.address, backlog: own.backlog as i32, placement: Placement::Kernel };
+        let spec = ListenSpec {
+            address: own.address.socket_addr().unwrap(),
+            backlog: own.backlog as i32,
+            placement: Placement::Kernel,
+        };
         let (address, sockets) = bind_for_cores(&spec, &[0]).unwrap();
         let sources = sockets.into_iter().map(Into::into).collect();
-        let bound = HashMap::from([(own.key, Bound { address, sources, handles: Vec::new() })]);
+        let bound =
+            HashMap::from([(own.key, Bound { address: address.into(), file: None, sources, handles: Vec::new() })]);
         let draft = Offers::new(1).draft(1, plan, bound, |_, new| new.in_memory()).unwrap();
         let first = draft.offers.into_iter().next().unwrap();
         // With room for what is sent, so that sending allocates nothing.

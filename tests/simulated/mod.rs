@@ -166,8 +166,8 @@ fn draft_plan(offers: &mut Offers, cores: usize, epoch: u64, plan: Arc<Plan>) ->
     let open = offers.open();
     let new = wanted(&plan).into_iter().filter(|wanted| !open.contains(&wanted.key));
     let bound = new.map(|wanted| {
-        let sources = (0..cores).map(|_| wanted.address.into()).collect();
-        (wanted.key, Bound { address: wanted.address, sources, handles: Vec::new() })
+        let sources = (0..cores).map(|_| wanted.address.socket_addr().unwrap().into()).collect();
+        (wanted.key, Bound { address: wanted.address, file: None, sources, handles: Vec::new() })
     });
     let bound = bound.collect();
     offers.draft(epoch, plan, bound, |_, new| new.in_memory()).unwrap()

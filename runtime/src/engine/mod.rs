@@ -44,7 +44,7 @@ use crate::core::Pulse;
 use crate::core::tasks::Waiter;
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::port::Inbox;
-use crate::net::{ListenSpec, Placement, bind_for_cores};
+use crate::net::{Address, ListenSpec, Placement, Remote, bind_for_cores};
 
 /// Which engine drives the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -279,7 +279,8 @@ impl Engine {
     }
 
     /// Connects to `address`. Dropping the future abandons the attempt.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
+    pub async fn connect(&self, address: impl Into<Address>) -> io::Result<Stream> {
+        let address = &address.into();
         Ok(Stream(match &self.0 {
             Kind::Ring(ring) => {
                 let stream = ring::Stream::connect(ring, address)?;
@@ -387,13 +388,13 @@ enum ListenerKind {
 }
 
 impl Listener {
-    /// The next connection and its peer's address.
-    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+    /// The next connection and who is at its other end.
+    pub async fn accept(&self) -> io::Result<(Stream, Remote)> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The next connection and its peer's address.
-    pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    /// The next connection and who is at its other end.
+    pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, Remote)>> {
         match &self.0 {
             ListenerKind::Ring(listener) => {
                 listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream(StreamKind::Ring(stream)), peer))
@@ -411,7 +412,7 @@ impl Listener {
 
     /// As [`Listener::poll_accept`], for whoever chooses the core that is to have the connection: [`Engine::adopt`]
     /// makes a stream of it there.
-    pub fn poll_accept_detached(&self, cx: &Context<'_>) -> Poll<io::Result<(Detached, SocketAddr)>> {
+    pub fn poll_accept_detached(&self, cx: &Context<'_>) -> Poll<io::Result<(Detached, Remote)>> {
         let of_socket = |(socket, peer)| (Detached(DetachedKind::Socket(socket)), peer);
         match &self.0 {
             ListenerKind::Ring(listener) => listener.poll_accept_socket(cx).map_ok(of_socket),
@@ -426,7 +427,7 @@ impl Listener {
 
     /// The next of the connections that were waiting when this was first called, and `None` when there is none left:
     /// then the listener can be dropped without a reset for anybody. What comes later finds nobody listening.
-    pub fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+    pub fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Remote)>> {
         let adopt = |stream, peer| (Stream(stream), peer);
         match &self.0 {
             ListenerKind::Ring(listener) => {
@@ -445,7 +446,7 @@ impl Listener {
 
     /// The next of the connections that this listener has taken from its socket already, and `None` when there is none
     /// left: then the listener can be dropped, and whoever else has the socket goes on with it and with its queue.
-    pub fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+    pub fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Remote)>> {
         match &self.0 {
             ListenerKind::Ring(listener) => {
                 listener.poll_let_go(cx).map(|next| next.map(|(stream, peer)| (Stream(StreamKind::Ring(stream)), peer)))
@@ -498,6 +499,11 @@ impl Stream {
     /// The next bytes received, `None` at the end of the peer's bytes. One task reads at a time.
     pub fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         each!(StreamKind, &self.0, stream => stream.poll_read(cx))
+    }
+
+    /// The address and port of this end. A Unix socket has none, which is an error.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        each!(StreamKind, &self.0, stream => stream.local_address())
     }
 
     /// Notices the peer's end from now on, though nobody reads: what a pooled connection needs. False when the stream

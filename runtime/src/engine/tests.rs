@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::sim::{Faults, explore};
 use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
 use crate::clock::Instant;
 use crate::core::Pulse;
-use crate::net::{ListenSpec, Placement, bind_for_cores};
+use crate::net::{Access, Address, ListenSpec, Placement, Remote, UnixName, bind_for_cores, bind_unix};
 
 #[cfg(feature = "glommio")]
 const KINDS: [EngineKind; 2] = [EngineKind::Ring, EngineKind::Glommio];
@@ -252,7 +253,7 @@ fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
         let (address, listener) = listen(&engine);
         let outgoing = engine.connect(address).await.unwrap();
         let (incoming, peer) = listener.accept().await.unwrap();
-        assert!(peer.ip().is_loopback());
+        assert!(peer.ip().unwrap().is_loopback());
         outgoing.reset_on_drop();
         drop(outgoing);
         assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -552,7 +553,7 @@ fn a_socket_bound_elsewhere_is_listened_on() {
             let listener = engine.listen(sockets.remove(0)).unwrap();
             assert_eq!(listener.local_address().unwrap(), address);
             let (_outgoing, accepted) = (engine.connect(address).await.unwrap(), listener.accept().await);
-            assert!(accepted.unwrap().1.is_ipv6());
+            assert!(accepted.unwrap().1.ip().unwrap().is_ipv6());
         })
         .unwrap();
     }
@@ -586,6 +587,70 @@ fn a_listener_that_stops_gives_what_was_queued_and_resets_nobody() {
         assert_eq!(got, (0..=QUEUED as u8).collect::<Vec<_>>());
         assert!(engine.connect(address).await.is_err());
     });
+}
+
+#[test]
+fn cores_share_a_unix_socket_and_one_that_stops_it_resets_nobody() {
+    for kind in KINDS {
+        run(kind, &small(), |engine| async move {
+            let dir = tempfile::tempdir().unwrap();
+            let name = UnixName::new(dir.path().join("a.sock").to_str().unwrap()).unwrap();
+            let address = Address::from(name.clone());
+            assert_eq!(engine.connect(&address).await.err().unwrap().kind(), io::ErrorKind::NotFound);
+            let socket = bind_unix(&name, 64, &Access { mode: 0o600, ..Access::default() }).unwrap();
+            let one = engine.listen(socket.try_clone().unwrap()).unwrap();
+            let two = engine.listen(socket).unwrap();
+            assert!(one.local_address().is_err());
+            let outgoing = engine.connect(&address).await.unwrap();
+            assert!(outgoing.local_address().is_err());
+            let accepted = poll_fn(|cx| match one.poll_accept(cx) {
+                Poll::Pending => two.poll_accept(cx),
+                ready => ready,
+            });
+            let (incoming, remote) = accepted.await.unwrap();
+            let Remote::Unix(peer) = remote else { panic!("{remote}") };
+            assert_eq!((peer.pid, remote.ip()), (std::process::id(), None));
+            outgoing.with_outbox(|out| out.write(|bytes| bytes.extend_from_slice(b"hello")));
+            outgoing.flush();
+            assert_eq!(&*incoming.read().await.unwrap().unwrap(), b"hello");
+            // Another core still waits when the first one stops the socket that both have.
+            let waiting = Rc::new(Cell::new(0));
+            engine.spawn({
+                let (waiting, inner) = (waiting.clone(), engine.clone());
+                async move {
+                    loop {
+                        let (stream, _) = two.accept().await.unwrap();
+                        waiting.set(waiting.get() + 1);
+                        inner.spawn(async move { drop(echo(&stream).await) });
+                    }
+                }
+            });
+            let mut clients = Vec::new();
+            for _ in 0..20 {
+                clients.push(engine.connect(&address).await.unwrap());
+            }
+            let mut served = 0;
+            while let Some((stream, _)) = poll_fn(|cx| one.poll_queued(cx)).await {
+                served += 1;
+                engine.spawn(async move { drop(echo(&stream).await) });
+            }
+            drop(one);
+            for client in &clients {
+                client.with_outbox(|out| out.write(|bytes| bytes.push(b'x')));
+                client.flush();
+                assert_eq!(&*client.read().await.unwrap().unwrap(), b"x");
+            }
+            assert_eq!(served + waiting.get(), clients.len(), "over {kind:?}");
+            assert_eq!(engine.connect(&address).await.err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+            let before = engine.stats().turns;
+            for _ in 0..20 {
+                engine.sleep(Duration::from_millis(1)).await;
+            }
+            let turns = engine.stats().turns - before;
+            assert!(turns < 200, "whoever still waits does not spin: {turns} turns over {kind:?}");
+        })
+        .unwrap();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Descriptors that go from one process to another over a Unix socket (`SCM_RIGHTS`), and who is at its other end.
 
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,8 +25,15 @@ pub struct Peer {
     pub uid: u32,
 }
 
+/// `unix:pid=1,uid=2`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:pid={},uid={}", self.pid, self.uid)
+    }
+}
+
 /// Asks who is at the other end.
-pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
+pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
     let found = sockopt::socket_peercred(stream)?;
     Ok(Peer { pid: found.pid.as_raw_nonzero().get().unsigned_abs(), uid: found.uid.as_raw() })
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -267,6 +267,12 @@ fn steer_no_more(socket: &impl AsFd) -> io::Result<()> {
 /// have begun come to their end: a classic BPF program drops every SYN. What is dropped is sent again, and by then
 /// nobody listens.
 pub(crate) fn refuse_new(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    if socket.domain().is_ok_and(|domain| domain == Domain::UNIX) {
+        // Nobody connects to it any more, and what is in its queue stays there to be accepted. All cores share it.
+        let _ = socket.shutdown(Shutdown::Both);
+        return;
+    }
     const FLAGS_AT: u32 = 13; // RFC 9293 section 3.1
     const SYN: u32 = 0x02;
     let statement = |code: u32, otherwise: u8, k: u32| SockFilter::new(code as u16, 0, otherwise, k);
@@ -278,7 +284,7 @@ pub(crate) fn refuse_new(socket: &impl AsFd) {
     ];
     // Without the program a connection can come between the last accept and the close, and is reset: no worse than
     // what a plain close does.
-    let _ = SockRef::from(socket).attach_filter(&program);
+    let _ = socket.attach_filter(&program);
 }
 
 /// A connection that waits in the queue of a listening socket; nothing when none does.

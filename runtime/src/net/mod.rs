@@ -1,31 +1,30 @@
 //! Sockets: listeners, their placement over cores, and the options of a stream.
 
+mod address;
 pub mod handover;
 mod listen;
+mod unix;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Protocol, SockRef, Socket, Type};
 
+pub use address::{Address, Remote, UNIX_NAME_MAX, UnixName};
 pub use listen::{ListenSpec, Placement, bind_for_cores, bind_more, place_among, set_backlog};
 pub(crate) use listen::{accept_queued, refuse_new};
+pub use unix::{Access, bind_unix};
 
-/// A new TCP socket towards `address`, with small writes sent at once.
-pub(crate) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
+/// A new socket towards `address`, with small writes sent at once.
+pub(crate) fn stream_socket(address: &Address) -> io::Result<OwnedFd> {
+    let protocol = address.socket_addr().map(|_| Protocol::TCP);
+    let socket = Socket::new(address.domain(), Type::STREAM, protocol)?;
+    if protocol.is_some() {
+        socket.set_tcp_nodelay(true)?;
+    }
     Ok(socket.into())
-}
-
-/// Who is at the other end.
-pub(crate) fn peer_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
-    SockRef::from(socket)
-        .peer_addr()?
-        .as_socket()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the peer has no IP address"))
 }
 
 /// Where a socket is bound.

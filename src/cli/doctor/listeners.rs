@@ -1,20 +1,27 @@
 //! Whether the listeners of a config could be opened now.
 
-use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
+use ringway_runtime::net::{Address, ListenSpec, Placement, bind_for_cores};
 
 use super::Finding;
+use crate::control;
 use crate::plan::Plan;
 
 /// Binds every address for a moment, as the gateway does before it starts; nothing is left open.
 pub(super) fn findings(plan: &Plan) -> Vec<Finding> {
     let listeners = plan.listeners.iter();
-    let addresses = listeners.flat_map(|listener| listener.addresses.iter().map(|&address| (&listener.name, address)));
+    let addresses = listeners.flat_map(|listener| listener.addresses.iter().map(|address| (&listener.name, address)));
     addresses
         .map(|(name, address)| {
-            let spec = ListenSpec { address, backlog: 1, placement: Placement::Kernel };
-            // Without cores it does no more than look whether anybody has the address.
-            match bind_for_cores(&spec, &[]) {
-                Ok(_) => Finding::ok("listener", format!("{name}: {address} is free")),
+            let could = match address {
+                Address::Ip(address) => {
+                    let spec = ListenSpec { address: *address, backlog: 1, placement: Placement::Kernel };
+                    // Without cores it does no more than look whether anybody has the address.
+                    bind_for_cores(&spec, &[]).map(drop).map_err(|error| error.to_string())
+                }
+                Address::Unix(name) => control::is_unix_free(name),
+            };
+            match could {
+                Ok(()) => Finding::ok("listener", format!("{name}: {address} is free")),
                 Err(error) => Finding::fail(
                     "listener",
                     format!("{name}: {error}"),

@@ -118,7 +118,7 @@ pub fn explain<'p>(plan: &'p Plan, asked: &Asked) -> Result<Explanation<'p>, Str
     let host = if url.target.starts_with('/') { host } else { "" };
     explanation.request = format!("{} {host}{}", asked.method, url.target);
     let mut exchange = Exchange::default();
-    (exchange.client_ip, exchange.rehearsed) = (asked.client, true);
+    (exchange.client_ip, exchange.rehearsed) = (Some(asked.client), true);
     match http1::decode_request(&bytes, &mut exchange.scan, &listener.limits.of_requests(), &mut exchange.head) {
         Ok(Progress::Complete) => {}
         // A head that ends with an empty line is whole.
@@ -329,7 +329,9 @@ fn listener<'p>(plan: &'p Plan, asked: &Asked, url: &Url<'_>) -> Result<&'p List
         });
     }
     let port = url.authority.and_then(|authority| authority.rsplit_once(':')?.1.parse::<u16>().ok());
-    let has_port = |listener: &&Listener| listener.addresses.iter().any(|address| Some(address.port()) == port);
+    let has_port = |listener: &&Listener| {
+        listener.addresses.iter().any(|address| address.socket_addr().map(|address| address.port()) == port)
+    };
     plan.listeners.iter().find(has_port).or(plan.listeners.first()).ok_or("the config has no listener".to_owned())
 }
 

@@ -249,7 +249,7 @@ pub(super) async fn call(
             body.only(&["upstream", "address"])?;
             let upstream = body.text("upstream")?;
             allowed.want(&upstream)?;
-            let address = body.address()?;
+            let address = body.address()?.into();
             done(wait(handle.send(Command::Discovery(Ask::Deregister { upstream, address }))).await?)
         }
         Call::HoldBreaker(is_open) => {

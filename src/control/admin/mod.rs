@@ -119,7 +119,7 @@ impl Server {
 
     /// Serves on a thread of its own.
     pub(super) fn start(self, handle: Handle, plan: &Plan) -> Result<Serving, Failed> {
-        let Self { unix, tcp, mut file } = self;
+        let Self { unix, tcp, file } = self;
         file.own();
         let further =
             [Some(unix.try_clone()?.into()), tcp.as_ref().map(TcpListener::try_clone).transpose()?.map(OwnedFd::from)];

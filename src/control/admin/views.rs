@@ -19,7 +19,8 @@ pub(super) fn note(note: &PlanNote) -> Value {
 
 /// The plan that runs.
 pub(super) fn plan(status: &Status) -> Value {
-    let listeners = status.addresses.iter().map(|(name, address)| json!({ "name": name, "address": address }));
+    let listeners =
+        status.addresses.iter().map(|(name, address)| json!({ "name": name, "address": address.to_string() }));
     json!({
         "epoch": status.note.epoch,
         "endpoints_epoch": status.epoch,
@@ -99,7 +100,7 @@ fn one_upstream(sight: &Sight, at: usize, upstream: &Upstream) -> Value {
         let (breaker, checked) = health.map(|health| (health.breaker.name(), health.checked.name())).unzip();
         json!({
             "name": &*endpoint.name,
-            "address": endpoint.address,
+            "address": endpoint.address.to_string(),
             "weight": endpoint.weight,
             "priority": endpoint.priority,
             "zone": endpoint.zone.as_deref(),

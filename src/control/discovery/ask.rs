@@ -1,10 +1,10 @@
 //! What discovery can be asked to do, and what it tells of its sources.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
+use ringway_runtime::net::Address;
 
 use super::{Discovery, Entry, state};
 use crate::control::command::Answer;
@@ -32,7 +32,7 @@ pub enum Ask {
         /// The upstream's name.
         upstream: String,
         /// The endpoint's address.
-        address: SocketAddr,
+        address: Address,
     },
 }
 
@@ -111,10 +111,10 @@ impl Discovery {
                 if !matches!(entry.rule.place, DiscoverIn::Registration(_)) {
                     return no_registration(&upstream);
                 }
-                if !entry.registered.deregister(address) {
+                if !entry.registered.deregister(&address) {
                     return Answer::Unknown(format!("upstream \"{upstream}\" has no registered endpoint {address}"));
                 }
-                entry.known.forget(address);
+                entry.known.forget(&address);
                 entry.is_stale = true;
                 Answer::Done
             }

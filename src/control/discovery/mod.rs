@@ -389,7 +389,10 @@ impl Entry {
                 if let DiscoverIn::Registration(registration) = &rule.place {
                     let now = Instant::now();
                     // Each has its whole time for saying so again.
-                    for endpoint in endpoints.iter().filter(|endpoint| registration.allows(endpoint.address.ip())) {
+                    for endpoint in endpoints
+                        .iter()
+                        .filter(|endpoint| endpoint.address.ip().is_some_and(|ip| registration.allows(ip)))
+                    {
                         registered.put(endpoint.clone(), registration.ttl, now);
                     }
                     Known::said_before(&registered.set())

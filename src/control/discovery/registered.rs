@@ -1,10 +1,10 @@
 //! Endpoints that register themselves: each stays for as long as it says so again in time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
+use ringway_runtime::net::Address;
 
 use crate::plan::{Endpoint, Registration};
 
@@ -15,9 +15,14 @@ const METADATA_BYTES_MAX: usize = 256;
 /// The endpoints of one upstream.
 #[derive(Debug, Default)]
 pub(super) struct Registered {
-    all: BTreeMap<SocketAddr, (Endpoint, Instant)>,
+    all: BTreeMap<Address, (Endpoint, Instant)>,
     /// When each lapses, soonest first.
-    lapse: BTreeSet<(Instant, SocketAddr)>,
+    lapse: BTreeSet<(Instant, Address)>,
+}
+
+/// An endpoint without its port.
+fn shown(address: &Address) -> String {
+    address.ip().map_or_else(|| address.to_string(), |ip| ip.to_string())
 }
 
 impl Registered {
@@ -29,11 +34,11 @@ impl Registered {
         most: u32,
         now: Instant,
     ) -> Result<bool, String> {
-        let address = endpoint.address;
-        if !rule.allows(address.ip()) {
+        let address = &endpoint.address;
+        if !address.ip().is_some_and(|ip| rule.allows(ip)) {
             let networks: Vec<String> = rule.allow.iter().map(ToString::to_string).collect();
             let networks = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
-            return Err(format!("{} may not be an endpoint; allowed: {networks}", address.ip()));
+            return Err(format!("{} may not be an endpoint; allowed: {networks}", shown(address)));
         }
         if endpoint.metadata.len() > METADATA_MAX {
             return Err(format!("metadata: at most {METADATA_MAX} entries are taken"));
@@ -42,7 +47,7 @@ impl Registered {
         if endpoint.metadata.iter().any(|(name, value)| is_long(name) || is_long(value)) {
             return Err(format!("metadata: a name or a value has at most {METADATA_BYTES_MAX} bytes"));
         }
-        if !self.all.contains_key(&address) && self.all.len() >= most as usize {
+        if !self.all.contains_key(address) && self.all.len() >= most as usize {
             return Err(format!("the upstream has {most} endpoints already (max_endpoints)"));
         }
         Ok(self.put(endpoint, rule.ttl, now))
@@ -50,26 +55,26 @@ impl Registered {
 
     /// Takes an endpoint that was taken before.
     pub(super) fn put(&mut self, endpoint: Endpoint, ttl: Duration, now: Instant) -> bool {
-        let (address, until) = (endpoint.address, now + ttl);
-        self.lapse.insert((until, address));
-        let Some((before, was_until)) = self.all.insert(address, (endpoint, until)) else { return true };
+        let (address, until) = (endpoint.address.clone(), now + ttl);
+        self.lapse.insert((until, address.clone()));
+        let Some((before, was_until)) = self.all.insert(address.clone(), (endpoint, until)) else { return true };
         if was_until != until {
-            self.lapse.remove(&(was_until, address));
+            self.lapse.remove(&(was_until, address.clone()));
         }
         self.all.get(&address).is_none_or(|(endpoint, _)| *endpoint != before)
     }
 
     /// An endpoint goes. False where it was not there.
-    pub(super) fn deregister(&mut self, address: SocketAddr) -> bool {
-        let Some((_, until)) = self.all.remove(&address) else { return false };
-        self.lapse.remove(&(until, address));
+    pub(super) fn deregister(&mut self, address: &Address) -> bool {
+        let Some((_, until)) = self.all.remove(address) else { return false };
+        self.lapse.remove(&(until, address.clone()));
         true
     }
 
     /// Lets go of those who have not said anything for too long. How many went.
     pub(super) fn lapse(&mut self, now: Instant) -> usize {
         let before = self.all.len();
-        while let Some(&(until, address)) = self.lapse.first()
+        while let Some((until, address)) = self.lapse.first().cloned()
             && until <= now
         {
             self.lapse.pop_first();
@@ -106,7 +111,7 @@ mod tests {
     use crate::config::EndpointSays;
 
     fn endpoint(last: u8, weight: u32) -> Endpoint {
-        let address = SocketAddr::from(([10, 0, 0, last], 80));
+        let address = std::net::SocketAddr::from(([10, 0, 0, last], 80));
         EndpointSays { weight, ..EndpointSays::default() }.at(address.to_string().into(), address)
     }
 
@@ -120,7 +125,7 @@ mod tests {
         let mut registered = Registered::default();
         let mut register =
             |endpoint: Endpoint, most| registered.register(endpoint, &rule(), most, Instant::default()).err();
-        let at = |address: &str| EndpointSays::default().at("x".into(), address.parse().unwrap());
+        let at = |address: &str| EndpointSays::default().at("x".into(), address.parse::<Address>().unwrap());
         for address in ["127.0.0.1:80", "169.254.169.254:80", "[::1]:80", "8.8.8.8:53", "[::ffff:127.0.0.1]:80"] {
             assert!(register(at(address), 9).is_some_and(|why| why.contains("allowed: 10.0.0.0/8")), "{address}");
         }
@@ -162,7 +167,7 @@ mod tests {
                 prop_assert_eq!(registered.lapse(now), lapsed - naive.len());
                 if what == 0 {
                     let was_there = naive.remove(&last).is_some();
-                    prop_assert_eq!(registered.deregister(endpoint(last, 1).address), was_there);
+                    prop_assert_eq!(registered.deregister(&endpoint(last, 1).address), was_there);
                 } else {
                     let before = naive.insert(last, (weight, second + 10));
                     let is_new = before.is_none_or(|(before, _)| before != weight);

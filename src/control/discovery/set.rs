@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
+
+use ringway_runtime::net::Address;
 
 use crate::plan::{Discover, Endpoint};
 
@@ -64,7 +65,7 @@ impl Known {
         }
         self.newest = found.into();
         let base = self.base.clone().unwrap_or_default();
-        let still: HashSet<SocketAddr> = self.newest.iter().map(|endpoint| endpoint.address).collect();
+        let still: HashSet<&Address> = self.newest.iter().map(|endpoint| &endpoint.address).collect();
         let gone: Vec<&Endpoint> = base.iter().filter(|endpoint| !still.contains(&endpoint.address)).collect();
         let may_go = base.len() as u64 * u64::from(rule.max_shrink);
         self.kept = 0;
@@ -89,23 +90,23 @@ impl Known {
     }
 
     /// An endpoint said itself that it goes: it is not missed.
-    pub(super) fn forget(&mut self, address: SocketAddr) {
+    pub(super) fn forget(&mut self, address: &Address) {
         let without =
-            |set: &Arc<[Endpoint]>| set.iter().filter(|endpoint| endpoint.address != address).cloned().collect();
+            |set: &Arc<[Endpoint]>| set.iter().filter(|endpoint| endpoint.address != *address).cloned().collect();
         self.base = self.base.as_ref().map(without);
     }
 }
 
 /// A set in the order of its addresses, each once: sources may tell the same set in any order.
 fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
-    endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.priority));
-    endpoints.dedup_by_key(|endpoint| endpoint.address);
+    endpoints.sort_by(|one, other| (&one.address, one.priority).cmp(&(&other.address, other.priority)));
+    endpoints.dedup_by(|one, other| one.address == other.address);
     endpoints
 }
 
 /// What changes from one set to another.
 pub(super) fn difference(old: &[Endpoint], new: &[Endpoint]) -> Difference {
-    let known: HashMap<SocketAddr, &Endpoint> = old.iter().map(|endpoint| (endpoint.address, endpoint)).collect();
+    let known: HashMap<&Address, &Endpoint> = old.iter().map(|endpoint| (&endpoint.address, endpoint)).collect();
     let mut difference = Difference::default();
     let mut stay = 0;
     for endpoint in new {
@@ -148,7 +149,7 @@ mod tests {
     use crate::plan::{DiscoverIn, Registration};
 
     fn endpoint(last: u8, weight: u32) -> Endpoint {
-        let address = SocketAddr::from(([10, 0, 0, last], 80));
+        let address = std::net::SocketAddr::from(([10, 0, 0, last], 80));
         EndpointSays { weight, ..EndpointSays::default() }.at(address.to_string().into(), address)
     }
 
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(known.accept(), 1);
         assert_eq!((known.in_use().len(), known.kept(), known.accept()), (2, 0, 0));
         // One that says itself that it goes is not missed.
-        known.forget(endpoint(5, 1).address);
+        known.forget(&endpoint(5, 1).address);
         assert!(!known.find(set(6..7), &rule));
     }
 
@@ -242,11 +243,11 @@ mod tests {
                     }
                     Step::Forget(last) => {
                         naive.base.remove(&last);
-                        known.forget(endpoint(last, 1).address);
+                        known.forget(&endpoint(last, 1).address);
                     }
                 }
                 let in_use: BTreeMap<u8, u32> = known.in_use().iter().map(|endpoint| {
-                    let SocketAddr::V4(v4) = endpoint.address else { unreachable!() };
+                    let Some(std::net::SocketAddr::V4(v4)) = endpoint.address.socket_addr() else { unreachable!() };
                     (v4.ip().octets()[3], endpoint.weight)
                 }).collect();
                 prop_assert_eq!(in_use.len(), known.in_use().len());

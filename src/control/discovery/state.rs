@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ringway_runtime::net::Address;
 use serde_json::{Map, Value, json};
 
 use crate::config::{EndpointSays, is_name};
@@ -43,7 +43,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     let metadata: Map<String, Value> =
         metadata.iter().map(|(name, value)| (name.to_string(), json!(**value))).collect();
     json!({
-        "name": &**name, "address": address, "weight": weight, "priority": priority, "zone": zone.as_deref(),
+        "name": &**name, "address": address.to_string(), "weight": weight, "priority": priority, "zone": zone.as_deref(),
         "metadata": metadata, "max_requests": max_requests, "max_connections": max_connections,
     })
 }
@@ -85,7 +85,7 @@ fn from_one(value: &Value) -> Option<Endpoint> {
         max_requests: maybe("max_requests")?,
         max_connections: maybe("max_connections")?,
     };
-    let address: SocketAddr = value["address"].as_str()?.parse().ok()?;
+    let address: Address = value["address"].as_str()?.parse().ok()?;
     Some(says.at(value["name"].as_str()?.into(), address))
 }
 
@@ -132,8 +132,8 @@ mod tests {
             max_connections: None,
         };
         let endpoints = vec![
-            says.at("host:80".into(), "10.0.0.1:80".parse().unwrap()),
-            EndpointSays::default().at("[::1]:81".into(), "[::1]:81".parse().unwrap()),
+            says.at("host:80".into(), "10.0.0.1:80".parse::<Address>().unwrap()),
+            EndpointSays::default().at("[::1]:81".into(), "[::1]:81".parse::<Address>().unwrap()),
         ];
         [("users".into(), ("dns users:80".to_owned(), endpoints))].into()
     }

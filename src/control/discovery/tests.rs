@@ -22,7 +22,7 @@ fn a_plan_gets_the_set_in_use_and_without_one_what_is_nearest_to_it() {
     // Nothing is known: the config's own, then those of the plan that runs.
     assert_eq!(addresses(&in_use.put_into(&with_first, &fixed)), ["10.0.0.1:80"]);
     assert_eq!(addresses(&in_use.put_into(&found, &fixed)), ["10.0.0.2:80"]);
-    let address = "10.0.0.3:80".parse().unwrap();
+    let address: std::net::SocketAddr = "10.0.0.3:80".parse().unwrap();
     in_use.0.insert("u".into(), [EndpointSays::default().at("x".into(), address)].into());
     let put = in_use.put_into(&with_first, &fixed);
     assert_eq!((addresses(&put), &*put.upstreams[0].name), (vec!["10.0.0.3:80".to_owned()], "u"));

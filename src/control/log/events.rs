@@ -8,7 +8,7 @@ use crate::plan::Level;
 pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let [route, upstream, endpoint, code] = [event.route, event.upstream, event.endpoint, event.code].map(text);
-    let [old, new] = [event.old, event.new].map(text);
+    let [old, new, listener, peer] = [event.old, event.new, event.listener, event.peer].map(text);
     let mut level = Level::Warn;
     let of = match (event.id, route.is_empty()) {
         (Some(id), false) => format!("request {id:016x} of route `{route}`"),
@@ -38,6 +38,9 @@ pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
             let of = if endpoint.is_empty() { String::new() } else { format!("endpoint {endpoint} of ") };
             format!("{breaker}{of}upstream {upstream}: {old} -> {new}: {code}")
         }
+        EventKind::ProxyHeaderRefused => {
+            format!("listener `{listener}` refuses a connection of {peer}: {code}")
+        }
         EventKind::Untold => {
             fields.push(("count", Field::Number(event.amount)));
             format!("{} more events of kind {code} were not told", event.amount)
@@ -46,8 +49,9 @@ pub(super) fn told(core: usize, event: &Event<'_>) -> Told {
     if let Some(id) = event.id {
         fields.push(("id", Field::Text(format!("{id:016x}"))));
     }
-    let texts = [route, upstream, endpoint, code, old, new];
-    for (name, text) in ["route", "upstream", "endpoint", "code", "old", "new"].into_iter().zip(texts) {
+    let texts = [listener, peer, route, upstream, endpoint, code, old, new];
+    let names = ["listener", "peer", "route", "upstream", "endpoint", "code", "old", "new"];
+    for (name, text) in names.into_iter().zip(texts) {
         if !text.is_empty() {
             fields.push((name, Field::Text(text)));
         }
@@ -84,6 +88,13 @@ mod tests {
             "core 3: endpoint 10.0.0.1:9000 of upstream api failed: upstream_reset; \
              request 00000000000000ab of route `users`"
         );
+        let refused = Event {
+            listener: b"web",
+            peer: b"10.0.0.9:4000",
+            code: b"proxy_untrusted",
+            ..event(EventKind::ProxyHeaderRefused)
+        };
+        assert_eq!(message(&refused), "core 3: listener `web` refuses a connection of 10.0.0.9:4000: proxy_untrusted");
         let untold = Event { amount: 12, code: b"shed", ..Event::new(EventKind::Untold, 0) };
         assert_eq!(message(&untold), "core 3: 12 more events of kind shed were not told");
         let changed = |kind, endpoint, old, new, code| {

@@ -8,7 +8,7 @@ use crate::observe::stamp;
 
 /// Appends the line.
 pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {
-    let Access { at_unix_ns, id, client, status, version, attempts, received, sent, sent_body, took, texts, cut } =
+    let Access { at_unix_ns, id, client, peer, status, version, attempts, received, sent, sent_body, took, texts, cut } =
         access;
     out.extend_from_slice(b"{\"time\":\"");
     stamp::rfc3339(out, *at_unix_ns);
@@ -18,6 +18,10 @@ pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {
     text(out, "listener", listener);
     text(out, "route", route);
     let _ = write!(out, ",\"client\":\"{client}\"");
+    let _ = match peer {
+        None => write!(out, ",\"peer\":null"),
+        Some(peer) => write!(out, ",\"peer\":\"{peer}\""),
+    };
     text(out, "method", method);
     text(out, "host", host);
     text(out, "path", path);
@@ -108,6 +112,7 @@ mod tests {
             prop_assert_eq!(&line["id"], &json!(format!("{:016x}", access.id)));
             prop_assert_eq!(&line["core"], &json!(core));
             prop_assert_eq!(&line["client"], &json!(access.client.to_string()));
+            prop_assert_eq!(&line["peer"], &json!(access.peer.map(|peer| peer.to_string())));
             prop_assert_eq!(&line["status"], &json!(access.status));
             prop_assert_eq!(&line["attempts"], &json!(access.attempts));
             for (name, count) in [("received", access.received), ("sent", access.sent), ("sent_body", access.sent_body)] {

@@ -46,8 +46,8 @@ impl Control {
         let says = Arc::into_inner(says).unwrap();
         let mut offers = Offers::new(cores);
         let bound = wanted(&plan).into_iter().map(|wanted| {
-            let sources = (0..cores).map(|_| wanted.address.into()).collect();
-            (wanted.key, Bound { address: wanted.address, sources, handles: Vec::new() })
+            let sources = (0..cores).map(|_| wanted.address.socket_addr().unwrap().into()).collect();
+            (wanted.key, Bound { address: wanted.address, file: None, sources, handles: Vec::new() })
         });
         let bound = bound.collect();
         let first = offers.draft(1, plan, bound, |_, new| new.in_memory()).unwrap();

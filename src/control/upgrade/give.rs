@@ -73,7 +73,7 @@ impl Giving {
     }
 
     /// The gateway before has let go of the socket.
-    pub(super) fn own(&mut self) {
+    pub(super) fn own(&self) {
         self.file.own();
     }
 

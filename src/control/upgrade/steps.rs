@@ -131,7 +131,7 @@ impl Loop {
                 let mut descriptors: Vec<Arc<OwnedFd>> = Vec::new();
                 let mut doors = Vec::new();
                 for (_, key, bound, sockets) in self.plans.offers().sockets() {
-                    doors.push(Door { key: key.clone(), bound, sockets: sockets.len() });
+                    doors.push(Door { key: key.clone(), bound: bound.clone(), sockets: sockets.len() });
                     descriptors.extend(sockets.iter().cloned());
                 }
                 descriptors.push(giving.listener());
@@ -197,7 +197,7 @@ impl Loop {
         let kept: Arc<[DoorId]> = keeps.iter().filter_map(|&at| doors.get(at).copied()).collect();
         // A core that does not listen is stuck; it is waited for below, and no longer.
         self.cores.tell_all(|| ToCore::HandOver(kept.clone()));
-        self.plans.let_go();
+        self.plans.let_go(&kept);
         self.notifier.handed_over(pid);
         if let Some(started) = self.upgrade.started.take() {
             started.store(true, Ordering::Release);
@@ -258,7 +258,7 @@ impl Loop {
         }
         self.plans.publish();
         self.plans.freeze(false);
-        if let Some(giving) = &mut self.upgrade.giving {
+        if let Some(giving) = &self.upgrade.giving {
             giving.own();
         }
         self.start_admin(log);
@@ -272,7 +272,7 @@ impl Loop {
         self.plans.drain(log);
         let inherited: Arc<[DoorId]> = self.plans.offers().inherited().into();
         self.cores.tell_all(|| ToCore::HandOver(inherited.clone()));
-        self.plans.let_go();
+        self.plans.let_go(&inherited);
         // The files of sockets that it shares with the gateway before stay.
         self.upgrade.giving = None;
         self.unserved_admin = None;

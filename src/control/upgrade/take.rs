@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringway_runtime::histogram::Start;
-use ringway_runtime::net::handover;
+use ringway_runtime::net::{Address, handover};
 use serde_json::json;
 
 use super::wire::{self, Offer, VERSION};
@@ -38,7 +38,7 @@ pub(in crate::control) struct Inherited {
     /// Where its metrics are, and whose they are.
     pub(in crate::control) metrics: Option<(PathBuf, Start)>,
     /// The sockets of each door, in the order of its cores.
-    pub(in crate::control) doors: HashMap<DoorKey, (SocketAddr, Vec<OwnedFd>)>,
+    pub(in crate::control) doors: HashMap<DoorKey, (Address, Vec<OwnedFd>)>,
     /// The upgrade socket.
     pub(in crate::control) upgrade: UnixListener,
     /// The sockets of the admin API, with what its config called them.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ringway_runtime::histogram::Start;
+use ringway_runtime::net::Address;
 use serde_json::{Map, Value, json};
 
 use crate::config::Written;
@@ -51,7 +52,7 @@ pub(super) struct Offer {
 pub(super) struct Door {
     pub(super) key: DoorKey,
     /// Where it is bound.
-    pub(super) bound: SocketAddr,
+    pub(super) bound: Address,
     /// How many sockets it has.
     pub(super) sockets: usize,
 }
@@ -65,8 +66,11 @@ impl Offer {
 
     pub(super) fn to_json(&self) -> Value {
         let doors = self.doors.iter().map(|Door { key, bound, sockets }| match key {
-            DoorKey::Address(address) => json!({ "address": address, "bound": bound, "sockets": sockets }),
+            DoorKey::Address(address) => {
+                json!({ "address": address.to_string(), "bound": bound.to_string(), "sockets": sockets })
+            }
             DoorKey::AnyPort(listener, address, nth) => {
+                let bound = bound.to_string();
                 json!({ "listener": &**listener, "address": address, "nth": nth, "bound": bound, "sockets": sockets })
             }
         });
@@ -92,13 +96,16 @@ impl Offer {
         let list = |value: &Value| value.as_array().cloned();
         let address = |value: &Value| value.as_str()?.parse::<SocketAddr>().ok();
         let door = |door: &Value| {
-            let at = address(&door["address"])?;
+            let any = |value: &Value| value.as_str()?.parse::<Address>().ok();
             let key = match door["listener"].as_str() {
-                None => DoorKey::Address(at),
-                Some(listener) => DoorKey::AnyPort(listener.into(), at, usize::try_from(door["nth"].as_u64()?).ok()?),
+                None => DoorKey::Address(any(&door["address"])?),
+                Some(listener) => {
+                    let nth = usize::try_from(door["nth"].as_u64()?).ok()?;
+                    DoorKey::AnyPort(listener.into(), address(&door["address"])?, nth)
+                }
             };
             let sockets = usize::try_from(door["sockets"].as_u64()?).ok().filter(|&count| count <= DESCRIPTORS_MAX)?;
-            Some(Door { key, bound: address(&door["bound"])?, sockets })
+            Some(Door { key, bound: any(&door["bound"])?, sockets })
         };
         let pair = |pair: &Value| Some((pair[0].as_str()?.into(), pair[1].as_str()?.into()));
         let metrics = |value: &Value| {
@@ -220,11 +227,16 @@ mod tests {
                     bound: "1.2.3.4:80".parse().unwrap(),
                     sockets: 3,
                 },
+                Door {
+                    key: DoorKey::Address("unix:/run/web.sock".parse().unwrap()),
+                    bound: "unix:/run/web.sock".parse().unwrap(),
+                    sockets: 1,
+                },
                 Door { key: DoorKey::AnyPort("web".into(), any, 2), bound: "[::]:4711".parse().unwrap(), sockets: 3 },
             ],
             admin: Some(("/run/a.sock".into(), Some("127.0.0.1:9901".parse().unwrap()))),
         };
-        assert_eq!(offer.descriptors(), 9);
+        assert_eq!(offer.descriptors(), 10);
         let (one, two) = UnixStream::pair().unwrap();
         send(&one, &offer.to_json()).unwrap();
         let found = Offer::from_json(&receive(&two).unwrap()).unwrap();

@@ -6,8 +6,10 @@ mod codec;
 mod limit;
 mod record;
 mod ring;
+mod who;
 
 #[cfg(test)]
 pub(crate) use record::tests;
 pub use record::{Access, Cut, Event, EventKind, Record, Spans, Texts};
 pub use ring::{Recorder, Records, ring};
+pub use who::Who;

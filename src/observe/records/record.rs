@@ -1,7 +1,6 @@
 //! The records, and their form on the way: written by a core, read by the log thread of the same process.
 
-use std::net::{IpAddr, Ipv6Addr};
-
+use super::Who;
 use super::codec::{Reader, put_text, put_u16, put_u32, put_u64};
 
 /// A time span that was not reached.
@@ -24,7 +23,9 @@ pub struct Access<'a> {
     /// The correlation id.
     pub id: u64,
     /// The client, through trusted proxies.
-    pub client: IpAddr,
+    pub client: Who,
+    /// The peer of the connection, where a PROXY header told of another client.
+    pub peer: Option<Who>,
     /// Of the answer.
     pub status: u16,
     /// The minor version of HTTP/1; nothing where the head could not be read.
@@ -141,18 +142,21 @@ pub enum EventKind {
     EndpointChanged,
     /// A breaker is in another state.
     BreakerChanged,
+    /// A connection had to begin with a PROXY header, and does not.
+    ProxyHeaderRefused,
     /// So many events of the second before were not told.
     Untold,
 }
 
 impl EventKind {
     /// All of them; the discriminant is the place.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::SlowRequest,
         Self::UpstreamFailed,
         Self::Shed,
         Self::EndpointChanged,
         Self::BreakerChanged,
+        Self::ProxyHeaderRefused,
         Self::Untold,
     ];
 
@@ -164,6 +168,7 @@ impl EventKind {
             Self::Shed => "shed",
             Self::EndpointChanged => "endpoint_changed",
             Self::BreakerChanged => "breaker_changed",
+            Self::ProxyHeaderRefused => "proxy_header_refused",
             Self::Untold => "untold",
         }
     }
@@ -180,6 +185,10 @@ pub struct Event<'a> {
     pub id: Option<u64>,
     /// Nanoseconds, or a count, as the kind has it.
     pub amount: u64,
+    /// The listener's name.
+    pub listener: &'a [u8],
+    /// Who is at the other end of a client's connection.
+    pub peer: &'a [u8],
     /// The route's name.
     pub route: &'a [u8],
     /// The upstream's name.
@@ -203,6 +212,8 @@ impl Event<'_> {
             at_unix_ns,
             id: None,
             amount: 0,
+            listener: none,
+            peer: none,
             route: none,
             upstream: none,
             endpoint: none,
@@ -219,7 +230,8 @@ impl Event<'_> {
         out.push(u8::from(self.id.is_some()));
         put_u64(out, self.id.unwrap_or_default());
         put_u64(out, self.amount);
-        for text in [self.route, self.upstream, self.endpoint, self.code, self.old, self.new] {
+        let Self { listener, peer, route, upstream, endpoint, code, old, new, .. } = *self;
+        for text in [listener, peer, route, upstream, endpoint, code, old, new] {
             put_text(out, text, usize::MAX);
         }
     }
@@ -239,6 +251,8 @@ impl<'a> Record<'a> {
                     (_, id) => Some(id),
                 },
                 amount: reader.u64()?,
+                listener: reader.text()?,
+                peer: reader.text()?,
                 route: reader.text()?,
                 upstream: reader.text()?,
                 endpoint: reader.text()?,
@@ -260,12 +274,11 @@ impl<'a> Access<'a> {
         put_u16(out, 0);
         put_u64(out, self.at_unix_ns);
         put_u64(out, self.id);
-        let (is_v4, client) = match self.client {
-            IpAddr::V4(v4) => (true, v4.to_ipv6_mapped()),
-            IpAddr::V6(v6) => (false, v6),
-        };
-        out.push(u8::from(is_v4));
-        out.extend_from_slice(&u128::from(client).to_le_bytes());
+        self.client.put(out);
+        out.push(u8::from(self.peer.is_some()));
+        if let Some(peer) = self.peer {
+            peer.put(out);
+        }
         put_u16(out, self.status);
         out.push(self.version.unwrap_or(u8::MAX));
         put_u32(out, self.attempts);
@@ -285,11 +298,8 @@ impl<'a> Access<'a> {
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let cut = Cut::of(reader.u16()?);
         let (at_unix_ns, id) = (reader.u64()?, reader.u64()?);
-        let (is_v4, client) = (reader.u8()? == 1, Ipv6Addr::from(reader.u128()?));
-        let client = match client.to_ipv4_mapped() {
-            Some(v4) if is_v4 => IpAddr::V4(v4),
-            _ => IpAddr::V6(client),
-        };
+        let client = Who::read(reader)?;
+        let peer = if reader.u8()? == 0 { None } else { Some(Who::read(reader)?) };
         let status = reader.u16()?;
         let version = Some(reader.u8()?).filter(|&version| version != u8::MAX);
         let attempts = reader.u32()?;
@@ -299,7 +309,21 @@ impl<'a> Access<'a> {
         let took =
             Spans { total, head: span()?, admit: span()?, connect: span()?, first_byte: span()?, answer: span()? };
         let texts = Texts::read(reader)?;
-        Some(Self { at_unix_ns, id, client, status, version, attempts, received, sent, sent_body, took, texts, cut })
+        Some(Self {
+            at_unix_ns,
+            id,
+            client,
+            peer,
+            status,
+            version,
+            attempts,
+            received,
+            sent,
+            sent_body,
+            took,
+            texts,
+            cut,
+        })
     }
 }
 
@@ -310,7 +334,8 @@ impl Access<'static> {
         Self {
             at_unix_ns: 0,
             id,
-            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            client: Who::Ip(std::net::Ipv4Addr::LOCALHOST.into()),
+            peer: None,
             status: 200,
             version: Some(1),
             attempts: 0,
@@ -342,17 +367,33 @@ pub(crate) mod tests {
             first_byte,
             answer,
         });
-        let client = prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)];
+        let who = || {
+            prop_oneof![
+                any::<[u8; 4]>().prop_map(|ip| Who::Ip(ip.into())),
+                any::<[u8; 16]>().prop_map(|ip| Who::Ip(ip.into())),
+                any::<(u32, u32)>().prop_map(|(pid, uid)| Who::Unix { pid, uid }),
+            ]
+        };
+        let client = (who(), proptest::option::of(who()));
         let version = proptest::option::of(0u8..2);
         let numbers = (any::<u64>(), any::<u64>(), 100u16..1000, any::<u32>());
         let bytes = (any::<u64>(), any::<u64>(), any::<u64>());
         (numbers, bytes, client, version, spans, 0u16..1 << 10, texts).prop_map(
-            |((at_unix_ns, id, status, attempts), (received, sent, sent_body), client, version, took, cut, texts)| {
+            |(
+                (at_unix_ns, id, status, attempts),
+                (received, sent, sent_body),
+                (client, peer),
+                version,
+                took,
+                cut,
+                texts,
+            )| {
                 let cut = Cut::of(cut);
                 let access = Access {
                     at_unix_ns,
                     id,
                     client,
+                    peer,
                     status,
                     version,
                     attempts,
@@ -426,12 +467,12 @@ pub(crate) mod tests {
             at_unix_ns: u64,
             id: Option<u64>,
             amount: u64,
-            all in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 6),
+            all in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 8),
         ) {
             let event = Event {
                 kind: EventKind::ALL[kind], at_unix_ns, id, amount,
                 route: &all[0], upstream: &all[1], endpoint: &all[2], code: &all[3],
-                old: &all[4], new: &all[5],
+                old: &all[4], new: &all[5], listener: &all[6], peer: &all[7],
             };
             let mut bytes = Vec::new();
             event.put(&mut bytes);

@@ -517,7 +517,7 @@ mod tests {
         assert!(told(&next).iter().all(|told| told.0 == 1), "nothing has changed");
         // Another address is another thing.
         let mut moved = plan(&[(false, vec![]), (false, vec![])]);
-        moved.checks[0].target = CheckTarget::Addresses([("b:1".into(), ([10, 0, 0, 2], 1).into())].into());
+        moved.checks[0].target = CheckTarget::Addresses([("b:1".into(), "10.0.0.2:1".parse().unwrap())].into());
         let moved = board(moved, Some(&next));
         assert_eq!(moved.states().collect::<Vec<_>>(), [State::Unknown, State::Down]);
     }

@@ -3,20 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Timer};
+use ringway_runtime::net::Address;
 
 use super::Asker;
 use super::board::{Board, Found};
 use super::state::Finding;
 use crate::observe::{Activity, HealthResult};
-use crate::plan::{AggregateCheck, Check, CheckTarget};
-use crate::upstream::{Cause, Checked, Checks, probe};
+use crate::plan::{AggregateCheck, Check, CheckTarget, ProxyVersion};
+use crate::upstream::{Cause, Checked, Checks, Probed, probe};
 
 /// One round, while it is under way. It goes on when a plan changes nothing of what its service asks.
 pub(super) struct Round {
@@ -186,13 +186,14 @@ async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check,
     engine.label(Activity::Housekeeping.label());
     let turn = checks.turn().await;
     let Question { asker, course, answer, check, endpoint } = &question;
-    let Some((name, address)) = place(&asker.board, *check, *endpoint) else { return };
+    let Some((name, address, version)) = place(&asker.board, *check, *endpoint) else { return };
     let Some(plan) = asker.board.plan.checks.get(*check) else { return };
     if course.is_over.get() {
         return;
     }
     let (timer, begun) = (engine.timer(), engine.now());
-    let checked = probe(&engine, &timer, &how, name, address, (begun + plan.timeout).min(deadline)).await;
+    let checked =
+        probe(&engine, &timer, &how, Probed { name, address, version }, (begun + plan.timeout).min(deadline)).await;
     drop(turn);
     let took = engine.now().since(begun);
     let is_slow = checked == Checked::Passed && plan.slow.is_some_and(|slow| took > slow);
@@ -202,14 +203,14 @@ async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check,
     }
 }
 
-/// The name and the address of an endpoint.
-fn place(board: &Board, check: usize, endpoint: usize) -> Option<(&str, SocketAddr)> {
+/// The name and the address of an endpoint, and which PROXY header it wants.
+fn place(board: &Board, check: usize, endpoint: usize) -> Option<(&str, &Address, Option<ProxyVersion>)> {
     if let Some(shared) = board.upstream(check) {
         let found = shared.upstream().endpoints.get(endpoint)?;
-        return Some((&found.name, found.address));
+        return Some((&found.name, &found.address, shared.upstream().proxy_protocol));
     }
     let CheckTarget::Addresses(addresses) = &board.plan.checks.get(check)?.target else { return None };
-    addresses.get(endpoint).map(|(name, address)| (&**name, *address))
+    addresses.get(endpoint).map(|(name, address)| (&**name, address, None))
 }
 
 impl From<Checked> for HealthResult {

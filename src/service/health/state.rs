@@ -219,7 +219,7 @@ pub(super) mod tests {
             label: format!("s/c{at}").into(),
             critical: *critical,
             needs: needs.as_slice().into(),
-            target: CheckTarget::Addresses([("a:1".into(), ([10, 0, 0, 1], 1).into())].into()),
+            target: CheckTarget::Addresses([("a:1".into(), "10.0.0.1:1".parse().unwrap())].into()),
             check: Some(Check::Tcp),
             timeout: Duration::from_secs(1),
             slow: None,

@@ -10,7 +10,7 @@ use crate::upstream::{Asked, Pool, hash};
 pub(super) fn asked(exchange: &Exchange, pool: &Pool, proxy: Proxy) -> Asked {
     let upstream = pool.upstream();
     let hash = upstream.balance.key().and_then(|key| match key {
-        HashKey::ClientIp => Some(match exchange.client_ip.to_canonical() {
+        HashKey::ClientIp => exchange.client_ip.map(|ip| match ip.to_canonical() {
             IpAddr::V4(ip) => hash(&ip.octets()),
             IpAddr::V6(ip) => hash(&ip.octets()),
         }),

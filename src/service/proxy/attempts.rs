@@ -8,6 +8,7 @@ use super::asked::asked;
 use super::discard::{Held, Passed};
 use super::hedge::{Race, Raced};
 use super::mirror::Copy;
+use super::preamble::preamble;
 use super::relay::{Failure, Relay, Sent};
 use super::tries::{Failed, Tries};
 use super::tunnel;
@@ -59,6 +60,7 @@ impl<'p> Attempts<'p> {
     ) -> Self {
         let mut asked = asked(exchange, pool, to);
         asked.is_hurried = exchange.has_deadline;
+        asked.preamble = preamble(client, pool.upstream());
         let may_go_elsewhere = asked.sticky.is_none();
         let tries = Tries::new(pool, exchange, to.retry, may_go_elsewhere, copy, client.now(), deadline);
         Self { pool, to, asked, tries, fresh: false, held: None, deadline }

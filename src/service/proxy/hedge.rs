@@ -221,7 +221,7 @@ impl Race {
             return;
         }
         let (pool, timer) = (pool.clone(), client.state.engine.timer());
-        let elsewhere = Asked { at_once: true, elsewhere: true, ..*asked };
+        let elsewhere = Asked { at_once: true, elsewhere: true, ..asked.clone() };
         self.connecting = Some(Box::pin(async move { pool.acquire(&timer, deadline, &elsewhere, false).await }));
     }
 

@@ -6,6 +6,7 @@ use ringway_runtime::engine::{Engine, Timer};
 
 use super::discard::{Bounds, Rest, read_to_end};
 use super::hedge::{Late, late_head};
+use super::preamble::preamble;
 use super::relay::stream_buffer;
 use crate::flow::{Client, Exchange, encode};
 use crate::observe::{Mirrored, UpstreamFailure};
@@ -93,7 +94,10 @@ impl Copy {
             most: stream_buffer(client),
         };
         client.state.metrics.upstream_sent(request.len() as u64);
-        engine.spawn(ask(engine.clone(), self.place, request, exchange.head.method, bounds(), engine.timer()));
+        // It takes no place from those who wait for an answer.
+        let preamble = preamble(client, self.place.pool().upstream());
+        let asked = Asked { at_once: true, preamble, ..Asked::default() };
+        engine.spawn(ask(engine.clone(), self.place, asked, request, exchange.head.method, bounds(), engine.timer()));
     }
 }
 
@@ -115,10 +119,16 @@ fn marked(head: &[u8], remove: &[Box<str>]) -> Vec<u8> {
 }
 
 /// Asks the mirror, and reads its answer within bounds.
-async fn ask(engine: Engine, place: CopyPlace, request: Vec<u8>, method: Method, bounds: Bounds, timer: Timer) {
+async fn ask(
+    engine: Engine,
+    place: CopyPlace,
+    asked: Asked,
+    request: Vec<u8>,
+    method: Method,
+    bounds: Bounds,
+    timer: Timer,
+) {
     let pool = place.pool().clone();
-    // It takes no place from those who wait for an answer.
-    let asked = Asked { at_once: true, ..Asked::default() };
     let mut fresh = false;
     loop {
         let acquired = pool.acquire(&timer, bounds.until, &asked, fresh).await;

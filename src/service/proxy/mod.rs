@@ -5,6 +5,7 @@ mod attempts;
 mod discard;
 mod hedge;
 mod mirror;
+mod preamble;
 mod relay;
 mod tries;
 mod tunnel;

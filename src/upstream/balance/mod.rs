@@ -80,7 +80,7 @@ impl Avoid {
 }
 
 /// What a request asks a balancer for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Which subset of the upstream.
     pub subset: u16,
@@ -96,6 +96,8 @@ pub struct Asked {
     pub elsewhere: bool,
     /// Its client gives it little time: that this is over says nothing of an endpoint.
     pub is_hurried: bool,
+    /// What its connection must begin with, or must have begun with.
+    pub preamble: Option<Rc<[u8]>>,
 }
 
 /// Why there is no endpoint.

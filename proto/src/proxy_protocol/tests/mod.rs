@@ -47,7 +47,11 @@ fn address(text: &str) -> SocketAddr {
 fn lines_tell_who_is_there() {
     for (line, source, destination) in [
         ("PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n", "192.0.2.7:40000", "198.51.100.1:443"),
-        ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255:65535", "255.255.255.255:65535"),
+        (
+            "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+            "255.255.255.255:65535",
+            "255.255.255.255:65535",
+        ),
         ("PROXY TCP6 2001:db8::1 ::1 0 1\r\n", "[2001:db8::1]:0", "[::1]:1"),
         ("PROXY TCP6 ::ffff:192.0.2.7 2001:DB8::2 1 2\r\n", "[::ffff:192.0.2.7]:1", "[2001:db8::2]:2"),
     ] {
@@ -72,11 +76,10 @@ fn binary_headers_tell_who_is_there() {
     let (source, destination) = (address("192.0.2.7:40000"), address("198.51.100.1:443"));
     assert_eq!(header.said, Said::Inet { source, destination });
     let v6 = [&[0x20; 16][..], &[0x30; 16], &[0, 1, 0, 2]].concat();
-    let said = whole(&v2(0x21, 0x21, &v6)).said;
-    let (source, destination) = (address("[2020:2020:2020:2020:2020:2020:2020:2020]:1"), {
-        address("[3030:3030:3030:3030:3030:3030:3030:3030]:2")
-    });
-    assert_eq!(said, Said::Inet { source, destination });
+    let bytes = v2(0x21, 0x21, &v6);
+    let source = address("[2020:2020:2020:2020:2020:2020:2020:2020]:1");
+    let destination = address("[3030:3030:3030:3030:3030:3030:3030:3030]:2");
+    assert_eq!(whole(&bytes).said, Said::Inet { source, destination });
     let mut names = [0; 216];
     names[..4].copy_from_slice(b"\0abs");
     names[108..113].copy_from_slice(b"/sock");
@@ -143,7 +146,10 @@ fn a_checksum_is_verified_where_there_is_one() {
     encode_v2(&said, &extras, &mut bytes);
     let header = whole(&bytes);
     assert!(header.tlvs.has_checksum);
-    assert_eq!((header.said, header.tlvs.unique_id, header.tlvs.authority), (said, Some(&b"id"[..]), Some("a.example")));
+    assert_eq!(
+        (header.said, header.tlvs.unique_id, header.tlvs.authority),
+        (said, Some(&b"id"[..]), Some("a.example"))
+    );
     // Any one bit that is not of the structure.
     for at in [16, 20, 26, bytes.len() - 1, bytes.len() - 4] {
         let mut wrong = bytes.clone();

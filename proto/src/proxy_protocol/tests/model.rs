@@ -91,11 +91,36 @@ fn shown(header: &Header<'_>) -> Model {
 /// Any, but likely a header.
 fn likely() -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(vec![
-        "PROXY", "TCP4", "TCP6", "UNKNOWN", "1.2.3.4", "0.0.0.0", "1.2.3.04", "::1", "2001:db8::7", "::ffff:1.2.3.4",
-        "0", "1", "80", "65535", "65536", "080", "+1", "", "\r", "\n", "x",
+        "PROXY",
+        "TCP4",
+        "TCP6",
+        "UNKNOWN",
+        "1.2.3.4",
+        "0.0.0.0",
+        "1.2.3.04",
+        "::1",
+        "2001:db8::7",
+        "::ffff:1.2.3.4",
+        "0",
+        "1",
+        "80",
+        "65535",
+        "65536",
+        "080",
+        "+1",
+        "",
+        "\r",
+        "\n",
+        "x",
     ]);
     let line = (
-        prop::sample::select(vec!["PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "PROXY ", "PROXY TCP4 1.2.3.4 1.2.3.4 "]),
+        prop::sample::select(vec![
+            "PROXY TCP4 ",
+            "PROXY TCP6 ",
+            "PROXY UNKNOWN",
+            "PROXY ",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 ",
+        ]),
         prop::collection::vec(word, 0..6),
         prop::sample::select(vec!["\r\n", "\n", "\r\nGET", " \r\n", ""]),
     )

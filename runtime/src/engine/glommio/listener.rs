@@ -11,6 +11,7 @@ use socket2::Socket;
 
 use super::poller::Place;
 use super::{Glommio, Stream};
+use crate::net::Remote;
 
 /// Connections taken in a row before others come to run.
 const BURST: u32 = 16;
@@ -38,11 +39,11 @@ impl Listener {
         crate::net::local_address(&self.socket)
     }
 
-    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, Remote)>> {
         self.poll_accept_socket(cx).map_ok(|(socket, peer)| (Stream::adopt(&self.engine, socket), peer))
     }
 
-    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, Remote)>> {
         // Those that have to go for a new one, and everybody else, must come to run.
         if self.burst.get() == BURST {
             self.burst.set(0);
@@ -53,7 +54,7 @@ impl Listener {
             match self.socket.accept() {
                 Ok((socket, peer)) => {
                     // A peer that is gone already has no address, and nobody to answer.
-                    let Some(peer) = peer.as_socket() else { continue };
+                    let Ok(peer) = Remote::known(&peer, &socket) else { continue };
                     self.burst.set(self.burst.get() + 1);
                     return Poll::Ready(Ok((socket.into(), peer)));
                 }
@@ -64,6 +65,11 @@ impl Listener {
                 }
                 // The peer went away in the queue; the others are still there.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Another core, which shares the socket, has shut it down: nobody connects any more.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    self.burst.set(0);
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -74,13 +80,13 @@ impl Listener {
         self.shared.set(true);
     }
 
-    pub(crate) fn next_queued(&self) -> Option<(Stream, SocketAddr)> {
+    pub(crate) fn next_queued(&self) -> Option<(Stream, Remote)> {
         self.shared.set(false);
         crate::net::refuse_new(&self.socket);
         loop {
             let socket = crate::net::accept_queued(&self.socket)?;
             // A peer that is gone already has no address, and nobody to answer.
-            if let Ok(peer) = crate::net::peer_address(&socket) {
+            if let Ok(peer) = Remote::of(&socket) {
                 return Some((Stream::adopt(&self.engine, socket), peer));
             }
         }

@@ -17,7 +17,7 @@ use socket2::Socket;
 use super::poller::Place;
 use super::{Glommio, wake};
 use crate::buffer::{Lease, Outbox};
-use crate::net;
+use crate::net::{self, Address};
 
 /// Slices in one vectored send.
 const SLICES: usize = 16;
@@ -84,16 +84,20 @@ impl Stream {
         }))
     }
 
-    pub(crate) async fn connect(engine: &Rc<Glommio>, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect(engine: &Rc<Glommio>, address: &Address) -> io::Result<Self> {
         let socket = Socket::from(net::stream_socket(address)?);
         socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
+        match socket.connect(&address.to_sock_addr()?) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
         let stream = Self::adopt(engine, socket.into());
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        net::local_address(&self.0.socket)
     }
 
     fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {

@@ -17,7 +17,7 @@ use super::driver::BUFFER_GROUP;
 use super::{Io, Op, Ring, user_data};
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::core::tasks::Waiter;
-use crate::net;
+use crate::net::{self, Address};
 
 /// Slices in one vectored send.
 const SLICES: usize = 16;
@@ -157,12 +157,13 @@ impl Stream {
     }
 
     /// Starts connecting; `poll_connected` tells the outcome.
-    pub(crate) fn connect(engine: &Rc<Ring>, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn connect(engine: &Rc<Ring>, address: &Address) -> io::Result<Self> {
+        let to = address.to_sock_addr()?;
         let socket = net::stream_socket(address)?;
         let mut io = engine.io.borrow_mut();
         let this = Self::adopt_with(engine, &mut io, socket);
         let conn = &mut io.conns[this.slot as usize];
-        let address = conn.connecting.insert(Box::new(SockAddr::from(address)));
+        let address = conn.connecting.insert(Box::new(to));
         let entry = opcode::Connect::new(types::Fd(conn.socket.as_raw_fd()), address.as_ptr().cast(), address.len())
             .build()
             .user_data(user_data(Op::Connect, this.slot, conn.generation));
@@ -170,6 +171,10 @@ impl Stream {
         unsafe { io.driver.push(entry) };
         drop(io);
         Ok(this)
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        net::local_address(&self.engine.io.borrow().conns[self.slot as usize].socket)
     }
 
     pub(crate) fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {

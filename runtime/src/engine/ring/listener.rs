@@ -14,7 +14,7 @@ use socket2::SockRef;
 use super::conn::Stream;
 use super::{Io, Op, Ring, user_data};
 use crate::core::tasks::Waiter;
-use crate::net;
+use crate::net::{self, Remote};
 
 /// A multishot accept takes all that is queued before anybody can look: as many as the completion queue holds. With fewer
 /// descriptors left than that, it could take the last.
@@ -31,6 +31,8 @@ pub(super) struct Acceptor {
     stopping: bool,
     /// Another process listens on the socket, too.
     shared: bool,
+    /// Another core, which shares the socket, has shut it down: nobody connects any more.
+    is_over: bool,
     /// Its handle is gone; the slot goes with the last completion.
     closed: bool,
     accepted: VecDeque<OwnedFd>,
@@ -55,6 +57,7 @@ impl Listener {
             multishot: false,
             stopping: false,
             shared,
+            is_over: false,
             closed: false,
             accepted: VecDeque::new(),
             error: None,
@@ -68,41 +71,41 @@ impl Listener {
         net::local_address(&self.engine.io.borrow().acceptors[self.slot as usize].socket)
     }
 
-    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, Remote)>> {
         self.poll_accept_socket(cx).map_ok(|(socket, peer)| (Stream::adopt(&self.engine, socket), peer))
     }
 
-    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+    pub(crate) fn poll_accept_socket(&self, cx: &Context<'_>) -> Poll<io::Result<(OwnedFd, Remote)>> {
         loop {
             let mut io = self.engine.io.borrow_mut();
             let acceptor = &mut io.acceptors[self.slot as usize];
             if let Some(socket) = acceptor.accepted.pop_front() {
                 // A peer that is gone already has no address, and nobody to answer.
-                let Ok(peer) = net::peer_address(&socket) else { continue };
+                let Ok(peer) = Remote::of(&socket) else { continue };
                 return Poll::Ready(Ok((socket, peer)));
             }
             if let Some(error) = acceptor.error.take() {
                 return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
             }
             acceptor.waiter = self.engine.tasks.waiter(cx);
-            if !acceptor.armed {
+            if !acceptor.armed && !acceptor.is_over {
                 io.arm_accept(self.slot);
             }
             return Poll::Pending;
         }
     }
 
-    pub(crate) fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+    pub(crate) fn poll_queued(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Remote)>> {
         self.poll_last(cx, false)
     }
 
-    pub(crate) fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, SocketAddr)>> {
+    pub(crate) fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Remote)>> {
         self.poll_last(cx, true)
     }
 
     /// Ends accepting: with what the ring has accepted already where the socket goes on elsewhere, else with all that
     /// waits at the socket.
-    fn poll_last(&self, cx: &Context<'_>, goes_on: bool) -> Poll<Option<(Stream, SocketAddr)>> {
+    fn poll_last(&self, cx: &Context<'_>, goes_on: bool) -> Poll<Option<(Stream, Remote)>> {
         let mut io = self.engine.io.borrow_mut();
         let acceptor = &mut io.acceptors[self.slot as usize];
         if !acceptor.stopping {
@@ -131,7 +134,7 @@ impl Listener {
                 },
             };
             // A peer that is gone already has no address, and nobody to answer.
-            let Ok(peer) = net::peer_address(&socket) else { continue };
+            let Ok(peer) = Remote::of(&socket) else { continue };
             drop(io);
             return Poll::Ready(Some((Stream::adopt(&self.engine, socket), peer)));
         }
@@ -201,6 +204,7 @@ impl Io {
             None if result == -libc::ECONNABORTED || result == -libc::EAGAIN => {}
             // From now on one at a time.
             None if result == -libc::ECANCELED => {}
+            None if result == -libc::EINVAL => acceptor.is_over = true,
             None => acceptor.error = Some(-result),
         }
         let waiter = acceptor.waiter.take();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use super::conn::{CLIENT, SERVER};
 use super::{Core, Stream};
 use crate::engine::ListenSource;
+use crate::net::Remote;
 
 /// The handle on a listening socket. Dropping it stops accepting and resets what waits.
 pub(crate) struct Listener {
@@ -32,15 +33,15 @@ impl Listener {
         Ok(self.core.sim.with_net(|net| net.acceptors[self.key].address))
     }
 
-    pub(crate) fn next_queued(&self) -> Option<(Stream, SocketAddr)> {
+    pub(crate) fn next_queued(&self) -> Option<(Stream, Remote)> {
         let (id, peer) = self.core.sim.with_net(|net| {
             let id = net.acceptors[self.key].queue.pop_front()?;
-            Some((id, net.conns[id.slot].ends[CLIENT].address))
+            Some((id, Remote::Ip(net.conns[id.slot].ends[CLIENT].address)))
         })?;
         Some((Stream::new(&self.core, id, SERVER), peer))
     }
 
-    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Stream, Remote)>> {
         let waiter = self.core.waiter(cx);
         if let Some(accepted) = self.next_queued() {
             return Poll::Ready(Ok(accepted));

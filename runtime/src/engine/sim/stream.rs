@@ -12,6 +12,7 @@ use super::Core;
 use super::conn::{CLIENT, ConnId, End, Phase, ReadEnd};
 use crate::buffer::{Lease, Outbox};
 use crate::core::tasks::Waiter;
+use crate::net::Address;
 
 /// The handle on one end of a connection. Dropping it abandons the connection.
 pub(crate) struct Stream {
@@ -54,6 +55,11 @@ impl Stream {
         Poll::Ready(self.unsent() == 0 && self.is_quiet())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the engines' methods are called alike")]
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(self.with_end(|end| end.address))
+    }
+
     pub(crate) fn detach(&self) -> Transit {
         let carried = Arc::new(());
         self.detached.set(true);
@@ -61,7 +67,10 @@ impl Stream {
         Transit { id: self.id, side: self.side, _carried: carried }
     }
 
-    pub(crate) async fn connect(core: &Rc<Core>, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect(core: &Rc<Core>, address: &Address) -> io::Result<Self> {
+        let Some(address) = address.socket_addr() else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated machine has no Unix sockets"));
+        };
         let id = core.sim.with_net(|net| net.connect(core.host, address));
         let this = Self::new(core, id, CLIENT);
         poll_fn(|cx| {
