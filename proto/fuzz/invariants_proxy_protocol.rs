@@ -32,7 +32,7 @@ pub(crate) fn proxy_protocol(data: &[u8]) {
         let extras = Extras { unique_id: tlvs.unique_id, authority: tlvs.authority, tls, checksum: true };
         let mut again = Vec::new();
         encode_v2(&header.said, &extras, &mut again);
-        let Ok(Progress::Complete(read)) = decode(&again, &Limits::default()) else { panic!("{header:?}") };
+        let Ok(Progress::Complete(read)) = decode(&again, &Limits::default()) else { unreachable!("{header:?}") };
         let canonical = |said: &Said<'_>| match *said {
             Said::Inet { source, destination } => [source, destination].map(|at| (at.ip().to_canonical(), at.port())),
             _ => [(std::net::Ipv4Addr::UNSPECIFIED.into(), 0); 2],
@@ -41,7 +41,7 @@ pub(crate) fn proxy_protocol(data: &[u8]) {
             assert_eq!(canonical(&read.said), canonical(&header.said));
             let mut line = Vec::new();
             encode_v1(&header.said, &mut line);
-            let Ok(Progress::Complete(read)) = decode(&line, &Limits::default()) else { panic!("{header:?}") };
+            let Ok(Progress::Complete(read)) = decode(&line, &Limits::default()) else { unreachable!("{header:?}") };
             assert_eq!(canonical(&read.said), canonical(&header.said));
         } else {
             assert_eq!(read.said, header.said);

@@ -46,7 +46,7 @@ const HOLES: [(&str, &str); 57] = [
     ("[limits]", "[limits]\n@\n"),
     ("[timeouts]", "[timeouts]\n@\n"),
     ("[listener.NAME]", "[listener.other]\naddress = [\"[::1]:1\", \"unix:/a\"]\nproxy_protocol = \"off\"\n@\n"),
-    ("[listener.NAME]", "[listener.other]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = \"unix\"\n@\n"),
+    ("[listener.NAME]", "[listener.other]\naddress = \"unix:/a\"\ntrusted_proxies = \"unix\"\n@\n"),
     ("[listener.NAME.unix]", "[listener.other]\naddress = \"unix:/a\"\nunix = { @ }\n"),
     ("[listener.NAME.limits]", "[listener.other]\naddress = \"127.0.0.1:1\"\nlimits = { @ }\n"),
     ("[listener.NAME.timeouts]", "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.timeouts]\n@\n"),

@@ -81,13 +81,21 @@ pub(super) fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer
     begin(Client::new(state.clone(), door.clone(), stream, peer.into(), state.enter(true)));
 }
 
-/// Begins with a connection that is new on the core that serves it. In this order, each where the listener has it: the
-/// PROXY header, which comes before all else, then requests.
+/// Begins with a connection that is new on the core that serves it.
 pub(super) fn begin(client: Client) {
     let engine = client.state.engine.clone();
     if client.listener().proxy_protocol {
-        engine.spawn(told::serve(client));
+        engine.spawn(take_steps(client));
     } else {
         engine.spawn(connection::serve(client));
+    }
+}
+
+/// What comes before the first request, each where the listener has it, in this order: the PROXY header, which stands
+/// before all else.
+async fn take_steps(client: Client) {
+    let client = if client.listener().proxy_protocol { told::begin(client).await } else { Some(client) };
+    if let Some(client) = client {
+        connection::serve(client).await;
     }
 }

@@ -12,7 +12,7 @@ use ringway_runtime::buffer::Lease;
 use ringway_runtime::net::Remote;
 
 use super::client::Client;
-use super::{connection, tell};
+use super::tell;
 use crate::observe::{ProxyHeader, Timeout};
 
 /// Whom a connection is from.
@@ -78,13 +78,6 @@ impl From<Remote> for Caller {
     }
 }
 
-/// Serves a connection that begins with a PROXY header.
-pub(super) async fn serve(client: Client) {
-    if let Some(client) = begin(client).await {
-        connection::serve(client).await;
-    }
-}
-
 enum Event {
     Read(std::io::Result<Option<Lease>>),
     /// The core has to do without this connection.
@@ -92,8 +85,9 @@ enum Event {
     Timeout,
 }
 
-/// Takes the header off the connection. It has to be there in the time that a first request has.
-async fn begin(mut client: Client) -> Option<Client> {
+/// Takes the header off the connection. It has to be there in the time that a first request has; nothing where the
+/// connection ends with it.
+pub(super) async fn begin(mut client: Client) -> Option<Client> {
     if !client.listener().trusts(client.peer.ip()) {
         return refuse(&client, ProxyHeader::Untrusted, "proxy_untrusted");
     }

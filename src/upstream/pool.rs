@@ -595,14 +595,14 @@ impl Pool {
     fn take_idle(self: &Rc<Self>, endpoint: usize, preamble: Option<&Rc<[u8]>>) -> Option<(Idle, Slot)> {
         let line = self.lines.get(endpoint)?;
         let idle = loop {
-            let idle = match preamble {
-                None => line.idle.borrow_mut().pop_back()?,
-                Some(_) => {
-                    let mut all = line.idle.borrow_mut();
-                    let at = all.iter().rposition(|idle| idle.preamble.as_ref() == preamble)?;
-                    all.remove(at)?
-                }
+            let mut all = line.idle.borrow_mut();
+            let idle = if preamble.is_none() {
+                all.pop_back()?
+            } else {
+                let at = all.iter().rposition(|idle| idle.preamble.as_ref() == preamble)?;
+                all.remove(at)?
             };
+            drop(all);
             self.note_room(endpoint);
             self.whole.idle.set(self.whole.idle.get() - 1);
             // Closed by the endpoint, or unasked bytes: the next request must not see it. Nor one of a plan before that

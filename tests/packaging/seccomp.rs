@@ -93,10 +93,16 @@ fn under_the_filter_of_the_unit_the_gateway_serves_reloads_and_ends(engine: Engi
 
 fn serves_reloads_and_ends(engine: Engine, profile: String) {
     let origin = Origin::listen();
-    let config = Config::new(engine).origin(&origin).under(vec![source(LAUNCHER), profile]);
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("a.sock");
+    // With the owner that it has anyway.
+    let access = format!("unix = {{ mode = \"0600\", owner = \"{}\" }}", rustix::process::geteuid().as_raw());
+    let local = format!("[listener.local]\naddress = \"unix:{}\"\n{access}\n", socket.display());
+    let config = Config::new(engine).origin(&origin).more(&local).under(vec![source(LAUNCHER), profile]);
     let gateway = config.start();
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.child.id())).unwrap();
     assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
+    std::os::unix::net::UnixStream::connect(&socket).unwrap();
     let mut client = gateway.connect();
     for answer in ["one", "two"] {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -108,6 +114,7 @@ fn serves_reloads_and_ends(engine: Engine, profile: String) {
         gateway.run(&config.clone().limits("keep_alive_requests = 100"));
     }
     assert_eq!(gateway.stop().exit.code(), Some(0));
+    assert!(!socket.exists());
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod records;
 mod retry;
 mod rough;
 mod slow;
+mod told;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

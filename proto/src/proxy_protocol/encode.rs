@@ -1,6 +1,5 @@
 //! Writing headers.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::crc32c::crc32c;
@@ -42,8 +41,8 @@ pub fn encode_v1(said: &Said<'_>, out: &mut Vec<u8>) {
     let (from, to) = paired(source, destination);
     let family = if from.is_ipv4() { 4 } else { 6 };
     let (from_port, to_port) = (from.port(), to.port());
-    // A Vec takes whatever is written.
-    let _ = write!(out, "PROXY TCP{family} {} {} {from_port} {to_port}\r\n", from.ip(), to.ip());
+    let line = format!("PROXY TCP{family} {} {} {from_port} {to_port}\r\n", from.ip(), to.ip());
+    out.extend_from_slice(line.as_bytes());
 }
 
 /// Appends a header of version 2.
@@ -109,5 +108,7 @@ fn tlv(kind: u8, value: &[&[u8]], out: &mut Vec<u8>) {
     let length = value.iter().map(|piece| piece.len()).sum::<usize>() as u16;
     out.push(kind);
     out.extend_from_slice(&length.to_be_bytes());
-    value.iter().for_each(|piece| out.extend_from_slice(piece));
+    for piece in value {
+        out.extend_from_slice(piece);
+    }
 }

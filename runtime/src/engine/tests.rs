@@ -605,7 +605,7 @@ fn cores_share_a_unix_socket_and_one_that_stops_it_resets_nobody() {
             assert!(outgoing.local_address().is_err());
             let accepted = poll_fn(|cx| match one.poll_accept(cx) {
                 Poll::Pending => two.poll_accept(cx),
-                ready => ready,
+                ready @ Poll::Ready(_) => ready,
             });
             let (incoming, remote) = accepted.await.unwrap();
             let Remote::Unix(peer) = remote else { panic!("{remote}") };

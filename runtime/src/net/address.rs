@@ -32,7 +32,9 @@ impl UnixName {
     /// From an absolute path or an `@` with a name. The error says what is wrong with it.
     pub fn new(name: &str) -> Result<Self, &'static str> {
         match name.as_bytes() {
-            [b'/' | b'@', rest @ ..] if rest.is_empty() || rest.contains(&0) => Err("is no name of a Unix socket"),
+            [b'/' | b'@', rest @ ..] if rest.is_empty() || rest.iter().any(u8::is_ascii_control) => {
+                Err("is no name of a Unix socket")
+            }
             [b'/' | b'@', ..] if name.len() > UNIX_NAME_MAX => Err("is longer than the name of a Unix socket may be"),
             [b'/', .., b'/'] => Err("is a directory"),
             [b'/' | b'@', ..] => Ok(Self(name.into())),

@@ -267,8 +267,9 @@ fn steer_no_more(socket: &impl AsFd) -> io::Result<()> {
 /// have begun come to their end: a classic BPF program drops every SYN. What is dropped is sent again, and by then
 /// nobody listens.
 pub(crate) fn refuse_new(socket: &impl AsFd) {
+    let is_shared = is_unix(socket);
     let socket = SockRef::from(socket);
-    if socket.domain().is_ok_and(|domain| domain == Domain::UNIX) {
+    if is_shared {
         // Nobody connects to it any more, and what is in its queue stays there to be accepted. All cores share it.
         let _ = socket.shutdown(Shutdown::Both);
         return;
@@ -285,6 +286,11 @@ pub(crate) fn refuse_new(socket: &impl AsFd) {
     // Without the program a connection can come between the last accept and the close, and is reset: no worse than
     // what a plain close does.
     let _ = socket.attach_filter(&program);
+}
+
+/// Whether it is a Unix socket.
+pub(crate) fn is_unix(socket: &impl AsFd) -> bool {
+    SockRef::from(socket).domain().is_ok_and(|domain| domain == Domain::UNIX)
 }
 
 /// A connection that waits in the queue of a listening socket; nothing when none does.

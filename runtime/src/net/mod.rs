@@ -14,7 +14,7 @@ use socket2::{Protocol, SockRef, Socket, Type};
 
 pub use address::{Address, Remote, UNIX_NAME_MAX, UnixName};
 pub use listen::{ListenSpec, Placement, bind_for_cores, bind_more, place_among, set_backlog};
-pub(crate) use listen::{accept_queued, refuse_new};
+pub(crate) use listen::{accept_queued, is_unix, refuse_new};
 pub use unix::{Access, bind_unix};
 
 /// A new socket towards `address`, with small writes sent at once.

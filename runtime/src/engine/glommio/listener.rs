@@ -66,7 +66,7 @@ impl Listener {
                 // The peer went away in the queue; the others are still there.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Another core, which shares the socket, has shut it down: nobody connects any more.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) && crate::net::is_unix(&self.socket) => {
                     self.burst.set(0);
                     return Poll::Pending;
                 }

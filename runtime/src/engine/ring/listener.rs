@@ -204,7 +204,7 @@ impl Io {
             None if result == -libc::ECONNABORTED || result == -libc::EAGAIN => {}
             // From now on one at a time.
             None if result == -libc::ECANCELED => {}
-            None if result == -libc::EINVAL => acceptor.is_over = true,
+            None if result == -libc::EINVAL && net::is_unix(&acceptor.socket) => acceptor.is_over = true,
             None => acceptor.error = Some(-result),
         }
         let waiter = acceptor.waiter.take();
