@@ -22,3 +22,4 @@ mod sockets;
 mod support;
 mod systems;
 mod upgrade;
+mod websocket;

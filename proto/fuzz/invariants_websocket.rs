@@ -2,7 +2,7 @@
 //! it.
 
 use ringway_proto::websocket::{
-    Close, Event, FrameError, FrameHead, HandshakeError, Incoming, Limits, Messages, Reader, Side, encode, extension,
+    AnswerError, Close, Event, FrameError, FrameHead, Incoming, Limits, Messages, Reader, Side, encode, extension,
     handshake,
 };
 
@@ -158,8 +158,5 @@ fn fields(data: &[u8]) {
     // With nothing chosen, every request may be answered.
     assert!(handshake::answer(own.iter().copied(), &lines, true).is_ok());
     let answered = handshake::answer(lines.clone(), &lines, true);
-    assert!(matches!(
-        answered,
-        Ok(_) | Err(HandshakeError::Accept | HandshakeError::Protocol | HandshakeError::Extensions)
-    ));
+    assert!(matches!(answered, Ok(_) | Err(AnswerError::Accept | AnswerError::Protocol | AnswerError::Extensions)));
 }

@@ -67,6 +67,8 @@ pub(crate) const CPU_LIST: Kind =
     Kind::Text("CPU list", r"^\s*[0-9]+(\s*-\s*[0-9]+)?\s*(,\s*[0-9]+(\s*-\s*[0-9]+)?\s*)*$");
 pub(crate) const BYTE_RATE: Kind = Kind::Text("bytes a second", r"^[0-9_]+\s*(B|[KMGT]iB|[kMGT]B)/s$");
 
+pub(crate) const RATE: Kind = Kind::Text("rate", r"^[0-9_]+/(s|min|h)$");
+
 pub(crate) const SIZE_OR_UNLIMITED: Kind = Kind::Either(&[Kind::Size(0, i64::MAX as u64), Kind::OneOf(&["unlimited"])]);
 
 pub(super) const DURATION_PATTERN: &str = r"^[0-9_]+\s*(ns|us|ms|s|m|h|d)$";

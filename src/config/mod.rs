@@ -34,6 +34,7 @@ mod timeouts;
 mod tree;
 mod upstream;
 mod values;
+mod websocket;
 mod written;
 
 pub use diff::{Change, Diff, Object, diff};

@@ -12,7 +12,8 @@ use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::retry;
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
-use crate::plan::{BodyLimit, Deadline, HostPattern, Predicate, Priority, RouteRetry, Subset, Test};
+use super::websocket::{WEBSOCKET, websocket};
+use crate::plan::{BodyLimit, Deadline, HostPattern, Predicate, Priority, RouteRetry, Subset, Test, Websocket};
 use std::ops::Range;
 use std::time;
 
@@ -33,6 +34,7 @@ pub(super) const SECTION: Section = section(
         key("deadline", Table(&DEADLINE), Words("that of the listener")),
         key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
         key("mirror", Table(&MIRROR), Words("nobody")),
+        key("websocket", Table(&WEBSOCKET), Words("as its keys say")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
         key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
@@ -77,6 +79,8 @@ pub struct RouteSection {
     pub retry: RouteRetry,
     /// See [`crate::plan::Route::mirror`].
     pub mirror: Option<MirrorSection>,
+    /// See [`crate::plan::Route::websocket`].
+    pub websocket: Websocket,
     /// See [`crate::plan::Route::priority`].
     pub priority: Priority,
     /// See [`crate::plan::Route::body`].
@@ -140,6 +144,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         deadline: deadline_of(fields),
         retry: retry_of(fields),
         mirror: mirror_of(fields),
+        websocket: websocket_of(fields),
         priority,
         body,
         access_log,
@@ -169,6 +174,14 @@ fn mirror_of(fields: &Fields<'_>) -> Option<MirrorSection> {
         fields.complain("mirror", fields.key_span("mirror"), problem);
     }
     fields.table("mirror", &MIRROR).and_then(|fields| mirror(&fields))
+}
+
+fn websocket_of(fields: &Fields<'_>) -> Websocket {
+    if fields.has("websocket") && !fields.has("upstream") {
+        let problem = Problem::new("only a route with an `upstream` carries WebSocket connections");
+        fields.complain("websocket", fields.key_span("websocket"), problem);
+    }
+    fields.table("websocket", &WEBSOCKET).map(|fields| websocket(&fields)).unwrap_or_default()
 }
 
 fn deadline_of(fields: &Fields<'_>) -> Option<Deadline> {

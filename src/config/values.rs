@@ -3,6 +3,7 @@
 use super::nearest::nearest;
 use super::reader::{Problem, Read, article};
 use super::tree::Value;
+use crate::plan::Rate;
 use ipnet::IpNet;
 use ringway_runtime::net::{Address, UnixName};
 use std::fmt;
@@ -187,6 +188,27 @@ pub(crate) fn byte_rate_or_off(value: &Value) -> Read<Option<u64>> {
         0 => Err(Problem::new("a rate above zero is wanted").with_help("\"off\" turns the check off")),
         rate => Ok(Some(rate)),
     }
+}
+
+/// So many in a time, such as `"100/min"`.
+pub(crate) fn rate(value: &Value) -> Read<Rate> {
+    let text = text(value, "a rate such as \"100/s\"")?;
+    let wrong = || {
+        Problem::new(format!("\"{text}\" is no rate"))
+            .with_help("a number a second, minute or hour: \"100/s\", \"100/min\" or \"100/h\"")
+    };
+    let (count, per) = text.split_once('/').ok_or_else(wrong)?;
+    let per = match per {
+        "s" => Duration::from_secs(1),
+        "min" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        _ => return Err(wrong()),
+    };
+    let count = count.replace('_', "").parse::<u32>().map_err(|_| wrong())?;
+    if count == 0 {
+        return Err(Problem::new("a rate above zero is wanted"));
+    }
+    Ok(Rate { count, per })
 }
 
 /// The most CPUs of one machine.

@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// Takes up the plan that the core runs now, for the next request.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         if self.is_behind() {
             self.running = self.state.running();
             self.listener = self.door.listener();
@@ -111,12 +111,12 @@ impl Client {
     }
 
     /// Whether the core runs another plan. A connection whose door is closed stays with the one that had it.
-    fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.running.epoch != self.state.epoch() && !self.door.is_closed()
     }
 
     /// Whether no request may follow the one it is at.
-    pub(super) fn is_last(&self) -> bool {
+    pub(crate) fn is_last(&self) -> bool {
         self.state.is_ending() || self.door.is_closed()
     }
 
@@ -146,6 +146,12 @@ impl Client {
         }
         self.presence.register(cx);
         Poll::Pending
+    }
+
+    /// For a connection that goes on beyond its request: has the task of `cx` woken when the core is to end, or runs
+    /// another plan.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        self.presence.register(cx);
     }
 
     /// The connection waits for its next request, or no more.

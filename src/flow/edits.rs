@@ -80,7 +80,7 @@ impl Edits {
     }
 
     /// What follows is of the next policy.
-    pub(super) fn next_policy(&mut self) {
+    pub(crate) fn next_policy(&mut self) {
         self.policy += 1;
     }
 

@@ -7,7 +7,7 @@ use ringway_runtime::buffer::Lease;
 
 use super::account::Ledger;
 use super::edits::Edits;
-use crate::observe::Reason;
+use crate::observe::{Reason, WebsocketEnd};
 use crate::plan::{Captures, Headers, RouteId, UpstreamId, Variable, Vars};
 
 /// Scratch that grew past this many bytes is freed with its request.
@@ -66,6 +66,8 @@ pub struct Exchange {
     pub traffic: Traffic,
     /// Why it was refused, or why its answer broke off.
     pub reason: Option<Reason>,
+    /// How it ended, where it became a WebSocket connection.
+    pub websocket: Option<WebsocketEnd>,
     /// The endpoint that was asked last.
     pub asked: Option<(UpstreamId, usize)>,
     /// Attempts at an endpoint.
@@ -103,6 +105,7 @@ impl Default for Exchange {
             ledger: Ledger::default(),
             traffic: Traffic::default(),
             reason: None,
+            websocket: None,
             asked: None,
             attempts: 0,
             retry_after: 0,
@@ -122,7 +125,7 @@ impl Exchange {
         self.route = None;
         self.ledger = Ledger::default();
         self.traffic = Traffic::default();
-        (self.reason, self.asked, self.attempts) = (None, None, 0);
+        (self.reason, self.websocket, self.asked, self.attempts) = (None, None, None, 0);
         self.met = 0;
         self.retry_after = 0;
         self.has_deadline = false;

@@ -19,7 +19,7 @@ mod linger;
 mod passing;
 mod progress;
 mod reply;
-mod route;
+pub(crate) mod route;
 mod serve;
 pub(crate) mod tell;
 mod timing;

@@ -7,7 +7,7 @@ use super::client::Client;
 use super::exchange::{Exchange, HeadFields};
 use super::reply;
 use crate::observe::{Activity, Reason};
-use crate::plan::{self, BodyLimit, Miss, Normalized, Query, RouteId};
+use crate::plan::{self, BodyLimit, Captures, Miss, Normalized, Plan, Query, RouteId};
 
 /// Brings the path into its one form.
 pub(super) fn normalize(exchange: &mut Exchange) -> Result<(), Reason> {
@@ -55,6 +55,19 @@ pub(super) fn find(client: &Client, exchange: &mut Exchange) -> Result<RouteId, 
         None => client.listener().limits.body.unwrap_or(u64::MAX),
     };
     Ok(id)
+}
+
+/// The route that the request would have in another plan.
+pub(crate) fn in_plan(plan: &Plan, exchange: &Exchange) -> Option<RouteId> {
+    let head = &exchange.head;
+    let query = Query {
+        method: exchange.method(),
+        host: exchange.host(),
+        path: exchange.path(),
+        query: exchange.query(),
+        headers: &HeadFields { fields: &head.fields, bytes: exchange.head_bytes() },
+    };
+    plan.router.find(&query, &mut Captures::default()).ok()
 }
 
 /// Refuses a request that has no route.

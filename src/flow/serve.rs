@@ -64,7 +64,12 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
             client.state.metrics.timed_out(Timeout::Deadline);
             reply::refuse(client, exchange, Reason::DeadlineExceeded)
         }
-        Action::Proxy(proxy) => service::proxy(client, exchange, *proxy, deadline).await,
+        Action::Proxy(proxy) => {
+            let proxy = *proxy;
+            // What becomes a tunnel may outlive the plan: the client has the one that it needs.
+            drop(running);
+            service::proxy(client, exchange, proxy, deadline).await
+        }
         Action::Health(health) => service::health::health(client, exchange, *health).await,
         Action::Redirect(redirect) => service::redirect(client, exchange, redirect),
         Action::Respond(respond) => service::respond(client, exchange, respond),

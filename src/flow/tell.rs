@@ -117,6 +117,7 @@ fn access(client: &Client, exchange: &Exchange, log: &AccessLog, status: u16, no
             received: traffic.received,
             sent: traffic.sent,
             sent_body: traffic.sent.saturating_sub(traffic.heads),
+            websocket: exchange.websocket,
             took,
             texts: Texts {
                 listener: client.listener().name.as_bytes(),

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ringway_proto::websocket::Kind;
 use ringway_runtime::histogram::{
     CounterId, CounterSet, CreateError, GaugeId, GaugeSet, HistogramId, Problem, Schema, SchemaBuilder, SchemaError,
     Shape, Snapshot, Start, Unit, Writer,
@@ -14,6 +15,7 @@ use ringway_runtime::mesh::PortStats;
 
 use super::Reason;
 use super::names::{NAMED, Segment, Segments, Series, Slots, UpstreamSeries};
+use super::websocket::{self, ControlFrame, WebsocketEnd, WebsocketError, WebsocketSide};
 use crate::plan::Priority;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -280,6 +282,7 @@ struct Ids {
     access_records: CounterId,
     access_dropped: CounterSet,
     events_untold: CounterId,
+    websocket: websocket::Ids,
 }
 
 impl Metrics {
@@ -526,6 +529,39 @@ impl Metrics {
         }
     }
 
+    /// A connection speaks WebSocket from now on.
+    pub fn websocket_opened(&self) {
+        self.add(self.ids.websocket.opened, 1);
+        self.writer.gauge(self.ids.websocket.open).add(1);
+    }
+
+    /// It does so no more. Where nothing is known of its end, the gateway cut it.
+    pub fn websocket_closed(&self, end: Option<WebsocketEnd>) {
+        self.writer.gauge(self.ids.websocket.open).add(-1);
+        let (by, code) = end.map_or((WebsocketSide::Gateway, WebsocketEnd::ABNORMAL), |end| (end.by, end.code));
+        self.add_some(self.ids.websocket.close(by, code));
+    }
+
+    /// A message of so many bytes has gone past, from this side.
+    #[inline]
+    pub fn websocket_message(&self, from: WebsocketSide, kind: Kind, bytes: u64) {
+        self.add_some(self.ids.websocket.message(from, kind));
+        if let Some(id) = self.ids.websocket.message_bytes.get(from as usize) {
+            self.writer.record(id, bytes);
+        }
+    }
+
+    /// A control frame was passed on, from this side, or was sent by the gateway.
+    #[inline]
+    pub fn websocket_control(&self, from: WebsocketSide, frame: ControlFrame) {
+        self.add_some(self.ids.websocket.control(from, frame));
+    }
+
+    /// This side did something that ends its connection.
+    pub fn websocket_error(&self, side: WebsocketSide, error: WebsocketError) {
+        self.add_some(self.ids.websocket.error(side, error));
+    }
+
     /// So many events were too many in their second.
     pub fn events_untold(&self, count: u64) {
         self.add(self.ids.events_untold, count);
@@ -534,6 +570,13 @@ impl Metrics {
     #[inline]
     fn add(&self, id: CounterId, n: u64) {
         self.writer.counter(id).add(n);
+    }
+
+    #[inline]
+    fn add_some(&self, id: Option<CounterId>) {
+        if let Some(id) = id {
+            self.add(id, 1);
+        }
     }
 
     #[inline]
@@ -625,6 +668,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             Lost::VALUES.iter().map(|&cause| [("cause", cause)]),
         ),
         events_untold: build.counter("ringway_events_untold_total", None, &[]),
+        websocket: websocket::Ids::new(&mut build),
     };
     Ok((build.build()?, ids))
 }

@@ -9,6 +9,7 @@ mod reason;
 pub mod records;
 mod run;
 mod twice;
+mod websocket;
 
 pub(crate) mod stamp;
 
@@ -24,3 +25,4 @@ pub use names::{
 pub use reason::{Reason, Side};
 pub use run::{NoRun, Run, read_run};
 pub use twice::{Hedged, Mirrored};
+pub use websocket::{ControlFrame, WebsocketEnd, WebsocketError, WebsocketSide};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ringway_proto::http1::{BodyError, RequestError};
+use ringway_proto::websocket::HandshakeError;
 
 use crate::plan::PathError;
 
@@ -45,6 +46,8 @@ macro_rules! reasons {
             Body(BodyError),
             /// The path can be read in more than one way (400).
             Path(PathError),
+            /// An opening handshake of WebSocket is refused.
+            Websocket(HandshakeError),
         }
 
         impl Reason {
@@ -55,6 +58,7 @@ macro_rules! reasons {
                     Reason::Request(error) => error.code(),
                     Reason::Body(error) => error.code(),
                     Reason::Path(error) => error.code(),
+                    Reason::Websocket(error) => error.code(),
                 }
             }
 
@@ -65,6 +69,9 @@ macro_rules! reasons {
                     Reason::Request(error) => error.status(),
                     Reason::Body(error) => error.status(),
                     Reason::Path(_) => 400,
+                    // RFC 6455 section 4.4.
+                    Reason::Websocket(HandshakeError::Version) => 426,
+                    Reason::Websocket(_) => 400,
                 }
             }
 
@@ -72,7 +79,7 @@ macro_rules! reasons {
             pub fn side(self) -> Side {
                 match self {
                     $( Reason::$variant => Side::$side, )*
-                    Reason::Request(_) | Reason::Body(_) | Reason::Path(_) => Side::Client,
+                    Reason::Request(_) | Reason::Body(_) | Reason::Path(_) | Reason::Websocket(_) => Side::Client,
                 }
             }
 
@@ -80,7 +87,7 @@ macro_rules! reasons {
             pub fn all() -> impl Iterator<Item = Reason> {
                 let own: &'static [Reason] = &[$( Reason::$variant, )*];
                 let codec = RequestError::all().map(Reason::Request).chain(BodyError::all().map(Reason::Body));
-                own.iter().copied().chain(codec).chain(PathError::all().map(Reason::Path))
+                own.iter().copied().chain(codec).chain(PathError::all().map(Reason::Path)).chain(HandshakeError::ALL.iter().copied().map(Reason::Websocket))
             }
         }
 
@@ -92,6 +99,7 @@ macro_rules! reasons {
                     Reason::Request(error) => error.fmt(f),
                     Reason::Body(error) => error.fmt(f),
                     Reason::Path(error) => error.fmt(f),
+                    Reason::Websocket(error) => error.fmt(f),
                 }
             }
         }
@@ -149,6 +157,11 @@ reasons! {
     Overloaded = "overloaded", 503, Internal, "the gateway is at its limit";
     /// The gateway is about to end.
     Draining = "draining", 503, Internal, "the gateway is shutting down";
+    /// A client broke the WebSocket protocol or a limit after its handshake, or did not answer a ping. Never sent: it is
+    /// why the connection was closed.
+    WebsocketClient = "websocket_client_error", 400, Client, "the client broke the WebSocket protocol or a limit";
+    /// The same of an upstream.
+    WebsocketUpstream = "websocket_upstream_error", 502, Upstream, "the upstream broke the WebSocket protocol or a limit";
     /// A fault of the gateway's own.
     Internal = "internal", 500, Internal, "internal error";
 }

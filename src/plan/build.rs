@@ -260,6 +260,7 @@ impl<'c> Builder<'c, '_> {
             total_timeout: section.total_timeout,
             mirror: self.mirror(section).map(Box::new),
             deadline: section.deadline.clone().map(Box::new),
+            websocket: Box::new(section.websocket),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,

@@ -20,6 +20,7 @@ mod router;
 mod template;
 mod templates;
 mod trie;
+mod websocket;
 
 pub use aggregate::{Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Detail};
 pub use answer::{Redirect, Respond};
@@ -38,6 +39,7 @@ pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeade
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
 pub(crate) use templates::Templates;
+pub use websocket::{Rate, Websocket};
 
 use crate::config::Secret;
 use crate::policy::Policy;
@@ -644,6 +646,8 @@ pub struct Route {
     pub deadline: Option<Box<Deadline>>,
     /// Who gets copies of its requests.
     pub mirror: Option<Box<Mirror>>,
+    /// How it carries WebSocket connections.
+    pub websocket: Box<Websocket>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.

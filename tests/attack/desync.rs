@@ -18,7 +18,7 @@ fn bytes_behind_a_refused_upgrade_are_requests_and_routed_as_such(engine: Engine
     let gateway = Config::new(engine).origin(&origin).route("path = \"/chat\"").start();
     let mut client = gateway.connect();
     client.send(
-        "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+        "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n\
          GET /admin HTTP/1.1\r\nHost: a\r\n\r\n",
     );
     let mut upstream = origin.accept();
@@ -30,11 +30,11 @@ fn bytes_behind_a_refused_upgrade_are_requests_and_routed_as_such(engine: Engine
     assert!(upstream.nothing_waits(), "the hidden request went through");
 }
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\nraw";
 
 fn an_upgrade_nobody_asked_for_is_refused(engine: Engine) {
     let (gateway, origin) = Gateway::before(engine);
-    for lines in ["", "Upgrade: websocket\r\n", "Connection: upgrade\r\n", "Connection: upgrade\r\nUpgrade: h2c\r\n"] {
+    for lines in ["", "Upgrade: raw\r\n", "Connection: upgrade\r\n", "Connection: upgrade\r\nUpgrade: h2c\r\n"] {
         let mut client = gateway.connect();
         client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n"));
         let mut upstream = origin.accept();
@@ -50,7 +50,7 @@ fn an_upgrade_nobody_asked_for_is_refused(engine: Engine) {
     }
     // HTTP/1.0 has no upgrade at all.
     let mut client = gateway.connect();
-    client.send("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n");
     let mut upstream = origin.accept();
     assert!(!upstream.head().has("upgrade"));
     upstream.send(SWITCH);
@@ -60,9 +60,7 @@ fn an_upgrade_nobody_asked_for_is_refused(engine: Engine) {
 fn an_upgrade_before_the_body_is_whole_is_refused(engine: Engine) {
     let (gateway, origin) = Gateway::before(engine);
     let mut client = gateway.connect();
-    client.send(
-        "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 100\r\n\r\nsome",
-    );
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: raw\r\nContent-Length: 100\r\n\r\nsome");
     let mut upstream = origin.accept();
     upstream.head();
     upstream.take(4);

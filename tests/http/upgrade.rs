@@ -16,21 +16,21 @@ on_both_engines!(
     connect_is_refused,
 );
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
-                       Sec-WebSocket-Key: x\r\n\r\n";
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: raw\r\n\
+                       X-Key: x\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
 
 fn tunnel(gateway: &Gateway, origin: &Origin) -> (Client, OriginConn) {
     let mut client = gateway.connect();
     client.send(UPGRADE);
     let mut upstream = origin.accept();
     let request = upstream.head();
-    assert_eq!(request.get("upgrade"), Some("websocket"));
+    assert_eq!(request.get("upgrade"), Some("raw"));
     assert!(request.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")), "{request:?}");
-    assert_eq!(request.get("sec-websocket-key"), Some("x"));
+    assert_eq!(request.get("x-key"), Some("x"));
     upstream.send(SWITCH);
     let switched = client.head();
-    assert_eq!((switched.status(), switched.get("upgrade")), (101, Some("websocket")));
+    assert_eq!((switched.status(), switched.get("upgrade")), (101, Some("raw")));
     assert!(switched.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")), "{switched:?}");
     assert!(!switched.has("content-length") && !switched.has("transfer-encoding"));
     (client, upstream)
@@ -154,7 +154,7 @@ fn a_refused_upgrade_stays_http(engine: Engine) {
 fn h2c_is_not_passed_on(engine: Engine) {
     let (gateway, origin) = Gateway::before(engine);
     let mut client = gateway.connect();
-    for upgrade in ["h2c", "websocket, h2c"] {
+    for upgrade in ["h2c", "raw, h2c"] {
         client.send(format!(
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\n\
              HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"

@@ -88,19 +88,31 @@ impl FrameError {
 }
 
 errors! {
-    /// Why a handshake fails (RFC 6455 section 4).
+    /// Why a request is no opening handshake (RFC 6455 section 4.2.1).
     HandshakeError {
-        /// `Sec-WebSocket-Key` is missing, or there more than once.
-        KeyMissing = "websocket_key_missing", "there is not one Sec-WebSocket-Key";
-        /// `Sec-WebSocket-Key` is not 16 bytes in base64.
-        KeyInvalid = "websocket_key_invalid", "Sec-WebSocket-Key is not 16 bytes in base64";
+        /// Another method than GET, or a body.
+        Method = "websocket_method", "a WebSocket handshake is a GET without a body";
         /// `Sec-WebSocket-Version` is not 13.
         Version = "websocket_version", "Sec-WebSocket-Version is not 13";
-        /// `Sec-WebSocket-Protocol` is no list of different tokens, or an answer chooses what was not offered.
-        Protocol = "websocket_protocol", "Sec-WebSocket-Protocol is malformed or was not offered";
-        /// `Sec-WebSocket-Extensions` is malformed, or an answer has what was not offered.
-        Extensions = "websocket_extensions", "Sec-WebSocket-Extensions is malformed or was not offered";
+        /// `Sec-WebSocket-Key` is missing, there more than once, or not 16 bytes in base64.
+        Key = "websocket_key", "there is not one Sec-WebSocket-Key of 16 bytes in base64";
+        /// `Sec-WebSocket-Protocol` is no list of different tokens.
+        Protocol = "websocket_protocol", "Sec-WebSocket-Protocol is not a list of different tokens";
+        /// `Sec-WebSocket-Extensions` is malformed.
+        Extensions = "websocket_extensions", "Sec-WebSocket-Extensions is malformed";
+    }
+}
+
+errors! {
+    /// Why an answer with 101 does not open a connection (RFC 6455 section 4.1).
+    AnswerError {
+        /// `Upgrade` has something else that was not asked for.
+        Upgrade = "websocket_upgrade_not_offered", "Upgrade was not asked for so";
         /// `Sec-WebSocket-Accept` does not follow from the key.
-        Accept = "websocket_accept", "Sec-WebSocket-Accept does not follow from the key";
+        Accept = "websocket_accept_wrong", "Sec-WebSocket-Accept does not follow from the key";
+        /// `Sec-WebSocket-Protocol` chooses what was not offered.
+        Protocol = "websocket_protocol_not_offered", "Sec-WebSocket-Protocol was not offered";
+        /// `Sec-WebSocket-Extensions` has what was not offered, or not so.
+        Extensions = "websocket_extensions_not_offered", "Sec-WebSocket-Extensions was not offered";
     }
 }

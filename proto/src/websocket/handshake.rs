@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 section 4), of either side. Method, version, Host, Connection and Upgrade are for
 //! whoever reads the head; here is what is WebSocket's own.
 
-use super::HandshakeError;
 use super::extension::{self, Deflate};
+use super::{AnswerError, HandshakeError};
 use crate::http1::values;
 use sha1::{Digest, Sha1};
 
@@ -36,9 +36,9 @@ pub fn request<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -
     if one(fields.clone(), b"sec-websocket-version") != Some(VERSION) {
         return Err(HandshakeError::Version);
     }
-    let key = one(fields.clone(), b"sec-websocket-key").ok_or(HandshakeError::KeyMissing)?;
+    let key = one(fields.clone(), b"sec-websocket-key").ok_or(HandshakeError::Key)?;
     if !is_key(key) {
-        return Err(HandshakeError::KeyInvalid);
+        return Err(HandshakeError::Key);
     }
     let protocols = || all(fields.clone(), b"sec-websocket-protocol").flat_map(values::list);
     for (at, protocol) in protocols().enumerate() {
@@ -62,26 +62,26 @@ pub fn answer<'a, 'r>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     request: &(impl Iterator<Item = (&'r [u8], &'r [u8])> + Clone),
     deflate_offered: bool,
-) -> Result<Agreed, HandshakeError> {
-    let key = one(request.clone(), b"sec-websocket-key").ok_or(HandshakeError::KeyMissing)?;
+) -> Result<Agreed, AnswerError> {
+    let key = one(request.clone(), b"sec-websocket-key").ok_or(AnswerError::Accept)?;
     if one(fields.clone(), b"sec-websocket-accept") != Some(&accept(key)[..]) {
-        return Err(HandshakeError::Accept);
+        return Err(AnswerError::Accept);
     }
     let mut protocols = all(fields.clone(), b"sec-websocket-protocol");
     if let Some(chosen) = protocols.next() {
         let mut offered = all(request.clone(), b"sec-websocket-protocol").flat_map(values::list);
         if protocols.next().is_some() || !offered.any(|offered| offered == chosen) {
-            return Err(HandshakeError::Protocol);
+            return Err(AnswerError::Protocol);
         }
     }
     let mut agreed = Agreed::default();
     for extension in all(fields, b"sec-websocket-extensions").flat_map(extension::list) {
-        let extension = extension.map_err(|_| HandshakeError::Extensions)?;
+        let extension = extension.map_err(|_| AnswerError::Extensions)?;
         let answer = extension.deflate().filter(|_| deflate_offered && agreed.deflate.is_none());
-        let answer = answer.ok_or(HandshakeError::Extensions)?;
+        let answer = answer.ok_or(AnswerError::Extensions)?;
         let offers = all(request.clone(), b"sec-websocket-extensions").flat_map(extension::list);
         if !offers.filter_map(|offer| offer.ok()?.deflate()).any(|offer| offer.may_be_answered(&answer)) {
-            return Err(HandshakeError::Extensions);
+            return Err(AnswerError::Extensions);
         }
         agreed.deflate = Some(answer);
     }

@@ -31,7 +31,7 @@ mod reader;
 mod utf8;
 
 pub use close::{Close, CloseCode};
-pub use error::{FrameError, HandshakeError};
+pub use error::{AnswerError, FrameError, HandshakeError};
 pub use frame::{CONTROL_MAX, FrameHead, HEAD_MAX, Opcode};
 pub use mask::mask;
 pub use messages::{Incoming, Messages};

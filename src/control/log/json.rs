@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use super::escape;
+use crate::observe::WebsocketEnd;
 use crate::observe::records::{Access, Spans, Texts};
 use crate::observe::stamp;
 
 /// Appends the line.
 pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {
-    let Access { at_unix_ns, id, client, peer, status, version, attempts, received, sent, sent_body, took, texts, cut } =
-        access;
+    let Access { at_unix_ns, id, client, peer, status, version, attempts, received, sent, sent_body, .. } = access;
+    let Access { websocket, took, texts, cut, .. } = access;
     out.extend_from_slice(b"{\"time\":\"");
     stamp::rfc3339(out, *at_unix_ns);
     // Writing to a Vec cannot fail.
@@ -29,6 +30,11 @@ pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {
     let _ = write!(out, ",\"status\":{status}");
     text(out, "reason", reason);
     let _ = write!(out, ",\"received\":{received},\"sent\":{sent},\"sent_body\":{sent_body}");
+    if let Some(WebsocketEnd { by, code, received, sent }) = websocket {
+        let by = by.name();
+        let _ =
+            write!(out, ",\"websocket\":{{\"close\":{code},\"by\":\"{by}\",\"received\":{received},\"sent\":{sent}}}");
+    }
     let Spans { total, head, admit, connect, first_byte, answer } = *took;
     span(out, "duration", Some(total));
     span(out, "head", head);
@@ -109,6 +115,10 @@ mod tests {
             ] {
                 prop_assert_eq!(&line[name], &text(bytes), "{}", name);
             }
+            let websocket = access.websocket.map(|end| {
+                json!({ "close": end.code, "by": end.by.name(), "received": end.received, "sent": end.sent })
+            });
+            prop_assert_eq!(line.get("websocket"), websocket.as_ref());
             prop_assert_eq!(&line["id"], &json!(format!("{:016x}", access.id)));
             prop_assert_eq!(&line["core"], &json!(core));
             prop_assert_eq!(&line["client"], &json!(access.client.to_string()));

@@ -2,11 +2,15 @@
 
 use super::Who;
 use super::codec::{Reader, put_text, put_u16, put_u32, put_u64};
+use crate::observe::{WebsocketEnd, WebsocketSide};
 
 /// A time span that was not reached.
 const NEVER: u64 = u64::MAX;
+/// Who closed what never was a WebSocket connection.
+const NO_WEBSOCKET: u8 = u8::MAX;
 
 /// What a core tells.
+#[expect(clippy::large_enum_variant, reason = "a record is read and dealt with at once, and never kept")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A request has been answered, or its client left.
@@ -38,6 +42,8 @@ pub struct Access<'a> {
     pub sent: u64,
     /// Those of them that were no heads.
     pub sent_body: u64,
+    /// How it ended, where it became a WebSocket connection.
+    pub websocket: Option<WebsocketEnd>,
     /// How long it took.
     pub took: Spans,
     /// Its texts.
@@ -289,6 +295,15 @@ impl<'a> Access<'a> {
         for span in [head, admit, connect, first_byte, answer] {
             put_u64(out, span.unwrap_or(NEVER));
         }
+        match self.websocket {
+            None => out.push(NO_WEBSOCKET),
+            Some(WebsocketEnd { by, code, received, sent }) => {
+                out.push(by as u8);
+                put_u16(out, code);
+                put_u64(out, received);
+                put_u64(out, sent);
+            }
+        }
         let cut = self.texts.put(out, most);
         if let Some(place) = out.get_mut(cut_at..cut_at + size_of::<u16>()) {
             place.copy_from_slice(&(self.cut.bits() | cut.bits()).to_le_bytes());
@@ -308,6 +323,15 @@ impl<'a> Access<'a> {
         let mut span = || reader.u64().map(|span| Some(span).filter(|&span| span != NEVER));
         let took =
             Spans { total, head: span()?, admit: span()?, connect: span()?, first_byte: span()?, answer: span()? };
+        let websocket = match reader.u8()? {
+            NO_WEBSOCKET => None,
+            by => Some(WebsocketEnd {
+                by: *WebsocketSide::ALL.get(usize::from(by))?,
+                code: reader.u16()?,
+                received: reader.u64()?,
+                sent: reader.u64()?,
+            }),
+        };
         let texts = Texts::read(reader)?;
         Some(Self {
             at_unix_ns,
@@ -320,6 +344,7 @@ impl<'a> Access<'a> {
             received,
             sent,
             sent_body,
+            websocket,
             took,
             texts,
             cut,
@@ -342,6 +367,7 @@ impl Access<'static> {
             received: 0,
             sent: 0,
             sent_body: 0,
+            websocket: None,
             took: Spans::default(),
             texts: Texts::default(),
             cut: Cut::default(),
@@ -377,11 +403,18 @@ pub(crate) mod tests {
         let client = (who(), proptest::option::of(who()));
         let version = proptest::option::of(0u8..2);
         let numbers = (any::<u64>(), any::<u64>(), 100u16..1000, any::<u32>());
-        let bytes = (any::<u64>(), any::<u64>(), any::<u64>());
+        let end = (0..3_usize, any::<u16>(), any::<u64>(), any::<u64>());
+        let end = end.prop_map(|(by, code, received, sent)| WebsocketEnd {
+            by: WebsocketSide::ALL[by],
+            code,
+            received,
+            sent,
+        });
+        let bytes = (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(end));
         (numbers, bytes, client, version, spans, 0u16..1 << 10, texts).prop_map(
             |(
                 (at_unix_ns, id, status, attempts),
-                (received, sent, sent_body),
+                (received, sent, sent_body, websocket),
                 (client, peer),
                 version,
                 took,
@@ -400,6 +433,7 @@ pub(crate) mod tests {
                     received,
                     sent,
                     sent_body,
+                    websocket,
                     took,
                     texts: Texts::default(),
                     cut,

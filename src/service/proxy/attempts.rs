@@ -11,7 +11,7 @@ use super::mirror::Copy;
 use super::preamble::preamble;
 use super::relay::{Failure, Relay, Sent};
 use super::tries::{Failed, Tries};
-use super::tunnel;
+use super::{tunnel, websocket};
 use crate::flow::{self, After, Client, Exchange, Input, Reply, refuse, tell};
 use crate::observe::{Reason, Timeout, UpstreamEvent};
 use crate::plan::{Proxy, UpstreamId};
@@ -197,10 +197,14 @@ impl<'p> Attempts<'p> {
                 }
                 Step::Done(after)
             }
-            Ok(Sent::Upgraded(rest)) => {
+            Ok(Sent::Upgraded(upgraded)) => {
                 connection.went(answered(exchange));
                 // Few requests become tunnels: a connection has no room for what most of them never need.
-                Step::Done(Box::pin(tunnel::run(client, connection, *rest, &mut exchange.traffic)).await)
+                let (rest, websocket) = *upgraded;
+                Step::Done(match websocket {
+                    Some(agreed) => Box::pin(websocket::run(client, exchange, connection, rest, agreed)).await,
+                    None => Box::pin(tunnel::run(client, connection, rest, &mut exchange.traffic)).await,
+                })
             }
             Ok(Sent::Held { at, rest }) => {
                 connection.went(answered(exchange));

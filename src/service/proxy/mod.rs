@@ -9,6 +9,7 @@ mod preamble;
 mod relay;
 mod tries;
 mod tunnel;
+mod websocket;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -16,11 +17,16 @@ use std::task::Poll;
 use ringway_runtime::clock::Instant;
 
 use self::attempts::{Attempts, Begun, Step};
-use crate::flow::{After, Client, Exchange};
+use crate::flow::{After, Client, Exchange, refuse};
 use crate::plan::Proxy;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
 pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Proxy, deadline: Instant) -> After {
+    if exchange.head.upgrade
+        && let Err(reason) = websocket::admit(client, exchange)
+    {
+        return refuse(client, exchange, reason);
+    }
     let mut to = to;
     let mut copy = if to.mirrors { mirror::begin(client, exchange) } else { None };
     let after = 'asked: loop {

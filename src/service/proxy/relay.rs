@@ -9,12 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
+use ringway_proto::websocket::handshake::Agreed;
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
 
 use super::discard::Rest;
 use super::tries::{Failed, Tries};
+use super::websocket;
 use crate::flow::encode::{self, Coding};
 use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
@@ -30,8 +32,9 @@ pub(super) enum Sent {
     Done { after: After, reusable: bool },
     /// The whole request went out then, and nothing came yet: it goes to another endpoint as well, so long after that.
     Slow { whole: Instant, after: Duration },
-    /// The endpoint switched protocols; these bytes came after its head.
-    Upgraded(Box<Input>),
+    /// The endpoint switched protocols; these bytes came after its head. With what was agreed on where frames of
+    /// WebSocket are to be looked at.
+    Upgraded(Box<(Input, Option<Agreed>)>),
     /// The response is not the answer unless nothing better comes: the request goes out again then.
     Held { at: Instant, rest: Box<Rest> },
 }
@@ -466,11 +469,13 @@ impl<'a, 'p> Relay<'a, 'p> {
         if !encode::forwards_upgrade(&self.exchange.head, self.exchange.head_bytes()) || !self.exchange.body.is_done() {
             return Err(self.failed(Reason::UpstreamProtocolError, UpstreamFailure::Protocol));
         }
+        let websocket = websocket::agree(self.client, self.exchange, self.answer_input.bytes());
+        let websocket = websocket.map_err(|error| self.protocol_error(error.code()))?;
         self.add_cookie();
         let (client, exchange) = (&mut *self.client, &mut *self.exchange);
         write_head(client, exchange, &mut self.answer_input, &mut self.written, Coding::Identity, false);
         self.client.stream.flush();
-        Ok(Sent::Upgraded(Box::new(std::mem::take(&mut self.answer_input))))
+        Ok(Sent::Upgraded(Box::new((std::mem::take(&mut self.answer_input), websocket))))
     }
 
     /// Writes the head of the response, which goes to the client.

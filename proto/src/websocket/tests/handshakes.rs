@@ -1,6 +1,7 @@
 //! The opening handshake, field by field.
 
-use crate::websocket::HandshakeError::{self, Accept, Extensions, KeyInvalid, KeyMissing, Protocol, Version};
+use crate::websocket::AnswerError;
+use crate::websocket::HandshakeError::{self, Extensions, Key, Protocol, Version};
 use crate::websocket::extension::{self, Deflate};
 use crate::websocket::handshake::{Agreed, accept, answer, request};
 
@@ -21,7 +22,7 @@ fn asked(more: Fields<'_>) -> Result<(), HandshakeError> {
     request(bytes(&all)).map(|key| assert_eq!(key, KEY.1.as_bytes()))
 }
 
-fn answered(request: Fields<'_>, more: Fields<'_>) -> Result<Agreed, HandshakeError> {
+fn answered(request: Fields<'_>, more: Fields<'_>) -> Result<Agreed, AnswerError> {
     let request = [&[VERSION_13, KEY], request].concat();
     answer(bytes(&[&[ACCEPTED], more].concat()), &bytes(&request), true)
 }
@@ -39,8 +40,8 @@ fn requests_that_are_none_are_refused() {
     assert_eq!(request(bytes(&[KEY, ("Sec-WebSocket-Version", "8")])), Err(Version));
     assert_eq!(request(bytes(&[KEY, ("Sec-WebSocket-Version", "13, 8")])), Err(Version));
     assert_eq!(asked(&[VERSION_13]), Err(Version));
-    assert_eq!(request(bytes(&[VERSION_13])), Err(KeyMissing));
-    assert_eq!(asked(&[KEY]), Err(KeyMissing));
+    assert_eq!(request(bytes(&[VERSION_13])), Err(Key));
+    assert_eq!(asked(&[KEY]), Err(Key));
     for key in [
         "",
         "x",
@@ -49,7 +50,7 @@ fn requests_that_are_none_are_refused() {
         "dGhlIHNhbXBsZSBub25jZQ!=",
         "dGhl IHNhbXBsZSBub25jZ==",
     ] {
-        assert_eq!(request(bytes(&[VERSION_13, ("Sec-WebSocket-Key", key)])), Err(KeyInvalid), "{key}");
+        assert_eq!(request(bytes(&[VERSION_13, ("Sec-WebSocket-Key", key)])), Err(Key), "{key}");
     }
     for protocol in ["", "a b", "chat, chat", "a, (b)"] {
         assert_eq!(asked(&[(PROTOCOL, protocol)]), Err(Protocol), "{protocol}");
@@ -68,13 +69,13 @@ fn requests_that_are_none_are_refused() {
 #[test]
 fn answers_that_were_not_offered_are_refused() {
     let offer: Fields<'_> = &[(PROTOCOL, "chat"), (EXTENSIONS, "permessage-deflate; client_max_window_bits, foo")];
-    assert_eq!(answered(offer, &[ACCEPTED]), Err(Accept));
-    assert_eq!(answer(bytes(&[]), &bytes(&[KEY]), true), Err(Accept));
-    assert_eq!(answer(bytes(&[("Sec-WebSocket-Accept", "x")]), &bytes(&[KEY]), true), Err(Accept));
+    assert_eq!(answered(offer, &[ACCEPTED]), Err(AnswerError::Accept));
+    assert_eq!(answer(bytes(&[]), &bytes(&[KEY]), true), Err(AnswerError::Accept));
+    assert_eq!(answer(bytes(&[("Sec-WebSocket-Accept", "x")]), &bytes(&[KEY]), true), Err(AnswerError::Accept));
     for protocol in ["other", "chat, chat", "", "CHAT"] {
-        assert_eq!(answered(offer, &[(PROTOCOL, protocol)]), Err(Protocol), "{protocol}");
+        assert_eq!(answered(offer, &[(PROTOCOL, protocol)]), Err(AnswerError::Protocol), "{protocol}");
     }
-    assert_eq!(answered(offer, &[(PROTOCOL, "chat"), (PROTOCOL, "chat")]), Err(Protocol));
+    assert_eq!(answered(offer, &[(PROTOCOL, "chat"), (PROTOCOL, "chat")]), Err(AnswerError::Protocol));
     for extensions in [
         "foo",
         "permessage-deflate, permessage-deflate",
@@ -82,13 +83,13 @@ fn answers_that_were_not_offered_are_refused() {
         "bar",
         "permessage-deflate; server_max_window_bits",
     ] {
-        assert_eq!(answered(offer, &[(EXTENSIONS, extensions)]), Err(Extensions), "{extensions}");
+        assert_eq!(answered(offer, &[(EXTENSIONS, extensions)]), Err(AnswerError::Extensions), "{extensions}");
     }
-    assert_eq!(answered(&[], &[(EXTENSIONS, "permessage-deflate")]), Err(Extensions));
+    assert_eq!(answered(&[], &[(EXTENSIONS, "permessage-deflate")]), Err(AnswerError::Extensions));
     let agreed = answered(offer, &[(EXTENSIONS, "permessage-deflate; client_max_window_bits=10")]).unwrap();
     assert_eq!(agreed.deflate.unwrap().client_max_window_bits, Some(Some(10)));
     let hidden = answer(bytes(&[ACCEPTED, (EXTENSIONS, "permessage-deflate")]), &bytes(&[KEY, offer[1]]), false);
-    assert_eq!(hidden, Err(Extensions));
+    assert_eq!(hidden, Err(AnswerError::Extensions));
 }
 
 fn deflate(text: &str) -> Option<Deflate> {

@@ -1,0 +1,38 @@
+//! A real client and a real server: the Python library `websockets`, with the gateway between them.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::support::{Child, Config, Engine, on_both_engines};
+
+on_both_engines!(a_real_client_and_a_real_server_understand_each_other, the_same_without_compression,);
+
+fn python(script: &str) -> Command {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/python/bin/python");
+    assert!(python.exists(), "tools/setup installs the Python library `websockets`");
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/websocket").join(script));
+    command
+}
+
+fn run(engine: Engine, keys: &str, compression: &str) {
+    let mut server = Child::start(python("server.py").stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(server.stdout()).read_line(&mut line).expect("the server says where it is");
+    let address = format!("127.0.0.1:{}", line.trim()).parse().expect("a port");
+    let gateway = Config::new(engine).endpoint(address).route(&format!("websocket = {{ {keys} }}")).start();
+    let client = python("client.py").arg(gateway.address.to_string()).arg(compression).output().expect("it runs");
+    let said = String::from_utf8_lossy(&client.stdout);
+    assert!(client.status.success(), "{said}\n{}", String::from_utf8_lossy(&client.stderr));
+    assert!(said.ends_with("all well\n"), "{said}");
+}
+
+fn a_real_client_and_a_real_server_understand_each_other(engine: Engine) {
+    run(engine, "", "deflate");
+}
+
+fn the_same_without_compression(engine: Engine) {
+    run(engine, "compression = \"off\", ping_interval = \"100ms\"", "none");
+}
