@@ -21,6 +21,7 @@ use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::reloads::{self, ReloadsArgs};
 use crate::url::Url;
+use crate::websocket::{self, WebsocketArgs};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ enum Command {
     Endpoints(EndpointsArgs),
     /// Measure what a request costs in this build of the gateway and in another, in turn
     Builds(BuildsArgs),
+    /// Measure what a WebSocket message costs Ringway and its peers
+    Websocket(WebsocketArgs),
     /// Run a bare proxy on tokio with Ringway's codec
     #[cfg(feature = "peers")]
     ProxyTokio(ProxyArgs),
@@ -269,6 +272,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Balance(args) => balance::run(&args, &stop_flag()?),
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
+        Command::Websocket(args) => websocket::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

@@ -20,6 +20,7 @@ mod origin;
 mod peers;
 mod reloads;
 mod url;
+mod websocket;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 //! the origin in one loop on another, rounds interleaved (A B C A B C), so that what the machine does meanwhile
 //! falls on all of them alike. Each round starts its peer anew.
 
-mod peers;
+pub(crate) mod peers;
 pub(crate) mod process;
 mod report;
 
@@ -202,6 +202,7 @@ impl Bench<'_> {
             origin: self.origin_address,
             core: self.args.peer_core,
             busy_poll: self.args.busy_poll,
+            upgrades: false,
             body: self.args.body,
             connections: self.args.connections,
             descriptors: self.descriptors,

@@ -34,6 +34,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) origin: SocketAddr,
     pub(crate) core: usize,
     pub(crate) busy_poll: bool,
+    /// Whether connections become something else than HTTP, which nginx must be told.
+    pub(crate) upgrades: bool,
     /// Body bytes of an answer.
     pub(crate) body: u64,
     /// Connections the load keeps busy.
@@ -173,8 +175,9 @@ upstream = "origin"
 }
 
 fn nginx(setting: &Setting<'_>) -> String {
-    let Setting { listen, origin, directory, descriptors, .. } = setting;
+    let Setting { listen, origin, directory, descriptors, upgrades, .. } = setting;
     let directory = directory.display();
+    let connection = if *upgrades { "upgrade; proxy_set_header Upgrade $http_upgrade" } else { "\"\"" };
     let mut text = String::new();
     if rustix::process::geteuid().is_root() {
         // Otherwise the worker could not write to the temporary directory.
@@ -216,7 +219,7 @@ http {{
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
+            proxy_set_header Connection {connection};
         }}
     }}
 }}
