@@ -37,7 +37,7 @@ macro_rules! checks {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 57] = [
+const HOLES: [(&str, &str); 58] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -67,6 +67,7 @@ const HOLES: [(&str, &str); 57] = [
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[listener.NAME.deadline]", "[listener.other]\naddress = \"127.0.0.1:1\"\ndeadline = { @ }\n"),
     ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
+    ("[route.websocket]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nwebsocket = { @ }\n"),
     (
         "[route.mirror]",
         concat!(
@@ -317,6 +318,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("trailing_slash", _) => "\"add\"",
                 ("headers", "table of tests") if hole.contains("[policy.p]") => "{ x-a = true }",
                 ("policies", _) => "[{ type = \"rewrite\", query = \"\" }]",
+                ("websocket", _) => "{ drain = \"3s\" }",
+                ("frames", _) => "\"raw\"",
+                ("compression", _) => "\"off\"",
+                (_, "rate or \"off\"") => "\"7/min\"",
+                ("ping_interval", _) => "\"7s\"",
                 _ => continue,
             };
             let line = format!("{} = {value}", key.name);
@@ -457,6 +463,28 @@ fn a_listener_takes_from_the_common_limits_what_it_does_not_set() {
     assert_eq!((web.timeouts.head, web.timeouts.keep_alive), (Duration::from_secs(3), Duration::from_secs(4)));
     assert_eq!((other.timeouts.head, other.timeouts.keep_alive), (Duration::from_secs(9), Duration::from_secs(4)));
     assert_eq!(plan.cores.connections, 10);
+}
+
+#[test]
+fn what_a_raw_websocket_cannot_hold_and_rates_that_are_none_are_errors() {
+    let route = |keys: &str| {
+        let route = "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n";
+        errors(&whole(&format!("{route}websocket = {{ {keys} }}\n")))
+    };
+    assert_eq!(
+        route("frames = \"raw\", ping_interval = \"1s\""),
+        ["route.websocket.ping_interval: `frames = \"raw\"` looks at nothing that `ping_interval` could be about"]
+    );
+    for rate in ["10", "10/", "10/day", "-1/s", "/s", "0/s", "5000000000/s"] {
+        assert_eq!(route(&format!("message_rate = \"{rate}\"")).len(), 1, "{rate}");
+    }
+    assert!(route("message_rate = \"1_000/h\"").is_empty());
+    let service =
+        "[service.s]\ntype = \"respond\"\n[[route]]\nname = \"w\"\npath = \"/w\"\nservice = \"s\"\nwebsocket = {}\n";
+    assert_eq!(
+        errors(&whole(service)),
+        ["route.websocket: only a route with an `upstream` carries WebSocket connections"]
+    );
 }
 
 #[test]
@@ -607,6 +635,7 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
                 .filter(|(_, key)| !["on", "per_try", "non_idempotent", "hedge"].contains(&key.name)),
         )
         .chain(of("upstream.NAME.retry.hedge", &retry::HEDGE))
+        .chain(of("websocket", &websocket::WEBSOCKET).filter(|(_, key)| !["frames", "compression"].contains(&key.name)))
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
         .chain(
             of("cores", &cores::SECTION)

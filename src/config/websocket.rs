@@ -47,10 +47,6 @@ pub(super) fn websocket(fields: &Fields<'_>) -> Websocket {
     fields.set("idle", &mut all.idle, |value| duration(value).map(Some));
     fields.set("close_timeout", &mut all.close_timeout, duration);
     fields.set("drain", &mut all.drain, duration);
-    if fields.has("max_frame") && all.limits.frame > all.limits.message {
-        let problem = Problem::new("a frame cannot be larger than its message: `max_frame` is above `max_message`");
-        fields.complain("max_frame", fields.key_span("max_frame"), problem);
-    }
     if !all.is_checked {
         for key in WEBSOCKET.keys.iter().map(|key| key.name).filter(|name| *name != "frames" && fields.has(name)) {
             let problem = Problem::new(format!("`frames = \"raw\"` looks at nothing that `{key}` could be about"));

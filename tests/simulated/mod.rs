@@ -18,6 +18,7 @@ mod retry;
 mod rough;
 mod slow;
 mod told;
+mod websocket;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ mod s01_basic;
 mod s04_load_balancing;
 mod s07_retry;
 mod s10_health_aggregator;
+mod s16_websocket;
 
 use std::process::Command;
 

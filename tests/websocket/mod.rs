@@ -13,7 +13,7 @@ use crate::support::{Client, Config, Engine, Gateway, Origin, OriginConn};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+pub(crate) const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -22,14 +22,14 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
 
-fn request(more: &str) -> String {
+pub(crate) fn request(more: &str) -> String {
     format!(
         "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
     )
 }
 
-fn switch(more: &str) -> String {
+pub(crate) fn switch(more: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {ACCEPT}\r\n{more}\r\n"

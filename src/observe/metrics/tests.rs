@@ -177,7 +177,7 @@ fn names_follow_the_conventions() {
         assert_eq!(matches!(metric.value, Value::Counter(_)), name.ends_with("_total"), "{name}");
         let base = name.strip_suffix("_total").unwrap_or(name);
         assert_eq!(metric.unit == Unit::Seconds, base.ends_with("_seconds"), "{name}");
-        assert_eq!(metric.unit == Unit::Bytes, name.ends_with("_bytes_total"), "{name}");
+        assert_eq!(metric.unit == Unit::Bytes, base.ends_with("_bytes"), "{name}");
     }
 }
 
