@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -198,11 +199,30 @@ impl Lease {
     /// A lease over a copy of the first 4 GiB of `bytes` on the heap.
     pub fn copied(bytes: &[u8]) -> Self {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let heap: Heap = bytes.get(..len as usize).unwrap_or(bytes).into();
-        let start = NonNull::from(&*heap).cast();
+        Self::on_heap(bytes.get(..len as usize).unwrap_or(bytes).into(), len)
+    }
+
+    fn on_heap(mut heap: Heap, len: u32) -> Self {
+        let start = NonNull::from(&mut *heap).cast();
         // SAFETY: what `into_raw` gives is never null.
         let owner = unsafe { NonNull::new_unchecked(Rc::into_raw(Rc::new(heap)).cast_mut()) };
         Self { owner: owner.cast(), start, len, buffer: ON_HEAP }
+    }
+
+    /// The bytes to be changed in place, where nobody else has a lease on any part of their buffer.
+    pub fn get_mut(&mut self) -> Option<&mut [u8]> {
+        let is_alone = match self.pool() {
+            // The kernel has no buffer that is leased.
+            Some(pool) => pool.refs[self.buffer as usize].get() == 1,
+            None => {
+                // SAFETY: it came out of `into_raw` of this type, and is not dropped here.
+                let heap = ManuallyDrop::new(unsafe { Rc::from_raw(self.owner.cast::<Heap>().as_ptr()) });
+                Rc::strong_count(&heap) == 1
+            }
+        };
+        // SAFETY: as in `deref`; and this is the only lease on them, borrowed for as long as the slice lives, so nobody
+        // reads or writes them meanwhile.
+        is_alone.then(|| unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len()) })
     }
 
     /// The pool whose buffer it is on, if it is on one.
@@ -260,6 +280,14 @@ impl Lease {
     }
 }
 
+impl From<Vec<u8>> for Lease {
+    /// A lease over bytes that are on the heap already, the first 4 GiB of them.
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self::on_heap(bytes.into_boxed_slice(), len)
+    }
+}
+
 impl Deref for Lease {
     type Target = [u8];
     #[inline]
@@ -309,6 +337,23 @@ mod tests {
         drop(part);
         assert_eq!(pool.leased(), 0);
         assert_eq!(pool.inner.free.borrow().len(), 8);
+    }
+
+    #[test]
+    fn only_a_lease_that_is_alone_on_its_bytes_may_change_them() {
+        let pool = Pool::new(8, 64).unwrap();
+        let pooled = pool.lease(pool.take_free().unwrap(), 10);
+        for mut lease in [pooled, Lease::copied(&[0; 10]), Lease::from(vec![0; 10])] {
+            let other = lease.slice(8, 10);
+            assert!(lease.get_mut().is_none(), "{lease:?}");
+            drop(other);
+            lease.get_mut().unwrap().fill(7);
+            lease.advance(4);
+            lease.truncate(3);
+            lease.get_mut().unwrap().fill(9);
+            assert_eq!(*lease, [9; 3]);
+        }
+        assert_eq!(Lease::from(Vec::new()).len(), 0);
     }
 
     #[test]

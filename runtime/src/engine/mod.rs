@@ -16,8 +16,23 @@ macro_rules! each {
     };
 }
 
+/// The same of a stream, which may have a layer.
+macro_rules! each_stream {
+    ($value:expr, $one:ident => $call:expr) => {
+        match $value {
+            StreamKind::Ring($one) => $call,
+            #[cfg(feature = "glommio")]
+            StreamKind::Glommio($one) => $call,
+            #[cfg(any(test, feature = "sim"))]
+            StreamKind::Sim($one) => $call,
+            StreamKind::Layered($one) => $call,
+        }
+    };
+}
+
 #[cfg(feature = "glommio")]
 mod glommio;
+mod layer;
 mod ring;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -35,6 +50,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub use layer::{Layer, LayerRoom, Received};
 pub use ring::{Probe, probe};
 pub use timer::Timer;
 
@@ -488,9 +504,25 @@ enum StreamKind {
     Glommio(glommio::Stream),
     #[cfg(any(test, feature = "sim"))]
     Sim(sim::Stream),
+    Layered(Box<layer::Layered>),
 }
 
 impl Stream {
+    /// Puts a layer over the stream: from now on what is written and read goes through it. `room` is that of the core.
+    #[must_use]
+    pub fn layered(self, layer: Box<dyn Layer>, room: &LayerRoom) -> Self {
+        Self(StreamKind::Layered(Box::new(layer::Layered::new(self, layer, room))))
+    }
+
+    /// Waits until the stream carries what is written: at once where it has no layer, else once the layer of the other
+    /// side has agreed.
+    pub fn poll_established(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            StreamKind::Layered(layered) => layered.poll_established(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     /// The next bytes received, `None` at the end of the peer's bytes.
     pub async fn read(&self) -> io::Result<Option<Lease>> {
         poll_fn(|cx| self.poll_read(cx)).await
@@ -498,43 +530,43 @@ impl Stream {
 
     /// The next bytes received, `None` at the end of the peer's bytes. One task reads at a time.
     pub fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        each!(StreamKind, &self.0, stream => stream.poll_read(cx))
+        each_stream!(&self.0, stream => stream.poll_read(cx))
     }
 
     /// The address and port of this end. A Unix socket has none, which is an error.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        each!(StreamKind, &self.0, stream => stream.local_address())
+        each_stream!(&self.0, stream => stream.local_address())
     }
 
     /// Notices the peer's end from now on, though nobody reads: what a pooled connection needs. False when the stream
     /// is not quiet as it is.
     pub fn watch(&self) -> bool {
-        each!(StreamKind, &self.0, stream => stream.watch())
+        each_stream!(&self.0, stream => stream.watch())
     }
 
     /// Whether the stream is open and has received nothing that was not read.
     pub fn is_quiet(&self) -> bool {
-        each!(StreamKind, &self.0, stream => stream.is_quiet())
+        each_stream!(&self.0, stream => stream.is_quiet())
     }
 
     /// Lets `write` append to what is to be sent. Nothing is sent before [`Stream::flush`].
     pub fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
-        each!(StreamKind, &self.0, stream => stream.with_outbox(write))
+        each_stream!(&self.0, stream => stream.with_outbox(write))
     }
 
     /// Starts to send what was written. Errors show at the next wait.
     pub fn flush(&self) {
-        each!(StreamKind, &self.0, stream => stream.flush());
+        each_stream!(&self.0, stream => stream.flush());
     }
 
     /// Bytes written and not yet taken by the kernel.
     pub fn unsent(&self) -> usize {
-        each!(StreamKind, &self.0, stream => stream.unsent())
+        each_stream!(&self.0, stream => stream.unsent())
     }
 
     /// Waits until at most `bytes` are unsent, and flushes to get there. Backpressure is made of this.
     pub fn poll_unsent_at_most(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
-        each!(StreamKind, &self.0, stream => stream.poll_unsent_at_most(cx, bytes))
+        each_stream!(&self.0, stream => stream.poll_unsent_at_most(cx, bytes))
     }
 
     /// Waits until the kernel has taken everything.
@@ -544,14 +576,14 @@ impl Stream {
 
     /// Tells the peer that no more bytes come. Everything must have been sent.
     pub fn shut_down_write(&self) -> io::Result<()> {
-        each!(StreamKind, &self.0, stream => stream.shut_down_write())
+        each_stream!(&self.0, stream => stream.shut_down_write())
     }
 
     /// Stops receiving, so that the stream can be let go of. True when it can: all that was received was read, all that
     /// was written was sent, and neither has ended; what comes from now on waits in the kernel. The next read goes on
-    /// receiving. One task waits for this at a time, and does not read meanwhile.
+    /// receiving. One task waits for this at a time, and does not read meanwhile. A stream with a layer cannot be let go of.
     pub fn poll_still(&self, cx: &Context<'_>) -> Poll<bool> {
-        each!(StreamKind, &self.0, stream => stream.poll_still(cx))
+        each_stream!(&self.0, stream => stream.poll_still(cx))
     }
 
     /// Lets go of the connection, for another core to take: drop the stream then. [`Stream::poll_still`] must have said
@@ -563,11 +595,12 @@ impl Stream {
             StreamKind::Glommio(stream) => DetachedKind::Socket(stream.detach()?),
             #[cfg(any(test, feature = "sim"))]
             StreamKind::Sim(stream) => DetachedKind::Sim(stream.detach()),
+            StreamKind::Layered(_) => return Err(io::ErrorKind::Unsupported.into()),
         }))
     }
 
     /// Makes the coming drop a reset, so that the peer cannot take what it got for the whole.
     pub fn reset_on_drop(&self) {
-        each!(StreamKind, &self.0, stream => stream.reset_on_close());
+        each_stream!(&self.0, stream => stream.reset_on_close());
     }
 }

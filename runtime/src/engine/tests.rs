@@ -28,14 +28,14 @@ fn small() -> Config {
     Config { buffers: 16, buffer_size: 4096, read_ahead: 8192, ..Config::default() }
 }
 
-fn listen(engine: &Engine) -> (SocketAddr, Listener) {
+pub(super) fn listen(engine: &Engine) -> (SocketAddr, Listener) {
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let listener = engine.listen(address).unwrap();
     (listener.local_address().unwrap(), listener)
 }
 
 /// Runs `scenario` over every engine: the real ones, and simulated worlds, calm and rough.
-fn over_every_engine<F: Future<Output = ()> + 'static>(scenario: impl Fn(Engine) -> F) {
+pub(super) fn over_every_engine<F: Future<Output = ()> + 'static>(scenario: impl Fn(Engine) -> F) {
     for kind in KINDS {
         println!("over {kind:?}");
         run(kind, &small(), &scenario).unwrap();
@@ -104,7 +104,7 @@ async fn join<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 

@@ -1,0 +1,291 @@
+//! A layer over a stream, such as TLS: what a task writes and reads is not what the wire carries.
+//!
+//! A [`Layer`] is bytes in and bytes out. [`Layered`] feeds it from the stream below and sends what it makes, so that
+//! whoever has the [`Stream`] above need not know of it. What is written is turned into bytes of the wire at each flush,
+//! straight into the outbox of the stream below; so backpressure counts what is really unsent.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::Stream;
+use crate::buffer::{Lease, Outbox, Outboxes};
+
+/// What becomes of bytes between a task and the wire, on one side of one connection.
+pub trait Layer {
+    /// What is to be sent before anything has been received.
+    fn start(&mut self, send: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Takes bytes of the wire, which it may change in place. What came of them goes into `out`, an error included: what
+    /// is in `out.send` then is still sent, to tell the peer why.
+    fn receive(&mut self, bytes: Lease, out: &mut Received) -> io::Result<()>;
+
+    /// The wire ended. An error where the peer did not say that it would: then bytes may be missing.
+    fn ended(&mut self) -> io::Result<()>;
+
+    /// Whether both sides have agreed, so that [`Layer::send`] may be called.
+    fn is_established(&self) -> bool;
+
+    /// Turns `plain` into bytes of the wire, and appends them to `send`.
+    fn send(&mut self, plain: &[u8], send: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Appends what tells the peer that nothing more is sent.
+    fn finish(&mut self, send: &mut Vec<u8>);
+}
+
+/// What came of received bytes.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// For the task that reads.
+    pub plain: Vec<u8>,
+    /// For the peer: handshakes, acknowledgements, alerts.
+    pub send: Vec<u8>,
+    /// The peer said that nothing follows.
+    pub ended: bool,
+}
+
+/// What the layered streams of one core share: spare memory.
+#[derive(Clone, Default)]
+pub struct LayerRoom(Rc<RefCell<Outboxes>>);
+
+impl fmt::Debug for LayerRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerRoom").finish_non_exhaustive()
+    }
+}
+
+/// A stream with a layer over it.
+pub(super) struct Layered {
+    below: Stream,
+    room: LayerRoom,
+    state: RefCell<State>,
+}
+
+struct State {
+    layer: Box<dyn Layer>,
+    /// Read from the wire, and not yet by the task.
+    unread: Option<Lease>,
+    /// Written, and not yet turned into bytes of the wire.
+    unsent: Option<Box<Outbox>>,
+    /// The peer said that nothing follows.
+    ended: bool,
+    failure: Option<Failure>,
+    /// The stream below is to tell its peer of the end once everything was sent.
+    finishing: bool,
+}
+
+/// An error that every later call gets, too.
+#[derive(Clone, Debug)]
+struct Failure(io::ErrorKind, String);
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self(error.kind(), error.to_string())
+    }
+}
+
+impl From<&Failure> for io::Error {
+    fn from(failure: &Failure) -> Self {
+        Self::new(failure.0, failure.1.clone())
+    }
+}
+
+impl Layered {
+    pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom) -> Self {
+        let mut state = State { layer, unread: None, unsent: None, ended: false, failure: None, finishing: false };
+        let started = below.with_outbox(|outbox| outbox.write(|send| state.layer.start(send)));
+        state.failure = started.err().map(Failure::from);
+        below.flush();
+        Self { below, room: room.clone(), state: RefCell::new(state) }
+    }
+
+    /// Has the layer take what came. False when the stream has nothing more to give for now.
+    fn take_in(&self, state: &mut State, read: io::Result<Option<Lease>>) {
+        let lease = match read {
+            Ok(Some(lease)) => lease,
+            Ok(None) => {
+                state.ended = true;
+                state.failure = state.layer.ended().err().map(Failure::from);
+                return;
+            }
+            Err(error) => {
+                state.failure = Some(error.into());
+                return;
+            }
+        };
+        let mut out = Received::default();
+        let taken = state.layer.receive(lease, &mut out);
+        if !out.send.is_empty() {
+            self.below.with_outbox(|outbox| outbox.write(|send| send.extend_from_slice(&out.send)));
+            self.below.flush();
+        }
+        if !out.plain.is_empty() {
+            state.unread = Some(out.plain.into());
+        }
+        state.ended |= out.ended;
+        if let Err(error) = taken {
+            state.failure = Some(error.into());
+        } else if state.unsent.is_some() {
+            self.seal(state);
+        }
+    }
+
+    /// Turns all that was written into bytes of the wire, if the layer can do that yet.
+    fn seal(&self, state: &mut State) {
+        let State { layer, unsent, failure, .. } = state;
+        if failure.is_some() || !layer.is_established() {
+            return;
+        }
+        let Some(outbox) = unsent.take() else { return };
+        let sealed = self.below.with_outbox(|below| {
+            let mut result = Ok(());
+            outbox.slices(|slice| {
+                result = below.write(|send| layer.send(slice, send));
+                result.is_ok()
+            });
+            result
+        });
+        *failure = sealed.err().map(Failure::from);
+        self.room.0.borrow_mut().give_back(outbox);
+        self.below.flush();
+    }
+
+    /// Tells the peer of the end below once everything was sent.
+    fn finish_below(&self, state: &mut State, cx: &Context<'_>) {
+        if state.finishing && self.below.poll_unsent_at_most(cx, 0).is_ready() {
+            state.finishing = false;
+            // What reads finds out where it is broken.
+            let _ = self.below.shut_down_write();
+        }
+    }
+
+    #[inline(never)] // Streams without a layer need not make room for this.
+    pub(super) fn poll_established(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            if let Some(failure) = &state.failure {
+                return Poll::Ready(Err(failure.into()));
+            }
+            if state.layer.is_established() {
+                return Poll::Ready(Ok(()));
+            }
+            if state.ended {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            match self.below.poll_read(cx) {
+                Poll::Ready(read) => self.take_in(state, read),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            if let Some(lease) = state.unread.take() {
+                return Poll::Ready(Ok(Some(lease)));
+            }
+            if let Some(failure) = &state.failure {
+                return Poll::Ready(Err(failure.into()));
+            }
+            if state.finishing {
+                self.finish_below(state, cx);
+            }
+            if state.ended {
+                return Poll::Ready(Ok(None));
+            }
+            match self.below.poll_read(cx) {
+                Poll::Ready(read) => self.take_in(state, read),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Whether nothing has come for the task. What came for the layer alone, such as a ticket, is dealt with.
+    fn is_quiet_after(&self, look: impl Fn(&Stream) -> bool) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            if state.unread.is_some() || state.ended || state.failure.is_some() {
+                return false;
+            }
+            if look(&self.below) {
+                return true;
+            }
+            match self.below.poll_read(&Context::from_waker(Waker::noop())) {
+                Poll::Ready(read) => self.take_in(state, read),
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    pub(super) fn watch(&self) -> bool {
+        self.is_quiet_after(Stream::watch)
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet_after(Stream::is_quiet)
+    }
+
+    pub(super) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
+        let state = &mut *self.state.borrow_mut();
+        write(state.unsent.get_or_insert_with(|| self.room.0.borrow_mut().take()))
+    }
+
+    #[inline(never)]
+    pub(super) fn flush(&self) {
+        self.seal(&mut self.state.borrow_mut());
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        self.below.unsent() + self.state.borrow().unsent.as_ref().map_or(0, |outbox| outbox.len())
+    }
+
+    #[inline(never)]
+    pub(super) fn poll_unsent_at_most(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
+        let state = &mut *self.state.borrow_mut();
+        self.seal(state);
+        if let Some(failure) = &state.failure {
+            return Poll::Ready(Err(failure.into()));
+        }
+        // What is written before the layer is established waits for that, which is for a reader to bring about.
+        let waiting = state.unsent.as_ref().map_or(0, |outbox| outbox.len());
+        match bytes.checked_sub(waiting) {
+            Some(rest) => self.below.poll_unsent_at_most(cx, rest),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    pub(super) fn shut_down_write(&self) -> io::Result<()> {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(failure) = &state.failure {
+            return Err(failure.into());
+        }
+        self.seal(state);
+        self.below.with_outbox(|outbox| outbox.write(|send| state.layer.finish(send)));
+        self.below.flush();
+        state.finishing = true;
+        self.finish_below(state, &Context::from_waker(Waker::noop()));
+        Ok(())
+    }
+
+    /// What the layer knows is of this core.
+    #[expect(clippy::unused_self, reason = "as every stream has it")]
+    pub(super) fn poll_still(&self, _: &Context<'_>) -> Poll<bool> {
+        Poll::Ready(false)
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.below.local_address()
+    }
+
+    pub(super) fn reset_on_close(&self) {
+        self.below.reset_on_drop();
+    }
+}
+
+#[cfg(test)]
+mod tests;
