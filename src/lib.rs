@@ -10,4 +10,5 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod service;
+pub mod tls;
 pub mod upstream;

@@ -18,6 +18,7 @@ pub(super) const SECTION: Section = section(
         key("discovery_cache", PATH, Words("none")),
         key("upgrade_socket", PATH, Words("none")),
         key("upgrade_timeout", Duration, Is("\"1m\"")),
+        key("ticket_rotation", Duration, Is("\"12h\"")),
     ],
 );
 
@@ -32,4 +33,5 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     fields.set("discovery_cache", &mut control.discovery_cache, |value| path(value).map(|path| Some(path.into())));
     fields.set("upgrade_socket", &mut control.upgrade_socket, |value| path(value).map(|path| Some(path.into())));
     fields.set("upgrade_timeout", &mut control.upgrade_timeout, duration);
+    fields.set("ticket_rotation", &mut control.ticket_rotation, duration);
 }

@@ -41,8 +41,6 @@ pub(crate) enum Kind {
     Named(&'static Kind),
     /// An array of tables, as `[[route]]`.
     Tables(&'static Section),
-    /// Of a key that comes with a later release.
-    Unknown,
 }
 
 pub(crate) const STRING: Kind = Kind::Text("string", "");
@@ -94,7 +92,6 @@ impl Kind {
             Self::Table(_) | Self::Typed(_) => "table".to_owned(),
             Self::Named(_) => "tables by name".to_owned(),
             Self::Tables(_) => "array of tables".to_owned(),
-            Self::Unknown => String::new(),
         }
     }
 

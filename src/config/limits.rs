@@ -2,14 +2,14 @@
 
 use super::Config;
 use super::kind::Kind::{Either, Number, OneOf, Size};
-use super::kind::{Kind, SIZE_OR_UNLIMITED};
+use super::kind::{Kind, RATE, SIZE_OR_UNLIMITED};
 use super::reader::Otherwise::{Is, Words};
 use super::reader::{Fields, Key, Read, Section, key, section};
 use super::tree::Value;
-use super::values::{integer, size, size_or_unlimited};
+use super::values::{integer, or_off, rate, size, size_or_unlimited};
 use crate::plan::Limits;
 
-const KEYS: [Key; 17] = [
+const KEYS: [Key; 19] = [
     key("request_line", Size(64, 1 << 20), Is("\"8KiB\"")),
     key("head", Size(256, 1 << 20), Is("\"32KiB\"")),
     key("headers", Number("number", 1, 10_000), Is("100")),
@@ -27,6 +27,8 @@ const KEYS: [Key; 17] = [
     key("requests", Number("number", 1, 10_000_000), Is("65536")),
     key("memory", MEMORY, Is("\"unlimited\"")),
     key("reserved_files", Number("number", 0, 10_000_000), Words("a quarter of the core's share")),
+    key("handshakes", Number("number", 1, 1_000_000), Is("512")),
+    key("handshakes_per_source", Either(&[RATE, OneOf(&["off"])]), Is("\"500/s\"")),
 ];
 
 pub(super) const SECTION: Section = section("[limits]", &KEYS);
@@ -35,7 +37,7 @@ pub(super) const SECTION: Section = section("[limits]", &KEYS);
 const MEMORY: Kind = Either(&[Size(1 << 20, i64::MAX as u64), OneOf(&["unlimited"])]);
 
 /// How many of the keys, the last ones, belong to a core.
-const OF_CORE: usize = 4;
+const OF_CORE: usize = 6;
 
 /// All but those that belong to a core.
 pub(super) const OF_LISTENER: Section =
@@ -49,6 +51,8 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
         fields.set("memory", &mut config.cores.memory, memory);
         fields
             .set("reserved_files", &mut config.cores.reserved_files, |value| integer(0..=10_000_000)(value).map(Some));
+        fields.set("handshakes", &mut config.cores.handshakes, integer(1..=1_000_000));
+        fields.set("handshakes_per_source", &mut config.cores.handshakes_per_source, or_off(rate));
     }
 }
 

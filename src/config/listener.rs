@@ -1,14 +1,14 @@
 //! `[listener.NAME]`.
 
-use super::kind::Kind::{Either, Flag, List, Number, OneOf, Table, Text, Unknown};
+use super::kind::Kind::{Either, Flag, List, Number, OneOf, Table, Text};
 use super::kind::{ADDRESS, Kind, NETWORK, TOKEN_PATTERN};
 use super::policy::{self, PolicyRef};
-use super::reader::Otherwise::{Is, Later, Required, Words};
+use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
 use super::values::{boolean, integer, is_token, listen_address, network, one_of};
-use super::{Config, deadline, limits, timeouts, values};
-use crate::plan::{Deadline, Forwarded, Limits, ServerTiming, Timeouts};
+use super::{Config, deadline, limits, timeouts, tls, values};
+use crate::plan::{Deadline, Forwarded, Limits, ListenerTls, ServerTiming, Timeouts};
 use ipnet::IpNet;
 use ringway_runtime::net::{Access, Address};
 
@@ -28,7 +28,7 @@ pub(super) const SECTION: Section = section(
         key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
         key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
         key("deadline", Table(&deadline::OF_LISTENER), Words("nobody gives one, nobody is told")),
-        key("tls", Unknown, Later),
+        key("tls", Table(&tls::OF_LISTENER), Words("none: what clients send is read as it is")),
     ],
 );
 
@@ -78,11 +78,15 @@ pub struct ListenerSection {
     pub timeouts: Timeouts,
     /// See [`crate::plan::Listener::deadline`].
     pub deadline: Option<Deadline>,
+    /// See [`crate::plan::Listener::tls`].
+    pub tls: Option<ListenerTls>,
 }
 
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     for (name, fields) in root.named("listener", &SECTION) {
-        config.listeners.push(read(name, &fields, &config.limits, &config.timeouts));
+        let mut listener = read(name, &fields, &config.limits, &config.timeouts);
+        listener.tls = tls::of_listener(&listener.name.value, &fields, config.control.ticket_rotation);
+        config.listeners.push(listener);
     }
 }
 
@@ -104,6 +108,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         limits: limits.clone(),
         timeouts: timeouts.clone(),
         deadline: fields.table("deadline", &deadline::OF_LISTENER).map(|own| deadline::deadline(&own)),
+        tls: None,
     };
     fields.set("backlog", &mut listener.backlog, integer(1..=65_535));
     if let Some(trusted) = fields.list("trusted_proxies", trusted) {

@@ -31,6 +31,7 @@ mod service;
 mod sources;
 mod syntax;
 mod timeouts;
+mod tls;
 mod tree;
 mod upstream;
 mod values;

@@ -57,8 +57,6 @@ pub(crate) enum Otherwise {
     Is(&'static str),
     /// In these words.
     Words(&'static str),
-    /// The key is known, but comes in a later release.
-    Later,
 }
 
 pub(crate) const fn key(name: &'static str, kind: Kind, otherwise: Otherwise) -> Key {
@@ -129,13 +127,8 @@ impl<'a> Fields<'a> {
         let fields = Self::unchecked(table, path, span, section, diags);
         for entry in table.iter() {
             let (name, span) = (entry.name.as_str(), entry.span.clone());
-            match section.keys.iter().find(|key| key.name == name) {
-                Some(Key { otherwise: Otherwise::Later, .. }) => {
-                    let message = format!("{}: `{name}` is not supported in this release", fields.place());
-                    diags.push(Diagnostic::error(span, message).help("remove it; it comes with a later release"));
-                }
-                Some(_) => {}
-                None => diags.push(fields.unknown(name, span)),
+            if section.keys.iter().all(|key| key.name != name) {
+                diags.push(fields.unknown(name, span));
             }
         }
         fields
@@ -153,7 +146,7 @@ impl<'a> Fields<'a> {
     }
 
     fn unknown(&self, name: &str, span: Range<usize>) -> Diagnostic {
-        let known = || self.section.keys.iter().filter(|key| key.otherwise != Otherwise::Later).map(|key| key.name);
+        let known = || self.section.keys.iter().map(|key| key.name);
         let help = match nearest(name, known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),

@@ -94,6 +94,11 @@ impl Diagnostics {
         self.gathered.borrow_mut().spoiled.push(value);
     }
 
+    /// How many errors there are by now.
+    pub(crate) fn errors(&self) -> usize {
+        self.gathered.borrow().all.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
+    }
+
     pub(crate) fn sources(&self) -> Ref<'_, Sources> {
         self.sources.borrow()
     }

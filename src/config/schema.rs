@@ -41,7 +41,7 @@ struct Writer<'w> {
 impl Writer<'_> {
     /// A table with the keys of a section; its `type` is this where it has one.
     fn section(&mut self, section: &'static Section, kind: Option<&str>) -> Json {
-        let known = || section.keys.iter().filter(|key| key.otherwise != Otherwise::Later);
+        let known = || section.keys.iter();
         let properties: Map<String, Json> = known()
             .map(|key| {
                 let value = kind.filter(|_| key.name == "type").map(|kind| json!({ "const": kind }));
@@ -98,7 +98,6 @@ impl Writer<'_> {
                 "additionalProperties": self.kind(of),
             }),
             Kind::Tables(section) => json!({ "type": "array", "items": self.table(section, None) }),
-            Kind::Unknown => json!(false),
         }
     }
 

@@ -72,6 +72,12 @@ fn checked(text: &str) -> Read<Secret> {
 
 /// Text and mode of a file.
 fn read_file(path: &Path) -> Result<(String, u32), String> {
+    let (bytes, mode) = read_bytes(path, SECRET_MAX)?;
+    String::from_utf8(bytes).map(|text| (text, mode)).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// Content and mode of a file of at most so many bytes.
+pub(super) fn read_bytes(path: &Path, most: u64) -> Result<(Vec<u8>, u32), String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Looked at before it is opened: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
@@ -80,16 +86,21 @@ fn read_file(path: &Path) -> Result<(String, u32), String> {
     let file = std::fs::File::open(path).map_err(cannot)?;
     let mode = file.metadata().map_err(cannot)?.permissions().mode();
     let mut bytes = Vec::new();
-    file.take(SECRET_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > SECRET_MAX {
-        return Err(format!("a secret has at most {SECRET_MAX} bytes"));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("has more than {most} bytes"));
     }
-    String::from_utf8(bytes).map(|text| (text, mode)).map_err(|_| "is not UTF-8".to_owned())
+    Ok((bytes, mode))
 }
 
 /// What tells two secrets apart without keeping either. Good for one process only.
 pub(super) fn digest(text: &str) -> u64 {
+    digest_of(text.as_bytes())
+}
+
+/// The same of any bytes.
+pub(super) fn digest_of(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
+    bytes.hash(&mut hasher);
     hasher.finish()
 }

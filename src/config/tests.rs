@@ -36,8 +36,14 @@ macro_rules! checks {
     };
 }
 
+macro_rules! certificate {
+    ($name:literal) => {
+        concat!("certificate = \"tests/tls/fixed/", $name, ".pem\"\nkey = \"tests/tls/fixed/", $name, ".key\"")
+    };
+}
+
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 58] = [
+const HOLES: [(&str, &str); 62] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -50,6 +56,26 @@ const HOLES: [(&str, &str); 58] = [
     ("[listener.NAME.unix]", "[listener.other]\naddress = \"unix:/a\"\nunix = { @ }\n"),
     ("[listener.NAME.limits]", "[listener.other]\naddress = \"127.0.0.1:1\"\nlimits = { @ }\n"),
     ("[listener.NAME.timeouts]", "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.timeouts]\n@\n"),
+    (
+        "[listener.NAME.tls]",
+        concat!("[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.tls]\n", certificate!("server"), "\n@\n"),
+    ),
+    (
+        "[listener.NAME.tls]",
+        concat!(
+            "[listener.other]\naddress = \"127.0.0.1:1\"\n[listener.other.tls]\n",
+            certificate!("server"),
+            "\nclient_auth = \"required\"\nclient_ca = \"tests/tls/fixed/server.pem\"\n@\n"
+        ),
+    ),
+    (
+        "[listener.NAME.tls] certificates",
+        concat!(
+            "[listener.other]\naddress = \"127.0.0.1:1\"\ntls.certificates = [{ ",
+            "certificate = \"tests/tls/fixed/server.pem\", key = \"tests/tls/fixed/server.key\", @ }]\n"
+        ),
+    ),
+    ("[upstream.NAME.tls]", concat!(upstream!(), "[upstream.other.tls]\nca = \"tests/tls/fixed/other.pem\"\n@\n")),
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     (
@@ -178,24 +204,15 @@ fn documented(title: &str) -> Vec<[String; 3]> {
 fn the_documentation_has_every_key_with_its_kind_and_default() {
     for section in sections() {
         let title = section.title;
-        let known = section.keys.iter().filter_map(|key| {
+        let known = section.keys.iter().map(|key| {
             let default = match key.otherwise {
                 Otherwise::Required => "required".to_owned(),
                 Otherwise::Is(value) => format!("`{value}`"),
                 Otherwise::Words(words) => words.to_owned(),
-                Otherwise::Later => return None,
             };
-            Some([format!("`{}`", key.name), key.kind.name(), default])
+            [format!("`{}`", key.name), key.kind.name(), default]
         });
         assert_eq!(documented(title), known.collect::<Vec<_>>(), "{title}");
-    }
-}
-
-#[test]
-fn the_documentation_names_every_key_of_a_later_release() {
-    let later = DOCS.split("\n## ").find(|section| section.starts_with("Not in this release")).unwrap();
-    for key in sections().iter().flat_map(|section| section.keys).filter(|key| key.otherwise == Otherwise::Later) {
-        assert!(later.contains(&format!("`{}`", key.name)), "{}", key.name);
     }
 }
 
@@ -223,11 +240,16 @@ fn a_documented_default_is_what_holds_without_the_key() {
 fn a_value_other_than_the_default_shows_in_the_plan() {
     for (title, hole) in HOLES {
         let section = sections().into_iter().find(|section| section.title == title).unwrap();
-        let can_be_set = |key: &&super::reader::Key| {
-            key.otherwise != Otherwise::Later && !hole.contains(&format!("{} = ", key.name))
-        };
+        let can_be_set = |key: &&super::reader::Key| !hole.contains(&format!("{} = ", key.name));
         for key in section.keys.iter().filter(can_be_set) {
             let value = match (key.name, key.kind.name().as_str()) {
+                ("key", "path") => continue,
+                ("ocsp", _) => "\"tests/tls/fixed/other.pem\"",
+                ("min_version", _) => "\"1.3\"",
+                ("tickets", _) => "false",
+                ("key_log", _) => "true",
+                ("server_name", _) => "\"a.test\"",
+                ("tls", _) if title == "[upstream.NAME]" => "{ ca = \"tests/tls/fixed/other.pem\" }",
                 ("memory", _) => "\"5MiB\"",
                 ("keep", _) if hole.contains("registration") => "\"last-good\"",
                 ("keep", _) => "\"newest\"",
@@ -376,6 +398,9 @@ fn the_kind_of_each_key_is_what_the_config_takes() {
     for (title, hole) in HOLES {
         let section = sections().into_iter().find(|section| section.title == title).unwrap();
         for key in section.keys.iter().filter(|key| !hole.contains(&format!("{} = ", key.name))) {
+            if key.name == "client_auth" && !hole.contains("client_ca") {
+                continue; // It takes authorities to ask anybody.
+            }
             let (good, bad) = edges(&key.kind);
             for (values, wanted) in [(good, true), (bad, false)] {
                 for value in values {
@@ -400,6 +425,11 @@ fn the_examples_of_the_documentation_are_right() {
         ("site.toml", ""),
         ("secrets/token", "Bearer x\n"),
         ("secrets/users", "correct-horse-battery\n"),
+        ("example-ecdsa.pem", include_str!("../../tests/tls/fixed/server.pem")),
+        ("example-ecdsa.key", include_str!("../../tests/tls/fixed/server.key")),
+        ("example-rsa.pem", include_str!("../../tests/tls/fixed/other.pem")),
+        ("example-rsa.key", include_str!("../../tests/tls/fixed/other.key")),
+        ("internal-ca.pem", include_str!("../../tests/tls/fixed/other.pem")),
     ] {
         let file = dir.path().join(file);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -4,17 +4,19 @@ use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
 use super::discover::{self, DISCOVER};
 use super::health::{self, BREAKER, HEALTH, OUTLIER};
-use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table, Unknown};
+use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table};
 use super::kind::{HOST_PORT, Kind, NAME};
-use super::reader::Otherwise::{Is, Later, Required, Words};
+use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Section, Spanned, key, section};
 use super::retry;
+use super::tls;
 use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, name, one_of};
 use crate::plan::{
     Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, ProxyVersion, Retry, SlowStart, Sticky,
     UpstreamTimeouts,
 };
+use crate::tls::ClientSettings;
 use ringway_runtime::net::Address;
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ pub(super) const SECTION: Section = section(
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
         key("proxy_protocol", OneOf(&["off", "v1", "v2"]), Is("\"off\"")),
-        key("tls", Unknown, Later),
+        key("tls", Table(&tls::OF_UPSTREAM), Words("none: it is spoken to as it is")),
     ],
 );
 
@@ -108,6 +110,8 @@ pub struct UpstreamSection {
     pub pool: Pool,
     /// See [`crate::plan::Upstream::proxy_protocol`].
     pub proxy_protocol: Option<ProxyVersion>,
+    /// See [`crate::plan::Upstream::tls`].
+    pub tls: Option<Arc<ClientSettings>>,
 }
 
 /// An endpoint, as the config has it.
@@ -175,6 +179,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),
         proxy_protocol: None,
+        tls: tls::of_upstream(fields),
     };
     const VERSIONS: &[(&str, Option<ProxyVersion>)] =
         &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];

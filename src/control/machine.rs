@@ -16,11 +16,13 @@ use super::log::Log;
 use super::notify::Notifier;
 use super::plans::Plans;
 use super::sights::{Looks, Status};
+use super::tickets::Tickets;
 use super::upgrade::Upgrade;
 use super::watch::Watcher;
 use super::words::{ready_line, short_of_files, unknown};
 use crate::core::{FromCore, ToCore};
 use crate::plan::Upstream;
+use crate::tls::TicketKeys;
 use crate::upstream::Drained;
 
 /// Endpoints that may be drained at once.
@@ -59,6 +61,8 @@ pub(super) struct Parts {
     /// The admin API, where there is to be one.
     pub(super) admin: Option<Server>,
     pub(super) upgrade: Upgrade,
+    /// Those of the sessions of TLS.
+    pub(super) tickets: Arc<TicketKeys>,
 }
 
 /// The loop that waits for events.
@@ -82,12 +86,13 @@ pub(super) struct Loop {
     pub(super) draining: bool,
     /// A signal came, whatever it drains for.
     is_told_to_end: bool,
+    tickets: Tickets,
 }
 
 impl Loop {
     /// With cores that have been started.
     pub(super) fn new(parts: Parts, log: &mut Log<'_>) -> Self {
-        let Parts { plans, cores, watcher, discovery, notifier, drained, admin, upgrade } = parts;
+        let Parts { plans, cores, watcher, discovery, notifier, drained, admin, upgrade, tickets } = parts;
         let running = cores.count();
         let mut this = Self {
             plans,
@@ -105,6 +110,7 @@ impl Loop {
             cut: 0,
             draining: false,
             is_told_to_end: false,
+            tickets: Tickets::new(tickets),
         };
         if !this.upgrade.is_taking() {
             this.start_admin(log);
@@ -118,12 +124,14 @@ impl Loop {
             self.watcher.watch(self.plans.watched(), log);
             self.discovery.turn(&mut self.plans, log);
             let deadlines = [self.plans.deadline(), self.discovery.deadline(&self.plans), self.looks.deadline()];
-            let deadline = deadlines.into_iter().flatten().chain(self.upgrade.deadline()).min();
+            let rotation = self.tickets.deadline(self.plans.plan());
+            let deadline = deadlines.into_iter().flatten().chain(self.upgrade.deadline()).chain(rotation).min();
             if let Some(event) = inlet.next(deadline) {
                 self.deal_with(event, out, log)?;
             }
             self.plans.time_passed(log);
             self.upgrade_time_passed(log);
+            self.tickets.time_passed(self.plans.plan(), &self.cores, log);
             self.tell_of_reloads();
             self.tell_and_show();
         }

@@ -16,6 +16,7 @@ mod plans;
 mod sights;
 mod socket;
 mod start;
+mod tickets;
 mod upgrade;
 mod watch;
 mod watchdog;

@@ -41,6 +41,7 @@ use crate::observe::Metrics;
 use crate::observe::records::Recorder;
 use crate::plan::{self, BusyPoll, DataCores, Level, Plan};
 use crate::service;
+use crate::tls::TicketKeys;
 use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
@@ -159,12 +160,15 @@ impl Control {
             log::spawn(plan.cores.control.map(|cpu| cpu as usize), cpus.len(), plan.log.queue as usize, access, tell)?;
         log.set_scribe(scribe);
         let mut recorders = recorders.into_iter();
+        let tickets =
+            TicketKeys::new().map(Arc::new).ok_or_else(|| Failed::new("there is no randomness".to_owned()))?;
         for (core, (((&cpu, first), line), place)) in cpus.iter().zip(first).zip(lines.cores).zip(places).enumerate() {
             let pulse = Arc::new(Pulse::default());
             // The core owns it; the watchdog ends with the last.
             pulses.push(Arc::downgrade(&pulse));
             let records = recorders.next().unwrap_or_else(Recorder::to_nobody);
-            let outfit = Outfit { first, line, place, records, beat: notifier.beat_interval() };
+            let outfit =
+                Outfit { first, line, place, records, beat: notifier.beat_interval(), tickets: tickets.clone() };
             let machine = Machine { core, cpu, metrics: metrics.clone(), descriptors, pulse };
             start_core(machine, outfit, &events)?;
         }
@@ -181,7 +185,8 @@ impl Control {
         let upgrade = Upgrade::new(events, launch, giving, stage);
         plans.freeze(upgrade.is_taking());
         drop(plan);
-        let parts = Parts { plans, cores: cores.clone(), watcher, discovery, notifier, drained, admin, upgrade };
+        let parts =
+            Parts { plans, cores: cores.clone(), watcher, discovery, notifier, drained, admin, upgrade, tickets };
         let mut inlet = queue.with(cores);
         let ended = Loop::new(parts, log).run(&mut inlet, out, log);
         let last = log.finish();

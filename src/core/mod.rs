@@ -3,6 +3,7 @@
 mod date;
 mod door;
 mod files;
+mod handshakes;
 mod line;
 mod offer;
 mod placement;
@@ -10,6 +11,7 @@ mod running;
 mod state;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_runtime::engine::Engine;
@@ -17,14 +19,16 @@ use ringway_runtime::mesh;
 
 pub use date::DateCache;
 pub use door::Door;
+pub use handshakes::{Handshakes, Refused, UnderWay};
 pub use line::{Line, Lines, lines};
 pub use offer::{CoreSight, DoorId, FromCore, Offer, OfferedDoor, ToCore, UpstreamSight};
 pub use placement::{History, LATE, Passed, Place, Placement, SETTLES, places};
 pub use running::Running;
-pub use state::{Accepting, CoreState, Presence, Use};
+pub use state::{Accepting, CoreState, CoreTls, Presence, Use};
 
 use crate::observe::records::Recorder;
 use crate::observe::{Activity, Metrics};
+use crate::tls::TicketKeys;
 
 /// How often pools are swept and the engine's counters are copied out.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -48,14 +52,16 @@ pub struct Outfit {
     pub records: Recorder,
     /// How often it says that its loop turns, where anybody wants to know.
     pub beat: Option<Duration>,
+    /// The keys of TLS session tickets.
+    pub tickets: Arc<TicketKeys>,
 }
 
 /// Runs one data core until it is told to drain, then until its last request is done or the drain timeout has passed.
 /// It says that it runs the plan it starts with, or fails where that cannot be run.
 pub async fn run(engine: Engine, metrics: Metrics, outfit: Outfit) -> Result<Ended, String> {
-    let Outfit { first, line, place, records, beat } = outfit;
+    let Outfit { first, line, place, records, beat, tickets } = outfit;
     let line = Line::attach(line, &engine).map_err(|error| format!("cannot hear control: {error}"))?;
-    let state = CoreState::start(engine.clone(), metrics, first, line.clone(), place, records)?;
+    let state = CoreState::start(engine.clone(), metrics, first, line.clone(), place, records, tickets)?;
     let watched = state.metrics.clone();
     engine.observe_turns(move |ns| watched.turned(ns));
     engine.spawn(housekeeping(state.clone()));
@@ -75,6 +81,7 @@ pub async fn run(engine: Engine, metrics: Metrics, outfit: Outfit) -> Result<End
             ToCore::Commit(epoch) => state.commit(epoch),
             ToCore::Withdraw(epoch) => state.withdraw(epoch),
             ToCore::Endpoints(drained) => state.drain_endpoints(drained),
+            ToCore::Tickets(keys) => state.tls.tickets.set(keys),
             ToCore::Look => line.tell(FromCore::Seen(state.sight())),
             ToCore::TookOver(sources) => state.took_over(sources),
             ToCore::HandOver(doors) => {

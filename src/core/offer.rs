@@ -11,6 +11,7 @@ use crate::observe::{NAMED, Segment, Slots};
 use crate::plan::{ListenerId, Plan, UpstreamId};
 use crate::policy::Origins;
 use crate::service;
+use crate::tls::TicketKeys;
 use crate::upstream::{BreakerState, Drained, EndpointSight, Seat, Shared};
 
 /// One listening address of a gateway, for as long as plans keep it: each core has a socket for it.
@@ -70,6 +71,8 @@ pub enum ToCore {
     Withdraw(u64),
     /// Send no new requests to these endpoints, and to all others again.
     Endpoints(Arc<Drained>),
+    /// Seal TLS session tickets with these keys from now on.
+    Tickets(Arc<TicketKeys>),
     /// Tell how connections are, as [`FromCore::Seen`].
     Look,
     /// Take no more connections and end with the last request. What waits at a listening socket is served first.

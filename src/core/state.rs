@@ -10,15 +10,18 @@ use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
 use ringway_runtime::core::{Frames, memory};
-use ringway_runtime::engine::{Engine, ListenSource, Listener, Stats};
+use ringway_runtime::engine::{Engine, LayerRoom, ListenSource, Listener, Stats};
 use rustix::io::Errno;
 use slab::Slab;
 
 use super::files::Files;
-use super::{CoreSight, DateCache, Door, DoorId, FromCore, Line, Offer, Place, Placement, Running, UpstreamSight};
+use super::{
+    CoreSight, DateCache, Door, DoorId, FromCore, Handshakes, Line, Offer, Place, Placement, Running, UpstreamSight,
+};
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
 use crate::observe::{Lost, Metrics, NAMED};
+use crate::tls::{CoreTickets, TicketKeys};
 use crate::upstream::{Checks, Drained, Pool, Seat};
 
 /// Requests for which a core keeps the storage of earlier ones: more at once allocate theirs.
@@ -70,6 +73,8 @@ pub struct CoreState {
     spare: RefCell<Vec<Box<Exchange>>>,
     /// Room for what serves a request while it is under way.
     pub frames: Frames,
+    /// What it takes to speak TLS.
+    pub tls: CoreTls,
     /// Client connections and accept loops: a drain and a new plan wake them all.
     present: RefCell<Slab<Present>>,
     /// What it tells the log thread.
@@ -94,6 +99,17 @@ pub struct CoreState {
     last_gone: RefCell<Option<Waker>>,
     next_id: Cell<u64>,
     reported: Cell<Stats>,
+}
+
+/// What a core has for TLS, in whatever plan.
+#[derive(Debug)]
+pub struct CoreTls {
+    /// The keys of session tickets.
+    pub tickets: Arc<CoreTickets>,
+    /// Spare memory of its streams.
+    pub room: LayerRoom,
+    /// Handshakes under way.
+    pub handshakes: Rc<Handshakes>,
 }
 
 /// A plan that could be run at once.
@@ -155,12 +171,15 @@ impl CoreState {
         line: Rc<Line>,
         place: Option<Place>,
         records: Recorder,
+        tickets: Arc<TicketKeys>,
     ) -> Result<Rc<Self>, String> {
         let placement = place.map(|place| Placement::start(&engine, place)).transpose();
         let placement = placement.map_err(|error| format!("cannot hear other cores: {error}"))?;
         let (metrics, records) = (Rc::new(metrics), Rc::new(records));
         let next_id = Cell::new(engine.random());
-        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line, &records)?;
+        let (tickets, room, handshakes) = (CoreTickets::new(tickets), LayerRoom::default(), Rc::default());
+        let tls = CoreTls { tickets, room, handshakes };
+        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line, &records, &tls)?;
         let state = Rc::new(Self {
             engine,
             metrics,
@@ -174,6 +193,7 @@ impl CoreState {
             date: RefCell::default(),
             spare: RefCell::default(),
             frames: Frames::new(SPARE_EXCHANGES),
+            tls,
             present: RefCell::default(),
             records,
             admission: Admission::default(),
@@ -209,7 +229,8 @@ impl CoreState {
         let running = self.running();
         let prepared = {
             let doors = self.doors.borrow();
-            Prepared::new(&self.engine, &self.metrics, &mut offer, Some(&*running), &doors, &self.line, &self.records)?
+            let (metrics, line, records, tls) = (&self.metrics, &self.line, &self.records, &self.tls);
+            Prepared::new(&self.engine, metrics, &mut offer, Some(&*running), &doors, line, records, tls)?
         };
         // What was prepared before and not committed is of no more use.
         let before = self.prepared.replace(Some(prepared));
@@ -229,6 +250,7 @@ impl CoreState {
         let Some(Prepared { running, doors, listeners, retired }) = prepared else { return };
         self.admission.limit(&running.plan.cores);
         self.files.limit(&self.engine, &running.plan.cores);
+        self.tls.handshakes.limit(&running.plan.cores);
         self.checks.limit(running.plan.cores.health_checks);
         self.records.limit(running.plan.log.events);
         self.running().services.retire(&running.services);
@@ -240,6 +262,7 @@ impl CoreState {
         let before = self.running.replace(running);
         self.epoch.set(epoch);
         self.metrics.set_epoch(epoch);
+        self.metrics.set_certificate_expiry(self.running().plan.first_expiry().unwrap_or(0));
         for door in self.doors.borrow().iter() {
             if let Some((_, listener)) = doors.iter().find(|(stays, _)| Rc::ptr_eq(stays, door)) {
                 door.keep(*listener);
@@ -551,6 +574,7 @@ impl CoreState {
         }
         self.line.report(&self.metrics);
         self.metrics.set_requests_in_flight(self.admission.in_flight());
+        self.metrics.set_handshakes_under_way(self.tls.handshakes.under_way());
         self.metrics.access_lost(Lost::Write, self.records.take_unwritten());
         self.metrics.events_untold(self.records.tell_untold(|| self.engine.wall().as_nanos()));
     }
@@ -588,6 +612,7 @@ impl Prepared {
         open: &[Rc<Door>],
         line: &Rc<Line>,
         records: &Rc<Recorder>,
+        tls: &CoreTls,
     ) -> Result<Self, String> {
         // Whatever becomes of the plan, control counts on its names from now on.
         if let Some(segment) = offer.segment.take() {
@@ -606,7 +631,7 @@ impl Prepared {
             }
             doors.push((door, offered.listener));
         }
-        let running = Running::new(engine, metrics, offer, before, line, records);
+        let running = Running::new(engine, metrics, offer, before, line, records, tls)?;
         let pools = before.map_or(&[][..], |before| &before.pools);
         let mut after: Vec<Option<&Rc<Pool>>> = vec![None; pools.len()];
         for (pool, follows) in running.pools.iter().zip(&*offer.follows) {

@@ -9,7 +9,7 @@ use ringway_runtime::engine::{Listener, Stream};
 use ringway_runtime::net::Remote;
 
 use super::client::Client;
-use super::{connection, passing, told};
+use super::{connection, passing, tls, told};
 use crate::core::{CoreState, Door, LATE, Use};
 use crate::observe::{Activity, Reason};
 
@@ -84,7 +84,7 @@ pub(super) fn admit(state: &Rc<CoreState>, door: &Rc<Door>, stream: Stream, peer
 /// Begins with a connection that is new on the core that serves it.
 pub(super) fn begin(client: Client) {
     let engine = client.state.engine.clone();
-    if client.listener().proxy_protocol {
+    if client.listener().proxy_protocol || client.server().is_some() {
         engine.spawn(take_steps(client));
     } else {
         engine.spawn(connection::serve(client));
@@ -92,10 +92,13 @@ pub(super) fn begin(client: Client) {
 }
 
 /// What comes before the first request, each where the listener has it, in this order: the PROXY header, which stands
-/// before all else.
+/// before all else, and the TLS handshake.
 async fn take_steps(client: Client) {
     let client = if client.listener().proxy_protocol { told::begin(client).await } else { Some(client) };
+    let Some(client) = client else { return };
+    let client = if client.server().is_some() { tls::begin(client).await } else { Some(client) };
     if let Some(client) = client {
-        connection::serve(client).await;
+        // In a task of its own, which needs no room for the steps.
+        client.state.engine.clone().spawn(connection::serve(client));
     }
 }

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_runtime::clock::Instant;
-use ringway_runtime::engine::{Stream, Timer};
+use ringway_runtime::engine::{Layer, Stream, Timer};
 
 use super::{Bound, Caller, Input, Progress, Told, forwarded};
 use crate::core::{CoreState, Door, DoorId, Presence, Running};
 use crate::observe::Timeout;
 use crate::plan::{Listener, ListenerId, Plan};
+use crate::tls::{CoreServer, Handshake, Protocol, Session};
 
 /// A client connection and all it holds between requests.
 pub struct Client {
@@ -20,6 +21,8 @@ pub struct Client {
     pub running: Rc<Running>,
     /// Its stream.
     pub stream: Stream,
+    /// How its TLS handshake went, where it speaks TLS.
+    pub tls: Option<Rc<Handshake>>,
     /// Received and not yet dealt with.
     pub input: Input,
     /// The one timer of the connection: whoever waits sets it.
@@ -57,6 +60,7 @@ impl Client {
         Self {
             running: door.plan(&state),
             stream,
+            tls: None,
             input: Input::default(),
             timer: state.engine.timer(),
             peer_text: forwarded::text_of(peer.ip()),
@@ -69,6 +73,35 @@ impl Client {
             presence,
             state,
         }
+    }
+
+    /// The TLS that its listener wants of it.
+    pub(super) fn server(&self) -> Option<&CoreServer> {
+        self.running.server(self.listener)
+    }
+
+    /// The same with a layer of TLS over its stream.
+    pub(super) fn layered(mut self, layer: Box<dyn Layer>, handshake: Rc<Handshake>) -> Self {
+        // What came behind a PROXY header.
+        let count = self.input.bytes().len();
+        let early = (count > 0).then(|| self.input.take_front(count));
+        let stream = self.stream.layered(layer, &self.state.tls.room, early);
+        Self { stream, tls: Some(handshake), ..self }
+    }
+
+    /// The same without one.
+    pub(super) fn peeled(self) -> Self {
+        Self { stream: self.stream.peeled(), ..self }
+    }
+
+    /// What was agreed on with it, where it speaks TLS.
+    pub fn session(&self) -> Option<&Session> {
+        self.tls.as_ref()?.session()
+    }
+
+    /// What it speaks: HTTP/1.1 where nothing else was agreed on.
+    pub fn protocol(&self) -> Protocol {
+        self.session().map(|session| session.protocol).unwrap_or_default()
     }
 
     /// The peer's address as the upstream is told of it.
@@ -89,7 +122,7 @@ impl Client {
 
     /// Whether the client spoke TLS, as far as is known without its requests.
     pub(super) fn is_tls(&self) -> bool {
-        self.told().is_some_and(|told| told.tls.is_some())
+        self.tls.is_some() || self.told().is_some_and(|told| told.tls.is_some())
     }
 
     /// Its listener in the plan.
@@ -162,6 +195,7 @@ impl Client {
     /// Whether it should try to go to another core.
     fn may_leave(&self) -> bool {
         self.state.placement.as_ref().is_some_and(|placement| placement.lets_go())
+            && self.tls.is_none()
             && self.now() >= self.settled_at
             && self.stream.unsent() == 0
     }

@@ -23,6 +23,7 @@ pub(crate) mod route;
 mod serve;
 pub(crate) mod tell;
 mod timing;
+mod tls;
 mod told;
 
 pub use accept::accept;

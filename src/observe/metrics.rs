@@ -17,6 +17,7 @@ use super::Reason;
 use super::names::{NAMED, Segment, Segments, Series, Slots, UpstreamSeries};
 use super::websocket::{self, ControlFrame, WebsocketEnd, WebsocketError, WebsocketSide};
 use crate::plan::Priority;
+use crate::tls::{Failure, Version};
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -235,6 +236,76 @@ label! {
     }
 }
 
+label! {
+    /// Which side of the gateway speaks TLS.
+    TlsSide {
+        /// A client's.
+        Client = "client",
+        /// An upstream's.
+        Upstream = "upstream",
+    }
+}
+
+label! {
+    /// Why a TLS handshake came to nothing.
+    HandshakeFailure {
+        /// The peer speaks no version that is wanted.
+        Version = "version",
+        /// No suite, key exchange, signature or protocol in common.
+        NothingInCommon = "nothing_in_common",
+        /// No certificate, where one is wanted.
+        NoCertificate = "no_certificate",
+        /// A certificate that has expired, or is not good yet.
+        Expired = "expired",
+        /// One that is revoked.
+        Revoked = "revoked",
+        /// One of an authority that is not trusted.
+        UnknownAuthority = "unknown_authority",
+        /// One for another name.
+        Name = "name",
+        /// One that is wrong in another way.
+        Certificate = "certificate",
+        /// The peer gave up and said so.
+        Alert = "alert",
+        /// The peer does not speak TLS, or not rightly.
+        Protocol = "protocol",
+        /// The peer was gone.
+        Gone = "gone",
+        /// The gateway itself could not.
+        Internal = "internal",
+        /// It took too long.
+        Timeout = "timeout",
+        /// The gateway ended, or needed the place.
+        Ended = "ended",
+        /// The core has as many under way as it may.
+        CoreBudget = "core_budget",
+        /// The source has begun as many as it may.
+        SourceBudget = "source_budget",
+    }
+}
+
+impl From<Failure> for HandshakeFailure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Version => Self::Version,
+            Failure::NothingInCommon => Self::NothingInCommon,
+            Failure::NoCertificate => Self::NoCertificate,
+            Failure::Expired => Self::Expired,
+            Failure::Revoked => Self::Revoked,
+            Failure::UnknownAuthority => Self::UnknownAuthority,
+            Failure::Name => Self::Name,
+            Failure::Certificate => Self::Certificate,
+            Failure::Alert => Self::Alert,
+            Failure::Protocol => Self::Protocol,
+            Failure::Gone => Self::Gone,
+            Failure::Internal => Self::Internal,
+        }
+    }
+}
+
+/// The versions of TLS as labels have them, in the order of [`Version`].
+const TLS_VERSIONS: [&str; 2] = ["1.2", "1.3"];
+
 /// The metrics of one core, and the only one who writes them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -283,6 +354,11 @@ struct Ids {
     access_dropped: CounterSet,
     events_untold: CounterId,
     websocket: websocket::Ids,
+    handshakes: CounterSet,
+    handshake_failures: CounterSet,
+    handshake_duration: HistogramId,
+    handshakes_under_way: GaugeId,
+    certificate_expiry: GaugeId,
 }
 
 impl Metrics {
@@ -567,6 +643,30 @@ impl Metrics {
         self.add(self.ids.events_untold, count);
     }
 
+    /// A TLS handshake is done; with a client it took so long.
+    pub fn handshake_done(&self, side: TlsSide, version: Version, resumed: bool, took_ns: u64) {
+        let at = (side as usize * TLS_VERSIONS.len() + version as usize) * 2 + usize::from(resumed);
+        self.add_at(self.ids.handshakes, at);
+        if side == TlsSide::Client {
+            self.writer.record(self.ids.handshake_duration, took_ns);
+        }
+    }
+
+    /// A TLS handshake came to nothing, or was not begun.
+    pub fn handshake_failed(&self, side: TlsSide, failure: HandshakeFailure) {
+        self.add_at(self.ids.handshake_failures, side as usize * HandshakeFailure::VALUES.len() + failure as usize);
+    }
+
+    /// So many TLS handshakes with clients are under way.
+    pub fn set_handshakes_under_way(&self, count: u32) {
+        self.writer.gauge(self.ids.handshakes_under_way).set(i64::from(count));
+    }
+
+    /// The first of the plan's certificates expires then, in seconds since 1970; 0 where it has none.
+    pub fn set_certificate_expiry(&self, at: i64) {
+        self.writer.gauge(self.ids.certificate_expiry).set(at.saturating_mul(1_000_000_000));
+    }
+
     #[inline]
     fn add(&self, id: CounterId, n: u64) {
         self.writer.counter(id).add(n);
@@ -669,6 +769,25 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         ),
         events_untold: build.counter("ringway_events_untold_total", None, &[]),
         websocket: websocket::Ids::new(&mut build),
+        handshakes: build.counters(
+            "ringway_tls_handshakes_total",
+            None,
+            TlsSide::VALUES.iter().flat_map(|&side| {
+                TLS_VERSIONS.into_iter().flat_map(move |version| {
+                    ["false", "true"].map(|resumed| [("side", side), ("version", version), ("resumed", resumed)])
+                })
+            }),
+        ),
+        handshake_failures: build.counters(
+            "ringway_tls_handshake_failures_total",
+            None,
+            TlsSide::VALUES.iter().flat_map(|&side| {
+                HandshakeFailure::VALUES.iter().map(move |&reason| [("side", side), ("reason", reason)])
+            }),
+        ),
+        handshake_duration: build.histogram("ringway_tls_handshake_duration_seconds", Seconds, Shape::COARSE, &[]),
+        handshakes_under_way: build.gauge("ringway_tls_handshakes_under_way", None, &[]),
+        certificate_expiry: build.gauge("ringway_tls_certificate_expiry_timestamp_seconds", Seconds, &[]),
     };
     Ok((build.build()?, ids))
 }

@@ -125,6 +125,8 @@ reasons! {
     ConnectNotSupported = "connect_not_supported", 501, Client, "CONNECT is not supported";
     /// No connection to the upstream could be made.
     UpstreamConnectFailed = "upstream_connect_failed", 502, Upstream, "the upstream could not be reached";
+    /// No TLS session with the upstream could be made.
+    UpstreamTlsFailed = "upstream_tls_failed", 502, Upstream, "no secure connection to the upstream could be made";
     /// The upstream closed or reset the connection before its answer.
     UpstreamReset = "upstream_reset", 502, Upstream, "the upstream closed the connection without an answer";
     /// The upstream's answer breaks the protocol.

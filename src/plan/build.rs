@@ -145,6 +145,7 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
         timeout: section.timeout,
         pool: section.pool,
         proxy_protocol: section.proxy_protocol,
+        tls: section.tls.clone(),
     }
 }
 
@@ -221,6 +222,7 @@ impl<'c> Builder<'c, '_> {
             limits: section.limits.clone(),
             timeouts: section.timeouts.clone(),
             deadline: section.deadline.clone().map(Box::new),
+            tls: section.tls.clone(),
         }
     }
 

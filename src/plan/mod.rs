@@ -43,6 +43,7 @@ pub use websocket::{Rate, Websocket};
 
 use crate::config::Secret;
 use crate::policy::Policy;
+use crate::tls::{ClientSettings, ServerSettings};
 use ipnet::IpNet;
 use ringway_proto::{http1, proxy_protocol};
 use ringway_runtime::net::{Access, Address};
@@ -119,6 +120,14 @@ impl Plan {
         own.unwrap_or(UpstreamTimeouts::TOTAL)
     }
 
+    /// When the first of its certificates expires, in seconds since 1970.
+    pub fn first_expiry(&self) -> Option<i64> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let shown = of_listeners.flat_map(|tls| tls.server.certificates());
+        let of_upstreams = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref()?.certificate());
+        shown.chain(of_upstreams).map(|certificate| certificate.expires).min()
+    }
+
     /// The service of type `health` behind an id of this plan.
     pub fn aggregate(&self, id: AggregateId) -> Option<&Aggregate> {
         self.aggregates.get(id.0 as usize).map(|aggregate| &**aggregate)
@@ -165,6 +174,10 @@ pub struct Cores {
     pub health_checks: u32,
     /// How long a core may be away from its loop before control says so; never when absent.
     pub stall_warning: Option<Duration>,
+    /// TLS handshakes that a core may have under way at once.
+    pub handshakes: u32,
+    /// Those that one address may begin with a core; any number when absent.
+    pub handshakes_per_source: Option<Rate>,
 }
 
 impl Default for Cores {
@@ -186,6 +199,8 @@ impl Default for Cores {
             drain_timeout: Duration::from_secs(30),
             health_checks: 64,
             stall_warning: Some(Duration::from_millis(100)),
+            handshakes: 512,
+            handshakes_per_source: Some(Rate { count: 500, per: Duration::from_secs(1) }),
         }
     }
 }
@@ -209,6 +224,8 @@ pub struct Control {
     pub upgrade_socket: Option<PathBuf>,
     /// How long that process may take until it accepts.
     pub upgrade_timeout: Duration,
+    /// How long the keys of TLS session tickets are used.
+    pub ticket_rotation: Duration,
 }
 
 impl Default for Control {
@@ -222,6 +239,7 @@ impl Default for Control {
             discovery_cache: None,
             upgrade_socket: None,
             upgrade_timeout: Duration::from_mins(1),
+            ticket_rotation: Duration::from_hours(12),
         }
     }
 }
@@ -439,6 +457,22 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// Whether its clients say by when they want their answer, where a route that proxies says nothing of that.
     pub deadline: Option<Box<Deadline>>,
+    /// Whether clients speak TLS.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `tls` of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// What clients are shown and asked for.
+    pub server: Arc<ServerSettings>,
+    /// How long a handshake may take, from accept.
+    pub handshake_timeout: Duration,
+}
+
+impl ListenerTls {
+    /// What holds where nothing is said.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 impl Listener {
@@ -514,17 +548,20 @@ pub struct Upstream {
     pub pool: Pool,
     /// In which form each of its connections begins with a PROXY header, if it does.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Whether it is spoken to over TLS.
+    pub tls: Option<Arc<ClientSettings>>,
 }
 
 impl Upstream {
     /// Whether two say the same of everything but their endpoints.
     pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
         let Self { name, endpoints: _, discover: _, balance, sticky, failover, slow_start, health, .. } = self;
-        let Self { outlier, breaker, subsets, retry, timeout, pool, proxy_protocol, .. } = self;
+        let Self { outlier, breaker, subsets, retry, timeout, pool, proxy_protocol, tls, .. } = self;
         (name, balance, sticky, failover) == (&other.name, &other.balance, &other.sticky, &other.failover)
             && (slow_start, health, outlier) == (&other.slow_start, &other.health, &other.outlier)
             && (breaker, subsets, retry) == (&other.breaker, &other.subsets, &other.retry)
-            && (timeout, pool, proxy_protocol) == (&other.timeout, &other.pool, &other.proxy_protocol)
+            && (timeout, pool) == (&other.timeout, &other.pool)
+            && (proxy_protocol, tls) == (&other.proxy_protocol, &other.tls)
     }
 }
 

@@ -14,6 +14,7 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 use ringway_runtime::net::Address;
 
+use super::secure::Secure;
 use super::{Cause, Change, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
 use crate::plan::{Check, Health, Limits, ProxyVersion, Upstream};
@@ -199,7 +200,7 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
             let turn = checks.turn().await;
             let Some(pool) = pool.upgrade().filter(|pool| !pool.is_retired()) else { return };
             pool.set_next_check(at, begun + plan.interval);
-            let checked = check(&engine, &timer, &plan, pool.upstream(), at).await;
+            let checked = check(&engine, &timer, &plan, &pool, at).await;
             drop(turn);
             if !pool.judges() {
                 return;
@@ -216,10 +217,12 @@ async fn watch(pool: Weak<Pool>, engine: Engine, checks: Rc<Checks>, plan: Healt
 }
 
 /// Asks an endpoint once.
-async fn check(engine: &Engine, timer: &Timer, plan: &Health, upstream: &Upstream, at: usize) -> Checked {
+async fn check(engine: &Engine, timer: &Timer, plan: &Health, pool: &Pool, at: usize) -> Checked {
+    let upstream = pool.upstream();
     let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
     let address = &endpoint.address.with_port(plan.port);
-    let asked = Probed { name: &endpoint.name, address, version: upstream.proxy_protocol };
+    let (version, secure) = (upstream.proxy_protocol, pool.secure());
+    let asked = Probed { name: &endpoint.name, address, version, secure };
     probe(engine, timer, &plan.check, asked, engine.now() + plan.timeout).await
 }
 
@@ -232,28 +235,36 @@ pub(crate) struct Probed<'a> {
     pub(crate) address: &'a Address,
     /// Which PROXY header it wants.
     pub(crate) version: Option<ProxyVersion>,
+    /// Where it speaks TLS.
+    pub(crate) secure: Option<&'a Secure>,
+}
+
+impl Probed<'_> {
+    async fn connect(&self, engine: &Engine) -> Result<Stream, Checked> {
+        let stream = engine.connect(self.address).await.map_err(|_| Checked::Refused)?;
+        if let Some(version) = self.version {
+            // It names no client: this connection is nobody's but ours. An endpoint that waits for it would complain of a
+            // connection without one.
+            stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(&version.own_header())));
+            stream.drained().await.map_err(|_| Checked::Reset)?;
+        }
+        match self.secure {
+            None => Ok(stream),
+            Some(secure) => Ok(secure.over(stream, self.name).await.ok_or(Checked::Refused)?.0),
+        }
+    }
 }
 
 /// Asks whoever is at an address.
-pub(crate) async fn probe(
-    engine: &Engine,
-    timer: &Timer,
-    check: &Check,
-    asked: Probed<'_>,
-    deadline: Instant,
-) -> Checked {
-    let Probed { name, address, version } = asked;
-    // It names no client: this connection is nobody's but ours.
-    let header = version.map(ProxyVersion::own_header).unwrap_or_default();
+pub(crate) async fn probe(engine: &Engine, timer: &Timer, check: &Check, to: Probed<'_>, deadline: Instant) -> Checked {
     match check {
-        Check::Tcp => within(timer, deadline, connects(engine, address, &header)).await,
+        Check::Tcp => within(timer, deadline, connects(engine, &to)).await,
         Check::Http { path, host, status, body } => {
-            let host = host.as_deref().unwrap_or(name);
+            let host = host.as_deref().unwrap_or(to.name);
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ringway-health\r\nConnection: close\r\n\r\n"
             );
-            let request = [&header, request.as_bytes()].concat();
-            let asked = asks(engine, address, &request, status, body.as_deref());
+            let asked = asks(engine, &to, request.as_bytes(), status, body.as_deref());
             within(timer, deadline, asked).await
         }
     }
@@ -275,26 +286,21 @@ async fn within(timer: &Timer, deadline: Instant, check: impl Future<Output = Ch
     .await
 }
 
-async fn connects(engine: &Engine, address: &Address, header: &[u8]) -> Checked {
-    let Ok(stream) = engine.connect(address).await else { return Checked::Refused };
-    if !header.is_empty() {
-        // An endpoint that waits for it would complain of a connection without one.
-        stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(header)));
-        if stream.drained().await.is_err() {
-            return Checked::Reset;
-        }
-    }
-    Checked::Passed
+async fn connects(engine: &Engine, to: &Probed<'_>) -> Checked {
+    to.connect(engine).await.map_or_else(|failed| failed, |_| Checked::Passed)
 }
 
 async fn asks(
     engine: &Engine,
-    address: &Address,
+    to: &Probed<'_>,
     request: &[u8],
     status: &[std::ops::RangeInclusive<u16>],
     wanted: Option<&str>,
 ) -> Checked {
-    let Ok(stream) = engine.connect(address).await else { return Checked::Refused };
+    let stream = match to.connect(engine).await {
+        Ok(stream) => stream,
+        Err(failed) => return failed,
+    };
     stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
     stream.flush();
     let limits = Limits::default().of_responses();

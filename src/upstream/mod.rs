@@ -11,6 +11,7 @@ mod judge;
 mod news;
 mod outlier;
 mod pool;
+mod secure;
 mod shared;
 mod window;
 

@@ -16,10 +16,11 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringway_runtime::clock::Instant;
-use ringway_runtime::engine::{Engine, Stream, Timer};
+use ringway_runtime::engine::{Engine, LayerRoom, Stream, Timer};
 
 use super::breaker::Leave;
 use super::health;
+use super::secure::Secure;
 use super::{
     Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Hedging, Outcome, Picked, Seat,
     Shared, Standing, Unpicked,
@@ -27,6 +28,7 @@ use super::{
 use crate::observe::records::{Event, Recorder};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
 use crate::plan::{Sticky, Upstream};
+use crate::tls::Protocol;
 
 /// How often it is looked whether endpoints that were full still are.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
@@ -55,6 +57,8 @@ pub struct Pool {
     is_settled: Cell<bool>,
     /// The tasks that ask.
     checkers: RefCell<Vec<Waker>>,
+    /// Where it is spoken to over TLS.
+    secure: Option<Rc<Secure>>,
 }
 
 /// What the core has of one upstream, for as long as plans have one of its name: its pools share it.
@@ -106,6 +110,7 @@ struct Idle {
     stream: Stream,
     /// What it began with.
     preamble: Option<Rc<[u8]>>,
+    protocol: Protocol,
     since: Instant,
     opened: Instant,
 }
@@ -126,6 +131,7 @@ pub struct Connection {
     opened: Instant,
     /// What it began with: it is only for requests that want just that.
     preamble: Option<Rc<[u8]>>,
+    protocol: Protocol,
     /// Whether it served another request before this one.
     pub reused: bool,
 }
@@ -238,13 +244,22 @@ impl Pool {
         metrics: &Rc<Metrics>,
         series: UpstreamSeries,
         records: &Rc<Recorder>,
+        room: &LayerRoom,
         before: Option<&Self>,
-    ) -> Rc<Self> {
+    ) -> Result<Rc<Self>, String> {
         let upstream = shared.upstream();
         let stays = shared.stays(before.map(|before| &*before.upstream));
         let line = |stays: &Option<usize>| stays.and_then(|at| before?.lines.get(at).cloned()).unwrap_or_default();
         let same = before.filter(|before| before.upstream.retry == upstream.retry);
-        Rc::new(Self {
+        let known = before.filter(|before| before.upstream.tls == upstream.tls).map(|before| before.secure.clone());
+        // With the sessions it knows.
+        let secure = if let Some(known) = known {
+            known
+        } else {
+            let client = upstream.tls.as_ref().map(|tls| tls.on_core()).transpose()?;
+            client.map(|client| Rc::new(Secure::new(client, room, metrics)))
+        };
+        Ok(Rc::new(Self {
             engine: engine.clone(),
             upstream: upstream.clone(),
             metrics: metrics.clone(),
@@ -261,7 +276,8 @@ impl Pool {
             judges: Cell::new(true),
             is_settled: Cell::new(false),
             checkers: RefCell::default(),
-        })
+            secure,
+        }))
     }
 
     /// What the plan says of the upstream.
@@ -282,6 +298,11 @@ impl Pool {
     /// What its hedges need, where it is hedged.
     pub fn hedging(&self) -> Option<&Hedging> {
         self.hedging.as_deref()
+    }
+
+    /// What it takes to speak TLS to it, where that is spoken.
+    pub(super) fn secure(&self) -> Option<&Secure> {
+        self.secure.as_deref()
     }
 
     pub(super) fn copies(&self) -> &Cell<u32> {
@@ -323,8 +344,8 @@ impl Pool {
                 let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
                 let endpoint = turn.endpoint();
                 if !fresh && let Some((idle, slot)) = self.take_idle(endpoint, asked.preamble.as_ref()) {
-                    let Idle { stream, preamble, opened, .. } = idle;
-                    return Ok(Connection { stream, turn, slot, opened, preamble, reused: true });
+                    let Idle { stream, preamble, opened, protocol, .. } = idle;
+                    return Ok(Connection { stream, turn, slot, opened, preamble, protocol, reused: true });
                 }
                 self.keep_within(endpoint);
                 // An idle connection to another endpoint makes room.
@@ -652,7 +673,18 @@ impl Pool {
         let start = self.engine.now();
         let own = start + upstream.timeout.connect;
         timer.set(own.min(deadline));
-        let mut connecting = pin!(self.engine.connect(&target.address));
+        let preamble = asked.preamble.clone();
+        let mut connecting = pin!(async {
+            let stream = self.engine.connect(&target.address).await.map_err(|_| Reason::UpstreamConnectFailed)?;
+            if let Some(preamble) = &preamble {
+                // It goes out with what comes first, be it a handshake or the request.
+                stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(preamble)));
+            }
+            match &self.secure {
+                None => Ok((stream, Protocol::default())),
+                Some(secure) => secure.over(stream, &target.name).await.ok_or(Reason::UpstreamTlsFailed),
+            }
+        });
         let outcome = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => timer.poll(cx).map(|()| None),
@@ -663,20 +695,16 @@ impl Pool {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
-            Some(Ok(stream)) => {
+            Some(Ok((stream, protocol))) => {
                 slot.holds = Holds::Connection;
                 let now = self.engine.now();
                 self.metrics.upstream_connected(&self.series, now.nanos_since(start));
                 let preamble = asked.preamble.clone();
-                if let Some(preamble) = &preamble {
-                    // It goes out with the request.
-                    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(preamble)));
-                }
-                Ok(Connection { stream, turn, slot, opened: now, preamble, reused: false })
+                Ok(Connection { stream, turn, slot, opened: now, preamble, protocol, reused: false })
             }
-            Some(Err(_)) => {
+            Some(Err(reason)) => {
                 self.failed(endpoint, UpstreamFailure::Connect);
-                Err(Reason::UpstreamConnectFailed)
+                Err(reason)
             }
             None if is_cut => Err(Reason::UpstreamTimeoutTotal),
             None => {
@@ -807,6 +835,11 @@ impl Connection {
         &self.stream
     }
 
+    /// What the endpoint speaks: HTTP/1.1 where nothing else was agreed on.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Its upstream in the plan.
     pub fn upstream(&self) -> &Upstream {
         self.slot.pool.upstream()
@@ -838,7 +871,7 @@ impl Connection {
 
     /// Gives the connection back for the next request. It must be at the end of an exchange.
     pub fn keep(self) {
-        let Self { stream, turn, mut slot, opened, preamble, .. } = self;
+        let Self { stream, turn, mut slot, opened, preamble, protocol, .. } = self;
         let (pool, endpoint) = (&*slot.pool, turn.endpoint());
         drop(turn);
         let limits = &pool.upstream().pool;
@@ -853,7 +886,7 @@ impl Connection {
             return;
         }
         if let Some(line) = pool.lines.get(endpoint) {
-            line.idle.borrow_mut().push_back(Idle { stream, preamble, since: now, opened });
+            line.idle.borrow_mut().push_back(Idle { stream, preamble, protocol, since: now, opened });
             pool.whole.idle.set(pool.whole.idle.get() + 1);
             slot.holds = Holds::Idle;
         }

@@ -11,6 +11,7 @@ use ringway::core::{FromCore, Outfit, ToCore, lines};
 use ringway::observe::Metrics;
 use ringway::observe::records::{self, Record, Records};
 use ringway::plan::{Captures, NoHeaders, Plan, Query};
+use ringway::tls::TicketKeys;
 use ringway_runtime::engine::{self, Engine, EngineKind};
 use ringway_runtime::mesh::{ControlPort, Peer};
 use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
@@ -62,7 +63,14 @@ impl Core {
         let ((ask, asked), (tell, count)) = (sync_channel(1), sync_channel(1));
         let (recorder, records) = records::ring(1 << 20, || ());
         let line = lines.cores.remove(0);
-        let outfit = Outfit { first, line, place: None, records: recorder, beat: None };
+        let outfit = Outfit {
+            first,
+            line,
+            place: None,
+            records: recorder,
+            beat: None,
+            tickets: Arc::new(TicketKeys::new().unwrap()),
+        };
         let thread = thread::spawn(move || {
             engine::run(EngineKind::Ring, &engine::Config::default(), move |engine| async move {
                 engine.spawn(meter(engine.clone(), asked, tell));

@@ -30,6 +30,7 @@ use ringway::core::{Ended, FromCore, Outfit, ToCore, lines, places};
 use ringway::observe::Metrics;
 use ringway::observe::records::{Records, ring};
 use ringway::plan::Plan;
+use ringway::tls::TicketKeys;
 use ringway_runtime::engine::Engine;
 use ringway_runtime::engine::sim::World;
 use ringway_runtime::mesh::{ControlPort, Loads, Peer};
@@ -89,7 +90,14 @@ impl Gateway {
             this.loads = place.as_ref().map(|place| place.loads().clone());
             let (recorder, records) = ring(1 << 16, || ());
             this.records.push(records);
-            let outfit = Outfit { first, line, place, records: recorder, beat: None };
+            let outfit = Outfit {
+                first,
+                line,
+                place,
+                records: recorder,
+                beat: None,
+                tickets: Arc::new(TicketKeys::new().unwrap()),
+            };
             let core = ringway::core::run(engine.clone(), Metrics::in_memory().unwrap(), outfit);
             let ended = this.ended.clone();
             engine.spawn(async move {

@@ -94,12 +94,23 @@ impl From<&Failure> for io::Error {
 }
 
 impl Layered {
-    pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom) -> Self {
+    pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom, early: Option<Lease>) -> Self {
         let mut state = State { layer, unread: None, unsent: None, ended: false, failure: None, finishing: false };
         let started = below.with_outbox(|outbox| outbox.write(|send| state.layer.start(send)));
         state.failure = started.err().map(Failure::from);
         below.flush();
-        Self { below, room: room.clone(), state: RefCell::new(state) }
+        let this = Self { below, room: room.clone(), state: RefCell::new(state) };
+        if early.is_some() {
+            let state = &mut *this.state.borrow_mut();
+            if state.failure.is_none() {
+                this.take_in(state, Ok(early));
+            }
+        }
+        this
+    }
+
+    pub(super) fn into_below(self) -> Stream {
+        self.below
     }
 
     /// Has the layer take what came. False when the stream has nothing more to give for now.

@@ -508,10 +508,20 @@ enum StreamKind {
 }
 
 impl Stream {
-    /// Puts a layer over the stream: from now on what is written and read goes through it. `room` is that of the core.
+    /// Puts a layer over the stream: from now on what is written and read goes through it. `room` is that of the core;
+    /// `early` was read from the stream already, and is for the layer.
     #[must_use]
-    pub fn layered(self, layer: Box<dyn Layer>, room: &LayerRoom) -> Self {
-        Self(StreamKind::Layered(Box::new(layer::Layered::new(self, layer, room))))
+    pub fn layered(self, layer: Box<dyn Layer>, room: &LayerRoom, early: Option<Lease>) -> Self {
+        Self(StreamKind::Layered(Box::new(layer::Layered::new(self, layer, room, early))))
+    }
+
+    /// The stream without its layer: what the layer had not sent yet is lost.
+    #[must_use]
+    pub fn peeled(self) -> Self {
+        match self.0 {
+            StreamKind::Layered(layered) => layered.into_below(),
+            _ => self,
+        }
     }
 
     /// Waits until the stream carries what is written: at once where it has no layer, else once the layer of the other

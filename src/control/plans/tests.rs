@@ -94,9 +94,11 @@ impl Control {
                 ToCore::Commit(epoch) => format!("commit {epoch}"),
                 ToCore::Withdraw(epoch) => format!("withdraw {epoch}"),
                 ToCore::Drain => "drain".to_owned(),
-                ToCore::Endpoints(_) | ToCore::Look | ToCore::HandOver(_) | ToCore::TookOver(_) => {
-                    "not about plans".to_owned()
-                }
+                ToCore::Endpoints(_)
+                | ToCore::Tickets(_)
+                | ToCore::Look
+                | ToCore::HandOver(_)
+                | ToCore::TookOver(_) => "not about plans".to_owned(),
             });
         }
         all

@@ -192,8 +192,8 @@ async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check,
         return;
     }
     let (timer, begun) = (engine.timer(), engine.now());
-    let checked =
-        probe(&engine, &timer, &how, Probed { name, address, version }, (begun + plan.timeout).min(deadline)).await;
+    let to = Probed { name, address, version, secure: None };
+    let checked = probe(&engine, &timer, &how, to, (begun + plan.timeout).min(deadline)).await;
     drop(turn);
     let took = engine.now().since(begun);
     let is_slow = checked == Checked::Passed && plan.slow.is_some_and(|slow| took > slow);

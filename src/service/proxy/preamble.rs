@@ -24,7 +24,8 @@ pub(super) fn preamble(client: &Client, upstream: &Upstream) -> Option<Rc<[u8]>>
     match version {
         ProxyVersion::V1 => encode_v1(&said, &mut header),
         ProxyVersion::V2 => {
-            let extras = told.map_or_else(Extras::default, |told| Extras {
+            let own = Extras { tls: client.session().map(|session| session.version.long_name()), ..Extras::default() };
+            let extras = told.map_or(own, |told| Extras {
                 unique_id: told.unique_id.as_deref(),
                 authority: told.authority.as_deref(),
                 tls: told.tls.as_deref(),

@@ -9,7 +9,7 @@ use crate::plan::Plan;
 fn plan(endpoints: &str) -> Plan {
     let text = format!(
         "[listener.web]\naddress = \"127.0.0.1:0\"\n[upstream.u]\nendpoints = [{endpoints}]\n\
-         retry = {{ hedge = {{ after = \"10ms\" }} }}\n\
+         retry = {{ hedge = {{ after = \"10ms\" }} }}\ntls = {{ verify = false }}\n\
          [[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"u\"\n"
     );
     let mut resolve = |_: &str, _: u16| Err("only addresses".to_owned());
@@ -31,7 +31,8 @@ fn all_that_is_counted_goes_on() {
         }
         let series = metrics.series(&Arc::new(slots)).upstream(0);
         let shared = Shared::new(&plan.upstreams[0], before.map(|before| before.shared()));
-        Pool::new(&engine, &shared, &metrics, series, &records, before.map(|before| &**before))
+        let before = before.map(|before| &**before);
+        Pool::new(&engine, &shared, &metrics, series, &records, &LayerRoom::default(), before).unwrap()
     };
     let before = pool("\"10.0.0.1:80\", \"10.0.0.2:80\"", None);
     let after = pool("\"10.0.0.9:80\", \"10.0.0.2:80\"", Some(&before));
@@ -40,6 +41,7 @@ fn all_that_is_counted_goes_on() {
         hedging,
         whole,
         lines,
+        secure,
         // What they take over is for them to say.
         balancer: _,
         // Those of the core.
@@ -57,6 +59,9 @@ fn all_that_is_counted_goes_on() {
         checkers: _,
     } = &*after;
     assert!(Rc::ptr_eq(budget, &before.budget) && Rc::ptr_eq(whole, &before.whole));
+    // With the sessions it knows.
+    let secures = secure.as_ref().zip(before.secure.as_ref());
+    assert!(secures.is_some_and(|(after, before)| Rc::ptr_eq(after, before)));
     let hedgings = hedging.as_ref().zip(before.hedging.as_ref());
     assert!(hedgings.is_some_and(|(after, before)| Rc::ptr_eq(after, before)));
     assert!(Rc::ptr_eq(&lines[1], &before.lines[1]) && !Rc::ptr_eq(&lines[0], &before.lines[0]));

@@ -77,7 +77,7 @@ impl Layer for Toy {
 }
 
 fn toy(stream: Stream, room: &LayerRoom) -> Stream {
-    stream.layered(Box::<Toy>::default(), room)
+    stream.layered(Box::<Toy>::default(), room, None)
 }
 
 async fn established(stream: &Stream) -> io::Result<()> {

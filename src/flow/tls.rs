@@ -1,0 +1,83 @@
+//! TLS: the handshake of a client connection, within its time and the core's budget.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use super::client::{Client, Notice};
+use super::{After, linger};
+use crate::core::UnderWay;
+use crate::observe::{HandshakeFailure, TlsSide};
+use crate::tls::{Failure, Handshake, accept};
+
+/// Shakes hands with a client of a listener that wants it. Nothing where that comes to nothing.
+pub(super) async fn begin(client: Client) -> Option<Client> {
+    let state = client.state.clone();
+    // Whoever comes by a Unix socket is on this machine, and is not told from others.
+    let under_way = state.tls.handshakes.begin(client.peer.ip(), client.now());
+    let refused = match (under_way, client.server().map(accept)) {
+        (Ok(under_way), Some(Ok((layer, handshake)))) => {
+            return hand_shake(client.layered(layer, handshake), under_way).await;
+        }
+        (Err(refused), _) => refused.into(),
+        (Ok(_), _) => HandshakeFailure::Internal,
+    };
+    state.metrics.handshake_failed(TlsSide::Client, refused);
+    client.stream.reset_on_drop();
+    None
+}
+
+/// What ended the wait for a handshake.
+enum Event {
+    Done(bool),
+    Notice(Notice),
+    Timeout,
+}
+
+async fn hand_shake(mut client: Client, under_way: UnderWay) -> Option<Client> {
+    let state = client.state.clone();
+    let timeout = client.listener().tls.as_ref().map(|tls| tls.handshake_timeout);
+    let begun = client.now();
+    let deadline = begun + timeout.unwrap_or(crate::plan::ListenerTls::HANDSHAKE_TIMEOUT);
+    let failure = loop {
+        client.timer.set(deadline);
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(done) = client.stream.poll_established(cx) {
+                return Poll::Ready(Event::Done(done.is_ok()));
+            }
+            if let Poll::Ready(notice) = client.poll_notice(cx) {
+                return Poll::Ready(Event::Notice(notice));
+            }
+            client.timer.poll(cx).map(|()| Event::Timeout)
+        })
+        .await;
+        match event {
+            Event::Done(true) => break None,
+            Event::Done(false) => {
+                let failure = client.tls.as_deref().and_then(Handshake::failure).unwrap_or(Failure::Gone);
+                break Some(failure.into());
+            }
+            Event::Notice(Notice::Plan) => client.refresh(),
+            Event::Notice(_) => break Some(HandshakeFailure::Ended),
+            Event::Timeout => break Some(HandshakeFailure::Timeout),
+        }
+    };
+    drop(under_way);
+    match (failure, client.session()) {
+        (None, Some(session)) => {
+            let took = client.now().nanos_since(begun);
+            state.metrics.handshake_done(TlsSide::Client, session.version, session.resumed, took);
+            client.idle_since = client.now();
+            Some(client)
+        }
+        (failure, _) => {
+            let failure = failure.unwrap_or(HandshakeFailure::Internal);
+            state.metrics.handshake_failed(TlsSide::Client, failure);
+            match failure {
+                HandshakeFailure::Timeout | HandshakeFailure::Ended | HandshakeFailure::Gone => {}
+                // The peer is to read why.
+                _ => linger::end(&client.peeled(), After::Close).await,
+            }
+            None
+        }
+    }
+}

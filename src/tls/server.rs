@@ -1,0 +1,174 @@
+//! What a listener asks of its clients, and shows them.
+
+use super::certificate::{Authorities, Certificate, Revocations};
+use super::resolver::Resolver;
+use super::session::{Protocol, Version};
+use super::tickets::{CoreTickets, Ticketer};
+use super::{digest, provider, versions};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConfig, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::{KeyLogFile, crypto::CryptoProvider};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sessions that a core keeps for clients that take no tickets.
+const SESSIONS: usize = 1024;
+
+/// Whether clients show certificates.
+#[derive(Clone, Debug)]
+pub struct ClientAuth {
+    /// Whose certificates are taken.
+    pub authorities: Authorities,
+    /// Those of them that are taken no more.
+    pub revocations: Vec<Revocations>,
+    /// Whether a client may do without.
+    pub is_optional: bool,
+}
+
+/// The TLS of one listener. It is in the plan, so all cores share it.
+pub struct ServerSettings {
+    certificates: Vec<Certificate>,
+    resolver: Arc<Resolver>,
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    least: Version,
+    protocols: Vec<Protocol>,
+    tickets: bool,
+    ticket_lifetime: Duration,
+    key_log: bool,
+    /// Says whether two are the same.
+    digest: [u8; 32],
+    /// What tickets are bound to.
+    context: [u8; 32],
+}
+
+impl fmt::Debug for ServerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSettings")
+            .field("certificates", &self.certificates)
+            .field("digest", &u64::from_be_bytes(self.digest[..8].try_into().unwrap_or_default()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for ServerSettings {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for ServerSettings {}
+
+/// What the settings of a listener are made of.
+#[derive(Debug)]
+pub struct ServerParts {
+    /// At least one.
+    pub certificates: Vec<Certificate>,
+    /// Whether clients show certificates.
+    pub client_auth: Option<ClientAuth>,
+    /// The least version of TLS.
+    pub least: Version,
+    /// What may be spoken inside, the best first.
+    pub protocols: Vec<Protocol>,
+    /// Whether sessions may go on later.
+    pub tickets: bool,
+    /// How long clients are told that a ticket is good.
+    pub ticket_lifetime: Duration,
+    /// Whether the keys of sessions go to the file that `SSLKEYLOGFILE` names.
+    pub key_log: bool,
+}
+
+/// The TLS of one listener on one core.
+pub type CoreServer = Arc<ServerConfig>;
+
+impl ServerSettings {
+    /// Checks that it can be used. `name` is that of the listener.
+    pub fn new(name: &str, parts: ServerParts) -> Result<Self, String> {
+        let ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log } = parts;
+        let provider = provider();
+        let mut who: Vec<&[u8]> = vec![name.as_bytes()];
+        if let Some(auth) = &client_auth {
+            who.push(if auth.is_optional { b"optional" } else { b"required" });
+            who.push(&auth.authorities.digest);
+            who.extend(auth.revocations.iter().map(|list| list.digest.as_slice()));
+        }
+        let context = digest(&who);
+        let rest = format!("{least:?} {protocols:?} {tickets} {ticket_lifetime:?} {key_log}");
+        let mut all: Vec<&[u8]> = vec![&context, rest.as_bytes()];
+        all.extend(certificates.iter().map(|certificate| certificate.digest.as_slice()));
+        let digest = digest(&all);
+        let verifier = client_auth.map(|auth| verifier(auth, &provider)).transpose()?;
+        let resolver = Arc::new(Resolver::new(&certificates));
+        let this = Self {
+            certificates,
+            resolver,
+            provider,
+            verifier,
+            least,
+            protocols,
+            tickets,
+            ticket_lifetime,
+            key_log,
+            digest,
+            context,
+        };
+        this.build()?;
+        Ok(this)
+    }
+
+    /// The certificates that it shows.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// What may be spoken inside.
+    pub fn protocols(&self) -> &[Protocol] {
+        &self.protocols
+    }
+
+    fn build(&self) -> Result<ServerConfig, String> {
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(versions(self.least))
+            .map_err(|error| error.to_string())?;
+        let builder = match &self.verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.resolver.clone());
+        config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        if self.key_log {
+            config.key_log = Arc::new(KeyLogFile::new());
+        }
+        if !self.tickets {
+            config.send_tls13_tickets = 0;
+        }
+        Ok(config)
+    }
+
+    /// What one core makes of it.
+    pub fn on_core(&self, keys: &Arc<CoreTickets>) -> Result<CoreServer, String> {
+        let mut config = self.build()?;
+        if self.tickets {
+            let (keys, context, lifetime) = (keys.clone(), self.context, self.ticket_lifetime);
+            config.ticketer = Arc::new(Ticketer { keys, context, lifetime });
+            config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        } else {
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        }
+        Ok(Arc::new(config))
+    }
+}
+
+fn verifier(auth: ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let lists: Vec<_> = auth.revocations.into_iter().flat_map(|list| list.lists).collect();
+    let mut builder = WebPkiClientVerifier::builder_with_provider(auth.authorities.store, provider.clone());
+    if !lists.is_empty() {
+        // What is asked of the client's own certificate is that a list of its authority is there and does not have it.
+        builder = builder.with_crls(lists).only_check_end_entity_revocation();
+    }
+    if auth.is_optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| error.to_string())
+}

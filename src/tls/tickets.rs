@@ -1,0 +1,136 @@
+//! Session tickets whose keys control makes and all cores know, so that a session goes on whichever core a client comes to.
+//!
+//! A ticket is `name of the key (16 bytes), nonce (12), sealed session, tag (16)`, with AES-256-GCM. What is sealed is bound
+//! to the listener's settings on who may come: a session that one listener granted is worth nothing at one that asks for
+//! client certificates, nor once it asks other authorities.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::rand;
+use rustls::server::ProducesTickets;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const NAME: usize = 16;
+const NONCE: usize = 12;
+const KEY: usize = 32;
+/// Keys that are known at once: the next, the one that is used, and two that were.
+const KNOWN: usize = 4;
+/// Which of them seals.
+const SEALS: usize = 1;
+
+struct Key {
+    name: [u8; NAME],
+    key: RandomizedNonceKey,
+}
+
+impl Key {
+    fn new() -> Option<Arc<Self>> {
+        let (mut name, mut bytes) = ([0; NAME], [0; KEY]);
+        rand::fill(&mut name).ok()?;
+        rand::fill(&mut bytes).ok()?;
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes);
+        bytes.fill(0);
+        Some(Arc::new(Self { name, key: key.ok()? }))
+    }
+
+    fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = plain.to_vec();
+        let nonce = self.key.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
+        let mut ticket = Vec::with_capacity(NAME + NONCE + sealed.len());
+        ticket.extend_from_slice(&self.name);
+        ticket.extend_from_slice(nonce.as_ref());
+        ticket.extend_from_slice(&sealed);
+        Some(ticket)
+    }
+
+    fn open(&self, context: &[u8], nonce: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut bytes = sealed.to_vec();
+        let length = self.key.open_in_place(nonce, Aad::from(context), &mut bytes).ok()?.len();
+        bytes.truncate(length);
+        Some(bytes)
+    }
+}
+
+/// The keys of tickets. Each is known before it is used, so that no core meets a ticket it cannot read, and for a time
+/// after.
+#[derive(Clone)]
+pub struct TicketKeys(Box<[Arc<Key>]>);
+
+impl fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TicketKeys").field(&self.0.len()).finish()
+    }
+}
+
+impl TicketKeys {
+    /// The first keys. Nothing where the system has no randomness.
+    pub fn new() -> Option<Self> {
+        Some(Self([Key::new()?, Key::new()?].into()))
+    }
+
+    /// The same with another key in use, and without the oldest.
+    pub fn rotated(&self) -> Option<Self> {
+        let kept = self.0.iter().take(KNOWN - 1).cloned();
+        Some(Self(std::iter::once(Key::new()?).chain(kept).collect()))
+    }
+}
+
+/// The keys of tickets as one core has them.
+///
+/// Nobody else has this lock, so it is never waited for: rustls asks for something that could be shared.
+pub struct CoreTickets(Mutex<Arc<TicketKeys>>);
+
+impl fmt::Debug for CoreTickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreTickets").finish_non_exhaustive()
+    }
+}
+
+impl CoreTickets {
+    /// With the keys of now.
+    pub fn new(keys: Arc<TicketKeys>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(keys)))
+    }
+
+    /// Takes up other keys.
+    pub fn set(&self, keys: Arc<TicketKeys>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn get(&self) -> Arc<TicketKeys> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The tickets of one listener on one core.
+#[derive(Debug)]
+pub(super) struct Ticketer {
+    pub(super) keys: Arc<CoreTickets>,
+    pub(super) context: [u8; 32],
+    /// How long clients are told that a ticket is good.
+    pub(super) lifetime: Duration,
+}
+
+impl ProducesTickets for Ticketer {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.lifetime.as_secs().min(u32::MAX.into()) as u32
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.keys.get().0.get(SEALS)?.seal(&self.context, plain)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = ticket.split_at_checked(NAME)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE)?;
+        let keys = self.keys.get();
+        // Names are no secret: they stand in the clear.
+        keys.0.iter().find(|key| key.name == name)?.open(&self.context, nonce, sealed)
+    }
+}
