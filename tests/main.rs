@@ -21,5 +21,6 @@ mod simulated;
 mod sockets;
 mod support;
 mod systems;
+mod tls;
 mod upgrade;
 mod websocket;

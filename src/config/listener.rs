@@ -86,6 +86,8 @@ pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     for (name, fields) in root.named("listener", &SECTION) {
         let mut listener = read(name, &fields, &config.limits, &config.timeouts);
         listener.tls = tls::of_listener(&listener.name.value, &fields, config.control.ticket_rotation);
+        // Before the others, so that it has the last word on the way out.
+        listener.policies.splice(0..0, tls::hsts(&fields));
         config.listeners.push(listener);
     }
 }

@@ -306,6 +306,11 @@ impl<'a> Fields<'a> {
         tables.map(|(table, span)| Fields::new(table, &self.path_of(key), span, section, self.diags)).collect()
     }
 
+    /// The table of a key, where it is given and a table.
+    pub(crate) fn entry_table(&self, key: &str) -> Option<&'a Table> {
+        self.value(key)?.as_table()
+    }
+
     fn table_of(&self, key: &str) -> Option<&'a Table> {
         let value = self.value(key)?;
         if value.as_table().is_none() {

@@ -258,7 +258,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("allow", _) => "\"127.0.0.0/8\"",
                 ("discover", _) => "{ type = \"file\", path = \"a\" }",
                 ("eject_for" | "open_for" | "min_ttl", _) => "\"7s\"",
-                (_, "duration") => "\"7m\"",
+                ("hsts", _) | (_, "duration") => "\"7m\"",
                 ("degraded_status", _) => "503",
                 ("detail", _) => "\"full\"",
                 ("status", "number") => "418",

@@ -3,13 +3,15 @@
 use super::kind::Kind;
 use super::kind::Kind::{Duration as Time, Either, Flag, List, OneOf, Table, Text};
 use super::kind::PATH;
+use super::policy::{HeadersSection, PolicyRef, PolicySection, ValueSection};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::report::Diagnostic;
 use super::secret;
 use super::tree::Value;
-use super::values::{boolean, duration, one_of, path, string};
+use super::values::{boolean, duration, one_of, or_off, path, string};
 use crate::plan::ListenerTls;
+use crate::policy;
 use crate::tls::{
     Authorities, Certificate, ClientAuth, ClientSettings, Protocol, Revocations, Roots, ServerParts, ServerSettings,
     Version, WhichFile, now,
@@ -41,6 +43,7 @@ pub(super) const OF_LISTENER: Section = section(
         key("client_crl", List("paths", &PATH), Is("[]")),
         key("tickets", Either(&[Flag(true), Flag(false)]), Is("true")),
         key("handshake_timeout", Time, Is("\"10s\"")),
+        key("hsts", Either(&[Time, OneOf(&["off"])]), Is("\"off\"")),
         key("key_log", Either(&[Flag(true), Flag(false)]), Is("false")),
     ],
 );
@@ -163,6 +166,18 @@ fn authorities(fields: &Fields<'_>, key: &str) -> Option<Authorities> {
     if files.is_empty() || !is_whole { None } else { Authorities::read(&text).ok() }
 }
 
+/// The policy that tells browsers to come over https only (RFC 6797), where `tls` of a listener says for how long.
+pub(super) fn hsts(fields: &Fields<'_>) -> Option<PolicyRef> {
+    // What is wrong with the table is said elsewhere.
+    let tls = Fields::unchecked(fields.entry_table("tls")?, "", 0..0, &OF_LISTENER, fields.diags);
+    let time = tls.get("hsts", |value| Ok(or_off(duration)(value).ok().flatten()))?;
+    let text = Spanned::new(format!("max-age={}", time.value?.as_secs()), time.span.clone());
+    let mut section = HeadersSection::default();
+    section.response.set.push(("strict-transport-security".to_owned(), ValueSection::Template(text)));
+    let name = Spanned::new("hsts".to_owned(), time.span);
+    Some(PolicyRef::Inline(PolicySection { name, shadow: false, kind: Some(policy::Section::Headers(section)) }))
+}
+
 /// `tls` of a listener.
 pub(super) fn of_listener(name: &str, fields: &Fields<'_>, ticket_lifetime: Duration) -> Option<ListenerTls> {
     let before = fields.diags.errors();
@@ -197,6 +212,7 @@ pub(super) fn of_listener(name: &str, fields: &Fields<'_>, ticket_lifetime: Dura
     tls.set("tickets", &mut tickets, boolean);
     tls.set("key_log", &mut key_log, boolean);
     tls.set("handshake_timeout", &mut handshake_timeout, duration);
+    tls.get("hsts", or_off(duration));
     if key_log {
         let message =
             format!("{}: whoever reads the file of SSLKEYLOGFILE can read all traffic", tls.path_of("key_log"));

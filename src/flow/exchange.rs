@@ -1,6 +1,7 @@
 //! One request and its answer, while they are under way.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use ringway_proto::http1::{Body, Field, Framing, HeadScan, RequestHead, ResponseHead};
 use ringway_runtime::buffer::Lease;
@@ -9,6 +10,7 @@ use super::account::Ledger;
 use super::edits::Edits;
 use crate::observe::{Reason, WebsocketEnd};
 use crate::plan::{Captures, Headers, RouteId, UpstreamId, Variable, Vars};
+use crate::tls::{Handshake, Identity, Session};
 
 /// Scratch that grew past this many bytes is freed with its request.
 const KEEP_SCRATCH: usize = 16 * 1024;
@@ -52,8 +54,10 @@ pub struct Exchange {
     pub(crate) answer: Edits,
     /// The client's address, through trusted proxies.
     pub client_ip: Option<IpAddr>,
-    /// Whether the client came over https, as a trusted proxy says.
+    /// Whether the client came over https, to the gateway or as a trusted proxy says.
     pub secure: bool,
+    /// What was agreed on with the client, where it speaks TLS with the gateway.
+    pub tls: Option<Rc<Handshake>>,
     /// Its deadline is what its client says, and sooner than the total time.
     pub has_deadline: bool,
     /// Nobody sent it: it is only shown what would become of it, and no secret.
@@ -99,6 +103,7 @@ impl Default for Exchange {
             answer: Edits::default(),
             client_ip: None,
             secure: false,
+            tls: None,
             has_deadline: false,
             rehearsed: false,
             response: ResponseHead::default(),
@@ -129,6 +134,7 @@ impl Exchange {
         self.met = 0;
         self.retry_after = 0;
         self.has_deadline = false;
+        self.tls = None;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {
@@ -199,6 +205,18 @@ impl Headers for HeadFields<'_> {
     }
 }
 
+/// What a variable says of a TLS session.
+fn of_session(session: &Session, variable: Variable) -> &str {
+    let identity = |text: fn(&Identity) -> &str| session.identity.as_ref().map(text).unwrap_or_default();
+    match variable {
+        Variable::ClientNames => identity(|identity| &identity.names),
+        Variable::ClientSpiffeId => identity(|identity| &identity.spiffe),
+        Variable::ClientSubject => identity(|identity| &identity.subject),
+        Variable::TlsVersion => session.version.name(),
+        _ => "",
+    }
+}
+
 impl Vars for Exchange {
     fn is_shown(&self) -> bool {
         self.rehearsed
@@ -217,6 +235,11 @@ impl Vars for Exchange {
                     Some(ip) => std::io::Write::write_fmt(out, format_args!("{ip}")),
                     None => std::io::Write::write_all(out, b"unknown"),
                 };
+            }
+            Variable::ClientNames | Variable::ClientSpiffeId | Variable::ClientSubject | Variable::TlsVersion => {
+                if let Some(session) = self.tls.as_ref().and_then(|handshake| handshake.session()) {
+                    out.extend_from_slice(of_session(session, variable).as_bytes());
+                }
             }
             Variable::Host => out.extend_from_slice(self.host()),
             Variable::Method => out.extend_from_slice(self.method()),

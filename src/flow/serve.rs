@@ -21,6 +21,7 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     exchange.client_ip = forwarded::client_ip(client, exchange);
     exchange.secure = forwarded::is_secure(client, exchange);
+    exchange.tls.clone_from(&client.tls);
     let running = Rc::clone(&client.running);
     let plan = &running.plan;
     let found = route::find(client, exchange);

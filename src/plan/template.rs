@@ -23,6 +23,12 @@ pub enum Variable {
     Capture(u8),
     /// `{client_ip}`: the client's address, without a port, as seen through trusted proxies.
     ClientIp,
+    /// `{client_names}`: the subject alternative names of the client's TLS certificate.
+    ClientNames,
+    /// `{client_spiffe_id}`: the SPIFFE id of that certificate.
+    ClientSpiffeId,
+    /// `{client_subject}`: the subject of that certificate.
+    ClientSubject,
     /// `{host}`: the host the client asked for, with its port where it gave one.
     Host,
     /// `{method}`: the method of the request.
@@ -37,10 +43,15 @@ pub enum Variable {
     RequestId,
     /// `{scheme}`: `http` or `https`.
     Scheme,
+    /// `{tls_version}`: `1.2` or `1.3`, where the client speaks TLS.
+    TlsVersion,
 }
 
-const BUILT_IN: [(&str, Variable); 8] = [
+const BUILT_IN: [(&str, Variable); 12] = [
     ("client_ip", Variable::ClientIp),
+    ("client_names", Variable::ClientNames),
+    ("client_spiffe_id", Variable::ClientSpiffeId),
+    ("client_subject", Variable::ClientSubject),
     ("host", Variable::Host),
     ("method", Variable::Method),
     ("path", Variable::Path),
@@ -48,6 +59,7 @@ const BUILT_IN: [(&str, Variable); 8] = [
     ("query", Variable::Query),
     ("request_id", Variable::RequestId),
     ("scheme", Variable::Scheme),
+    ("tls_version", Variable::TlsVersion),
 ];
 
 /// Where the values of variables come from while a template is rendered.

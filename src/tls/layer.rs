@@ -171,16 +171,16 @@ impl<S: Side + 'static> Tls<S> {
         }
     }
 
-    /// What rustls has still to tell the peer after an error.
+    /// What rustls has still to tell the peer after an error. It must not look at `bytes` again, which it does once it has
+    /// nothing more to tell.
     fn last_words(&mut self, bytes: &mut [u8], send: &mut Vec<u8>) {
-        loop {
+        while self.side.state().wants_write() {
             match self.side.process(bytes).state {
                 Ok(ConnectionState::EncodeTlsData(data)) => {
                     if encode(data, send).is_err() {
                         return;
                     }
                 }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 _ => return,
             }
         }

@@ -78,6 +78,8 @@ impl ResolvesServerCert for Resolver {
             key.key.choose_scheme(hello.signature_schemes()).is_some()
                 && hello.cipher_suites().iter().any(|suite| suits(*suite, key.key.algorithm()))
         };
-        self.choices(name.as_deref()).iter().find(can_take).cloned()
+        let choices = self.choices(name.as_deref());
+        // With none that suits, rustls says what is not in common.
+        choices.iter().find(can_take).or(choices.first()).cloned()
     }
 }
