@@ -36,6 +36,16 @@ pub struct Running {
     _released: Released,
 }
 
+/// What a core has whatever plan it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) metrics: &'a Rc<Metrics>,
+    pub(super) line: &'a Rc<Line>,
+    pub(super) records: &'a Rc<Recorder>,
+    pub(super) tls: &'a CoreTls,
+}
+
 struct Released {
     epoch: u64,
     line: Rc<Line>,
@@ -55,15 +65,8 @@ impl fmt::Debug for Running {
 
 impl Running {
     /// Builds what `offer` asks for, with the pools of `before` and what its policies keep, where it keeps them.
-    pub(super) fn new(
-        engine: &Engine,
-        metrics: &Rc<Metrics>,
-        offer: &Offer,
-        before: Option<&Running>,
-        line: &Rc<Line>,
-        records: &Rc<Recorder>,
-        tls: &CoreTls,
-    ) -> Result<Rc<Self>, String> {
+    pub(super) fn new(own: Own<'_>, offer: &Offer, before: Option<&Running>) -> Result<Rc<Self>, String> {
+        let Own { engine, metrics, line, records, tls } = own;
         let series = metrics.series(&offer.slots);
         let pools = offer.shared.iter().enumerate().map(|(at, shared)| {
             let kept = offer.kept.get(at).copied().flatten();

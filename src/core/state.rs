@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::files::Files;
+use super::running::Own;
 use super::{
     CoreSight, DateCache, Door, DoorId, FromCore, Handshakes, Line, Offer, Place, Placement, Running, UpstreamSight,
 };
@@ -179,7 +180,8 @@ impl CoreState {
         let next_id = Cell::new(engine.random());
         let (tickets, room, handshakes) = (CoreTickets::new(tickets), LayerRoom::default(), Rc::default());
         let tls = CoreTls { tickets, room, handshakes };
-        let prepared = Prepared::new(&engine, &metrics, &mut first, None, &[], &line, &records, &tls)?;
+        let own = Own { engine: &engine, metrics: &metrics, line: &line, records: &records, tls: &tls };
+        let prepared = Prepared::new(own, &mut first, None, &[])?;
         let state = Rc::new(Self {
             engine,
             metrics,
@@ -229,8 +231,8 @@ impl CoreState {
         let running = self.running();
         let prepared = {
             let doors = self.doors.borrow();
-            let (metrics, line, records, tls) = (&self.metrics, &self.line, &self.records, &self.tls);
-            Prepared::new(&self.engine, metrics, &mut offer, Some(&*running), &doors, line, records, tls)?
+            let Self { engine, metrics, line, records, tls, .. } = self;
+            Prepared::new(Own { engine, metrics, line, records, tls }, &mut offer, Some(&*running), &doors)?
         };
         // What was prepared before and not committed is of no more use.
         let before = self.prepared.replace(Some(prepared));
@@ -604,16 +606,8 @@ async fn show(state: Rc<CoreState>) {
 }
 
 impl Prepared {
-    fn new(
-        engine: &Engine,
-        metrics: &Rc<Metrics>,
-        offer: &mut Offer,
-        before: Option<&Running>,
-        open: &[Rc<Door>],
-        line: &Rc<Line>,
-        records: &Rc<Recorder>,
-        tls: &CoreTls,
-    ) -> Result<Self, String> {
+    fn new(own: Own<'_>, offer: &mut Offer, before: Option<&Running>, open: &[Rc<Door>]) -> Result<Self, String> {
+        let Own { engine, metrics, .. } = own;
         // Whatever becomes of the plan, control counts on its names from now on.
         if let Some(segment) = offer.segment.take() {
             metrics.add_segment(segment);
@@ -631,7 +625,7 @@ impl Prepared {
             }
             doors.push((door, offered.listener));
         }
-        let running = Running::new(engine, metrics, offer, before, line, records, tls)?;
+        let running = Running::new(own, offer, before)?;
         let pools = before.map_or(&[][..], |before| &before.pools);
         let mut after: Vec<Option<&Rc<Pool>>> = vec![None; pools.len()];
         for (pool, follows) in running.pools.iter().zip(&*offer.follows) {

@@ -80,6 +80,8 @@ struct Tls<S> {
     handshake: Rc<Handshake>,
     /// The peer has said that nothing follows.
     ended: bool,
+    /// What went wrong. rustls is not asked again then: it would look for what is gone.
+    broken: Option<Error>,
 }
 
 /// The layer of a connection that was accepted, and how its handshake goes.
@@ -124,7 +126,7 @@ fn missing(bytes: &[u8]) -> usize {
 impl<S: Side + 'static> Tls<S> {
     fn boxed(side: S) -> (Box<dyn Layer>, Rc<Handshake>) {
         let handshake = Rc::<Handshake>::default();
-        let this = Self { side, partial: Vec::new(), handshake: handshake.clone(), ended: false };
+        let this = Self { side, partial: Vec::new(), handshake: handshake.clone(), ended: false, broken: None };
         (Box::new(this), handshake)
     }
 
@@ -229,10 +231,15 @@ impl<S: Side + 'static> Tls<S> {
     }
 
     fn failed(&mut self, error: &Error) -> io::Error {
+        self.broken = Some(error.clone());
         if self.handshake.session.get().is_none() && self.handshake.failure.get().is_none() {
             self.handshake.failure.set(Some(Failure::from(error)));
         }
         io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+    }
+
+    fn still_whole(&self) -> io::Result<()> {
+        self.broken.as_ref().map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())))
     }
 
     /// Appends `plain` as records, or the end where there is none.
@@ -283,6 +290,7 @@ impl<S: Side + 'static> Layer for Tls<S> {
     }
 
     fn receive(&mut self, bytes: Lease, out: &mut Received) -> io::Result<()> {
+        self.still_whole()?;
         self.take(bytes, out).and_then(|()| self.settle()).map_err(|error| self.failed(&error))
     }
 
@@ -301,11 +309,14 @@ impl<S: Side + 'static> Layer for Tls<S> {
     }
 
     fn send(&mut self, plain: &[u8], send: &mut Vec<u8>) -> io::Result<()> {
+        self.still_whole()?;
         self.write(Some(plain), send).map_err(|error| self.failed(&error))
     }
 
     fn finish(&mut self, send: &mut Vec<u8>) {
         // Before anything is agreed on there is nothing to end.
-        let _ = self.write(None, send);
+        if self.broken.is_none() && self.is_established() {
+            let _ = self.write(None, send);
+        }
     }
 }

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const PEM: &[u8] = include_bytes!("../../tests/tls/fixed/server.pem");
+/// The authority of that.
+const AUTHORITY: &[u8] = include_bytes!("../../tests/tls/fixed/other.pem");
 const KEY: &[u8] = include_bytes!("../../tests/tls/fixed/server.key");
 
 type Side = (Box<dyn Layer>, Rc<Handshake>);
@@ -29,7 +31,7 @@ impl World {
             key_log: false,
         };
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
-        let roots = Roots::Of(Authorities::read(PEM).unwrap());
+        let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
         let client = ClientSettings::new(roots, None, None, least, vec![Protocol::Http1]).unwrap();
         Self {
             server: ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap(),
@@ -47,7 +49,7 @@ fn carry(sides: [&mut Side; 2], mut wires: [Vec<u8>; 2], sizes: &[usize]) -> [Ve
     let mut read = [Vec::new(), Vec::new()];
     let mut sizes = sizes.iter().copied().cycle();
     let [client, server] = sides;
-    let mut sides = [client, server];
+    let sides = [client, server];
     while wires.iter().any(|wire| !wire.is_empty()) {
         for from in 0..2 {
             let count = sizes.next().unwrap_or(usize::MAX).min(wires[from].len());

@@ -32,15 +32,11 @@ impl Secure {
         };
         let stream = stream.layered(layer, &self.room, None);
         let established = poll_fn(|cx| stream.poll_established(cx)).await;
-        match (established, handshake.session()) {
-            (Ok(()), Some(session)) => {
-                self.metrics.handshake_done(TlsSide::Upstream, session.version, session.resumed, 0);
-                Some((stream, session.protocol))
-            }
-            _ => {
-                failed(handshake.failure().unwrap_or(Failure::Gone).into());
-                None
-            }
-        }
+        let (Ok(()), Some(session)) = (established, handshake.session()) else {
+            failed(handshake.failure().unwrap_or(Failure::Gone).into());
+            return None;
+        };
+        self.metrics.handshake_done(TlsSide::Upstream, session.version, session.resumed, 0);
+        Some((stream, session.protocol))
     }
 }

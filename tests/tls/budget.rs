@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Authority, Client, HELLO, get, total, with};
-use crate::support::{self, Engine, on_both_engines};
+use crate::support::{Engine, on_both_engines};
 
 on_both_engines!(
     a_slow_handshake_is_cut,
@@ -13,7 +13,7 @@ on_both_engines!(
     what_becomes_of_handshakes_is_counted,
 );
 
-/// The first bytes of a ClientHello: more are to come.
+/// The first bytes of a client hello: more are to come.
 const PART: [u8; 6] = [22, 3, 1, 2, 0, 1];
 
 fn a_slow_handshake_is_cut(engine: Engine) {
@@ -94,5 +94,4 @@ fn what_becomes_of_handshakes_is_counted(engine: Engine) {
     let failed =
         |reason| total(dir.path(), "ringway_tls_handshake_failures_total", &[("side", "client"), ("reason", reason)]);
     assert_eq!((failed("alert"), failed("protocol"), failed("timeout")), (1, 1, 0));
-    let _ = support::PATIENCE;
 }

@@ -4,6 +4,7 @@ mod authority;
 mod budget;
 mod client_auth;
 mod peers;
+mod records;
 mod reload;
 mod server;
 mod upstreams;

@@ -27,9 +27,7 @@ fn new_certificates_are_shown_and_no_handshake_fails(engine: Engine) {
             let (done, count) = (done.clone(), count.clone());
             // Half of them go on with sessions.
             let clients = [Client::trusting(&authority), Client::trusting(&authority)];
-            let der = authority.der();
             thread::spawn(move || {
-                let _ = der;
                 let [mut fresh, known] = clients;
                 while !done.load(Ordering::Relaxed) {
                     fresh.config.resumption = rustls::client::Resumption::disabled();
@@ -41,14 +39,12 @@ fn new_certificates_are_shown_and_no_handshake_fails(engine: Engine) {
             })
         })
         .collect();
-    let probe = Client::trusting(&authority);
     let shown = || {
         let mut client = Client::trusting(&authority);
         client.config.resumption = rustls::client::Resumption::disabled();
         let stream = client.connect(address, "localhost").unwrap();
         stream.conn.peer_certificates().unwrap()[0].clone()
     };
-    drop(probe);
     let mut before = shown();
     for _ in 0..5 {
         let seen = count.load(Ordering::Relaxed);
@@ -62,7 +58,9 @@ fn new_certificates_are_shown_and_no_handshake_fails(engine: Engine) {
         }
     }
     done.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
 }
 
 fn a_certificate_that_is_wrong_keeps_the_plan(engine: Engine) {

@@ -1,10 +1,12 @@
 //! Names, kinds of keys, sessions that go on, and bodies of any size.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 
-use rustls::HandshakeKind;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 
 use super::{Authority, Client, HELLO, answer, get, s_client, with};
 use crate::support::{Config, Engine, Origin, on_both_engines};
@@ -19,6 +21,11 @@ on_both_engines!(
     requests_may_come_in_any_pieces,
     an_end_without_close_notify_ends_the_connection,
     the_upstream_hears_that_the_client_came_over_https,
+    a_proxy_header_stands_before_the_handshake,
+    browsers_are_sent_to_https_and_told_to_stay_there,
+    what_the_authority_says_is_stapled,
+    sessions_go_on_while_keys_change_and_end_with_them,
+    keys_of_sessions_are_logged_only_where_that_is_said,
 );
 
 fn each_name_gets_its_certificate(engine: Engine) {
@@ -194,4 +201,101 @@ fn the_upstream_hears_that_the_client_came_over_https(engine: Engine) {
     let (_, body) = get(&mut stream, "/").unwrap();
     let said = String::from_utf8(body).unwrap();
     assert!(said.starts_with("https ") && said.contains(";proto=https;") && said.ends_with(" https"), "{said}");
+}
+
+fn a_proxy_header_stands_before_the_handshake(engine: Engine) {
+    let authority = Authority::new("authority");
+    let (origin, _) = Origin::serve(|request, connection| {
+        let text = [request.head.all("x-forwarded-for"), request.head.all("x-forwarded-proto")].concat().join(" ");
+        connection.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()));
+        true
+    });
+    let lines = "proxy_protocol = \"required\"\ntrusted_proxies = [\"127.0.0.1\"]";
+    let config = with(engine, &authority.issue("server", &["localhost", "127.0.0.1"])).listener(lines);
+    let gateway = config.origin(&origin).start();
+    let client = Client::trusting(&authority);
+    // Both come at once, or the hello after the header.
+    for together in [true, false] {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut connection = ClientConnection::new(Arc::new(client.config.clone()), name).unwrap();
+        let mut stream = TcpStream::connect(gateway.address).unwrap();
+        let mut bytes = b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 443\r\n".to_vec();
+        if !together {
+            stream.write_all(&bytes).unwrap();
+            bytes.clear();
+        }
+        connection.write_tls(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        let (_, body) = get(&mut stream, "/").unwrap();
+        assert_eq!(body, b"192.0.2.7 https");
+    }
+    // The gateway itself writes them in that order, too.
+    let tls = format!("tls = {{ ca = \"{}\" }}\nproxy_protocol = \"v2\"", authority.file.display());
+    let before = Config::new(engine).endpoint(gateway.address).upstream(&tls).start();
+    let mut client = before.connect();
+    for _ in 0..2 {
+        assert_eq!(client.get("/").text(), "127.0.0.1, 127.0.0.1 http");
+    }
+}
+
+fn browsers_are_sent_to_https_and_told_to_stay_there(engine: Engine) {
+    let authority = Authority::new("authority");
+    let plain =
+        "[listener.plain]\naddress = \"127.0.0.1:0\"\npolicies = [{ type = \"redirect\", scheme = \"https\" }]\n";
+    let config = with(engine, &authority.issue("server", &["localhost"])).listener("tls.hsts = \"365d\"");
+    let gateway = config.more(plain).more(HELLO).start();
+    let answer = crate::support::Client::connect(gateway.addresses[1]).get("/a?b=c");
+    assert_eq!((answer.status(), answer.head.all("location")), (308, vec!["https://test/a?b=c"]));
+    assert!(answer.head.all("strict-transport-security").is_empty());
+    let mut stream = Client::trusting(&authority).connect(gateway.address, "localhost").unwrap();
+    let (head, _) = get(&mut stream, "/").unwrap();
+    assert!(head.contains("\r\nstrict-transport-security: max-age=31536000\r\n"), "{head}");
+}
+
+fn what_the_authority_says_is_stapled(engine: Engine) {
+    let authority = Authority::new("authority");
+    let config = with(engine, &authority.issue("server", &["localhost"])).more(HELLO);
+    let (said, _) = s_client(config.clone().start().address, &["-status"]);
+    assert!(said.contains("no response sent"), "{said}");
+    let file = authority.path().join("answer.der");
+    std::fs::write(&file, "what it says is not for the gateway to judge").unwrap();
+    let gateway = config.listener(&format!("tls.ocsp = \"{}\"", file.display())).start();
+    let (said, _) = s_client(gateway.address, &["-status"]);
+    assert!(said.contains("response parse error"), "{said}");
+}
+
+fn sessions_go_on_while_keys_change_and_end_with_them(engine: Engine) {
+    let authority = Authority::new("authority");
+    let config =
+        with(engine, &authority.issue("server", &["localhost"])).more("[log]\nlevel = \"debug\"\n").more(HELLO);
+    let gateway = config.clone().more("[control]\nticket_rotation = \"1h\"\n").start();
+    let client = Client::of(&authority, &[&TLS12]);
+    let kind = || {
+        let mut stream = client.connect(gateway.address, "localhost").unwrap();
+        get(&mut stream, "/").unwrap();
+        stream.conn.handshake_kind().unwrap()
+    };
+    assert_eq!((kind(), kind()), (HandshakeKind::Full, HandshakeKind::Resumed));
+    // From now on they change all the time, and a ticket is good for a few of them.
+    gateway.reload(&config.more("[control]\nticket_rotation = \"50ms\"\n"));
+    gateway.child.says("plan 1 -> 2");
+    for _ in 0..6 {
+        gateway.child.says("new keys for session tickets");
+    }
+    assert_eq!(kind(), HandshakeKind::Full);
+}
+
+fn keys_of_sessions_are_logged_only_where_that_is_said(engine: Engine) {
+    let authority = Authority::new("authority");
+    let log = authority.path().join("keys");
+    let launcher = vec!["env".to_owned(), format!("SSLKEYLOGFILE={}", log.display())];
+    let config = with(engine, &authority.issue("server", &["localhost"])).under(launcher).more(HELLO);
+    let client = Client::trusting(&authority);
+    let gateway = config.clone().start();
+    get(&mut client.connect(gateway.address, "localhost").unwrap(), "/").unwrap();
+    assert!(!log.exists());
+    let gateway = config.listener("tls.key_log = true").start();
+    get(&mut client.connect(gateway.address, "localhost").unwrap(), "/").unwrap();
+    assert!(std::fs::read_to_string(&log).unwrap().contains("CLIENT_TRAFFIC_SECRET_0 "));
 }

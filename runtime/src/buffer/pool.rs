@@ -211,14 +211,13 @@ impl Lease {
 
     /// The bytes to be changed in place, where nobody else has a lease on any part of their buffer.
     pub fn get_mut(&mut self) -> Option<&mut [u8]> {
-        let is_alone = match self.pool() {
+        let is_alone = if let Some(pool) = self.pool() {
             // The kernel has no buffer that is leased.
-            Some(pool) => pool.refs[self.buffer as usize].get() == 1,
-            None => {
-                // SAFETY: it came out of `into_raw` of this type, and is not dropped here.
-                let heap = ManuallyDrop::new(unsafe { Rc::from_raw(self.owner.cast::<Heap>().as_ptr()) });
-                Rc::strong_count(&heap) == 1
-            }
+            pool.refs[self.buffer as usize].get() == 1
+        } else {
+            // SAFETY: it came out of `into_raw` of this type, and is not dropped here.
+            let heap = ManuallyDrop::new(unsafe { Rc::from_raw(self.owner.cast::<Heap>().as_ptr()) });
+            Rc::strong_count(&heap) == 1
         };
         // SAFETY: as in `deref`; and this is the only lease on them, borrowed for as long as the slice lives, so nobody
         // reads or writes them meanwhile.
