@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
+use std::rc::Rc;
+
 use super::Lease;
+use super::chunk::Chunks;
 
 enum Piece {
     /// The owned bytes up to this offset.
@@ -137,6 +140,25 @@ impl Outbox {
         }
     }
 
+    /// Moves everything into leases, in order. What was written changes hands, and is not copied. Nothing of it may be
+    /// marked as sent.
+    pub(crate) fn hand_over(&mut self, chunks: &Rc<Chunks>, mut to: impl FnMut(Lease)) {
+        debug_assert_eq!(self.sent, 0, "what is handed over is not sent");
+        self.place_bytes();
+        let chunk = (!self.bytes.is_empty()).then(|| chunks.take(&mut self.bytes));
+        let mut from = 0;
+        for piece in self.pieces.drain(..) {
+            match (piece, &chunk) {
+                (Piece::Bytes(end), Some(chunk)) => {
+                    to(Lease::of_chunk(chunk.clone(), std::mem::replace(&mut from, end), end));
+                }
+                (Piece::Bytes(_), None) => {}
+                (Piece::Lease(lease), _) => to(lease),
+            }
+        }
+        self.clear();
+    }
+
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -203,6 +225,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_handed_over_is_what_was_put_in_and_in_order(steps in proptest::collection::vec(step(), 0..20)) {
+            let chunks = Rc::new(Chunks::default());
+            let mut outbox = Outbox::default();
+            let (mut model, mut seen) = (Vec::new(), Vec::new());
+            for (turn, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Write(bytes) => {
+                        outbox.write(|out| out.extend_from_slice(&bytes));
+                        model.extend(bytes);
+                    }
+                    Step::Push(len) => {
+                        let bytes: Vec<u8> = (0..len).map(|at| (at + turn) as u8).collect();
+                        outbox.push(Lease::copied(&bytes));
+                        model.extend(bytes);
+                    }
+                    Step::Consume(_) => {
+                        let mut leases = Vec::new();
+                        outbox.hand_over(&chunks, |lease| leases.push(lease));
+                        leases.iter().for_each(|lease| seen.extend_from_slice(lease));
+                        prop_assert_eq!(&seen, &model);
+                        prop_assert!(outbox.is_empty());
+                    }
+                }
+            }
+        }
+
         #[test]
         fn an_outbox_sends_what_was_put_in_and_in_order(steps in proptest::collection::vec(step(), 0..40)) {
             let mut outbox = Outbox::default();

@@ -8,6 +8,8 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use super::chunk::Chunk;
+
 /// The receive buffers of one core: `count` buffers of `size` bytes in one mapping.
 ///
 /// A buffer is free, filled and leased, or (with the ring engine) lent to the kernel, which counts as free here.
@@ -140,8 +142,6 @@ impl Pool {
     }
 }
 
-type Heap = Box<[u8]>;
-
 /// What stands for the buffer where the bytes are on the heap.
 const ON_HEAP: u32 = u32::MAX;
 
@@ -150,7 +150,7 @@ const ON_HEAP: u32 = u32::MAX;
 /// Cloning shares the bytes. The buffer goes back when the last lease on it drops. It takes three words, since it is
 /// moved several times between the ring and a body.
 pub struct Lease {
-    /// Out of `Rc::into_raw`, of an [`Inner`], or of a [`Heap`] where `buffer` is [`ON_HEAP`]; it keeps the bytes where
+    /// Out of `Rc::into_raw`, of an [`Inner`], or of a [`Chunk`] where `buffer` is [`ON_HEAP`]; it keeps the bytes where
     /// they are.
     owner: NonNull<()>,
     /// Always inside what `owner` holds, with `len` bytes from here on.
@@ -170,7 +170,7 @@ impl Clone for Lease {
                 unsafe { Rc::increment_strong_count(self.owner.cast::<Inner>().as_ptr()) };
             }
             // SAFETY: as above.
-            None => unsafe { Rc::increment_strong_count(self.owner.cast::<Heap>().as_ptr()) },
+            None => unsafe { Rc::increment_strong_count(self.owner.cast::<Chunk>().as_ptr()) },
         }
         Self { ..*self }
     }
@@ -181,7 +181,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(pool) = self.pool() else {
             // SAFETY: it came out of `into_raw` of this type, and this lease gives up its share of it.
-            unsafe { Rc::decrement_strong_count(self.owner.cast::<Heap>().as_ptr()) };
+            Chunk::let_go(unsafe { Rc::from_raw(self.owner.cast::<Chunk>().as_ptr()) });
             return;
         };
         let refs = &pool.refs[self.buffer as usize];
@@ -199,13 +199,19 @@ impl Lease {
     /// A lease over a copy of the first 4 GiB of `bytes` on the heap.
     pub fn copied(bytes: &[u8]) -> Self {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        Self::on_heap(bytes.get(..len as usize).unwrap_or(bytes).into(), len)
+        Self::from(bytes.get(..len as usize).unwrap_or(bytes).to_vec())
     }
 
-    fn on_heap(mut heap: Heap, len: u32) -> Self {
-        let start = NonNull::from(&mut *heap).cast();
+    /// A lease on the bytes `start..end` of what another task wrote. The range is clamped.
+    pub(crate) fn of_chunk(chunk: Rc<Chunk>, start: usize, end: usize) -> Self {
+        let len = chunk.bytes().len();
+        let end = end.min(len).min(u32::MAX as usize);
+        let start_at = start.min(end);
+        // SAFETY: at most one past the last byte of the chunk.
+        let first = unsafe { chunk.start().add(start_at) };
+        let (start, len) = (first, (end - start_at) as u32);
         // SAFETY: what `into_raw` gives is never null.
-        let owner = unsafe { NonNull::new_unchecked(Rc::into_raw(Rc::new(heap)).cast_mut()) };
+        let owner = unsafe { NonNull::new_unchecked(Rc::into_raw(chunk).cast_mut()) };
         Self { owner: owner.cast(), start, len, buffer: ON_HEAP }
     }
 
@@ -216,8 +222,8 @@ impl Lease {
             pool.refs[self.buffer as usize].get() == 1
         } else {
             // SAFETY: it came out of `into_raw` of this type, and is not dropped here.
-            let heap = ManuallyDrop::new(unsafe { Rc::from_raw(self.owner.cast::<Heap>().as_ptr()) });
-            Rc::strong_count(&heap) == 1
+            let chunk = ManuallyDrop::new(unsafe { Rc::from_raw(self.owner.cast::<Chunk>().as_ptr()) });
+            Rc::strong_count(&chunk) == 1
         };
         // SAFETY: as in `deref`; and this is the only lease on them, borrowed for as long as the slice lives, so nobody
         // reads or writes them meanwhile.
@@ -282,8 +288,8 @@ impl Lease {
 impl From<Vec<u8>> for Lease {
     /// A lease over bytes that are on the heap already, the first 4 GiB of them.
     fn from(bytes: Vec<u8>) -> Self {
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        Self::on_heap(bytes.into_boxed_slice(), len)
+        let len = bytes.len();
+        Self::of_chunk(Rc::new(Chunk::of(bytes)), 0, len)
     }
 }
 
@@ -292,7 +298,7 @@ impl Deref for Lease {
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: `owner` holds these initialized bytes alive and in place; while a lease exists nobody, the kernel
-        // included, writes to them.
+        // included, writes to them: a chunk is written to only where nobody else has it (`Chunks::take`).
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len()) }
     }
 }

@@ -283,12 +283,6 @@ impl Layered {
         Ok(())
     }
 
-    /// What the layer knows is of this core.
-    #[expect(clippy::unused_self, reason = "as every stream has it")]
-    pub(super) fn poll_still(&self, _: &Context<'_>) -> Poll<bool> {
-        Poll::Ready(false)
-    }
-
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         self.below.local_address()
     }

@@ -16,7 +16,7 @@ macro_rules! each {
     };
 }
 
-/// The same of a stream, which may have a layer.
+/// The same of a stream, which may also have a layer, or be one end of a pair.
 macro_rules! each_stream {
     ($value:expr, $one:ident => $call:expr) => {
         match $value {
@@ -26,6 +26,7 @@ macro_rules! each_stream {
             #[cfg(any(test, feature = "sim"))]
             StreamKind::Sim($one) => $call,
             StreamKind::Layered($one) => $call,
+            StreamKind::Local($one) => $call,
         }
     };
 }
@@ -33,6 +34,7 @@ macro_rules! each_stream {
 #[cfg(feature = "glommio")]
 mod glommio;
 mod layer;
+mod local;
 mod ring;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -330,6 +332,20 @@ impl Engine {
         }))
     }
 
+    /// Two streams that are each other's peers, for two tasks of this core that speak a protocol with each other. The
+    /// bytes never leave the core; large ones are read from where they are. `limit` is how many bytes each way count as
+    /// sent before they are read; `address` is what [`Stream::local_address`] says. Such a stream cannot be let go of ([`Stream::poll_still`]), is no descriptor, and
+    /// allocates little once there were others.
+    pub fn pair(&self, limit: usize, address: Option<SocketAddr>) -> (Stream, Stream) {
+        let (one, other) = local::pair(self, limit, address);
+        (Stream(StreamKind::Local(one)), Stream(StreamKind::Local(other)))
+    }
+
+    /// What this core keeps for its pairs.
+    fn locals(&self) -> &local::Locals {
+        each!(Kind, &self.0, engine => engine.locals())
+    }
+
     /// The receive buffers of this core.
     pub fn pool(&self) -> &Pool {
         each!(Kind, &self.0, engine => engine.pool())
@@ -505,6 +521,7 @@ enum StreamKind {
     #[cfg(any(test, feature = "sim"))]
     Sim(sim::Stream),
     Layered(Box<layer::Layered>),
+    Local(local::Stream),
 }
 
 impl Stream {
@@ -543,7 +560,7 @@ impl Stream {
         each_stream!(&self.0, stream => stream.poll_read(cx))
     }
 
-    /// The address and port of this end. A Unix socket has none, which is an error.
+    /// The address and port of this end. A Unix socket has none, which is an error, and a pair the one it was given.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         each_stream!(&self.0, stream => stream.local_address())
     }
@@ -593,7 +610,14 @@ impl Stream {
     /// was written was sent, and neither has ended; what comes from now on waits in the kernel. The next read goes on
     /// receiving. One task waits for this at a time, and does not read meanwhile. A stream with a layer cannot be let go of.
     pub fn poll_still(&self, cx: &Context<'_>) -> Poll<bool> {
-        each_stream!(&self.0, stream => stream.poll_still(cx))
+        match &self.0 {
+            StreamKind::Ring(stream) => stream.poll_still(cx),
+            #[cfg(feature = "glommio")]
+            StreamKind::Glommio(stream) => stream.poll_still(cx),
+            #[cfg(any(test, feature = "sim"))]
+            StreamKind::Sim(stream) => stream.poll_still(cx),
+            StreamKind::Layered(_) | StreamKind::Local(_) => Poll::Ready(false),
+        }
     }
 
     /// Lets go of the connection, for another core to take: drop the stream then. [`Stream::poll_still`] must have said
@@ -605,7 +629,9 @@ impl Stream {
             StreamKind::Glommio(stream) => DetachedKind::Socket(stream.detach()?),
             #[cfg(any(test, feature = "sim"))]
             StreamKind::Sim(stream) => DetachedKind::Sim(stream.detach()),
-            StreamKind::Layered(_) => return Err(io::ErrorKind::Unsupported.into()),
+            StreamKind::Layered(_) | StreamKind::Local(_) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "the stream stays with its core"));
+            }
         }))
     }
 

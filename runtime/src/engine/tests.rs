@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::sim::{Faults, explore};
 use super::{BusyPoll, Config, Engine, EngineKind, Listener, Stream, run};
+use crate::buffer::Lease;
 use crate::clock::Instant;
 use crate::core::Pulse;
 use crate::net::{Access, Address, ListenSpec, Placement, Remote, UnixName, bind_for_cores, bind_unix};
@@ -47,6 +48,24 @@ pub(super) fn over_every_engine<F: Future<Output = ()> + 'static>(scenario: impl
             world.run(scenario(engine)).unwrap();
         });
     }
+}
+
+/// Runs `scenario` over two connected streams: of the network of every engine, and a pair of it.
+fn over_connected<F: Future<Output = ()> + 'static>(scenario: impl Fn(Engine, Stream, Stream) -> F + Clone + 'static) {
+    over_every_engine(move |engine| {
+        let scenario = scenario.clone();
+        async move {
+            let (address, listener) = listen(&engine);
+            let outgoing = engine.connect(address).await.unwrap();
+            let (incoming, peer) = listener.accept().await.unwrap();
+            assert!(peer.ip().unwrap().is_loopback());
+            scenario(engine.clone(), outgoing, incoming).await;
+            let (one, other) = engine.pair(1000, None);
+            scenario(engine.clone(), one, other).await;
+            let (one, other) = engine.pair(0, None);
+            scenario(engine, other, one).await;
+        }
+    });
 }
 
 async fn echo(stream: &Stream) -> io::Result<()> {
@@ -248,18 +267,17 @@ fn a_sender_that_is_not_read_is_held_back() {
 }
 
 #[test]
-fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
-    over_every_engine(|engine| async move {
-        let (address, listener) = listen(&engine);
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, peer) = listener.accept().await.unwrap();
-        assert!(peer.ip().unwrap().is_loopback());
+fn a_reset_is_an_error() {
+    over_connected(|_, outgoing, incoming| async move {
         outgoing.reset_on_drop();
         drop(outgoing);
         assert_eq!(incoming.read().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    });
+}
 
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, _) = listener.accept().await.unwrap();
+#[test]
+fn a_dropped_stream_ends_the_peer() {
+    over_connected(|_, outgoing, incoming| async move {
         drop(incoming);
         assert!(outgoing.read().await.unwrap().is_none());
     });
@@ -267,10 +285,7 @@ fn a_reset_is_an_error_and_a_dropped_stream_ends_the_peer() {
 
 #[test]
 fn writing_to_a_peer_that_went_is_an_error_in_the_end() {
-    over_every_engine(|engine| async move {
-        let (address, listener) = listen(&engine);
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, _) = listener.accept().await.unwrap();
+    over_connected(|engine, outgoing, incoming| async move {
         drop(incoming);
         let error = loop {
             outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(b"anybody there?")));
@@ -302,10 +317,7 @@ fn a_refused_connect_is_an_error() {
 
 #[test]
 fn an_idle_stream_notices_that_its_peer_went() {
-    over_every_engine(|engine| async move {
-        let (address, listener) = listen(&engine);
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, _) = listener.accept().await.unwrap();
+    over_connected(|engine, outgoing, incoming| async move {
         assert!(outgoing.watch());
         assert!(outgoing.is_quiet());
         drop(incoming);
@@ -385,10 +397,7 @@ fn sleeping_tasks_wake_in_order_and_not_early() {
 
 #[test]
 fn what_was_flushed_goes_out_though_its_owner_does_nothing() {
-    over_every_engine(|engine| async move {
-        let (address, listener) = listen(&engine);
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, _) = listener.accept().await.unwrap();
+    over_connected(|engine, outgoing, incoming| async move {
         // More than the sockets' buffers hold; a simulated one holds less.
         let bytes = pattern(if matches!(engine.0, super::Kind::Sim(_)) { 400_000 } else { 16 << 20 });
         outgoing.with_outbox(|out| out.write(|out| out.extend_from_slice(&bytes)));
@@ -404,10 +413,7 @@ fn what_was_flushed_goes_out_though_its_owner_does_nothing() {
 
 #[test]
 fn a_half_closed_stream_still_receives() {
-    over_every_engine(|engine| async move {
-        let (address, listener) = listen(&engine);
-        let outgoing = engine.connect(address).await.unwrap();
-        let (incoming, _) = listener.accept().await.unwrap();
+    over_connected(|_, outgoing, incoming| async move {
         outgoing.shut_down_write().unwrap();
         assert!(incoming.read().await.unwrap().is_none());
         incoming.with_outbox(|out| out.write(|out| out.extend_from_slice(b"late")));
@@ -417,6 +423,89 @@ fn a_half_closed_stream_still_receives() {
             seen.extend_from_slice(&outgoing.read().await.unwrap().unwrap());
         }
         assert_eq!(seen, b"late");
+    });
+}
+
+#[test]
+fn both_ends_send_at_once_and_each_gets_what_the_other_wrote() {
+    over_connected(|engine, outgoing, incoming| async move {
+        let engine = &engine;
+        let talk = |stream: Stream, odd: u8| async move {
+            let bytes: Vec<u8> = pattern(100_000).iter().map(|byte| byte ^ odd).collect();
+            let mut seen = Vec::new();
+            let mut sent = 0;
+            while sent < bytes.len() || seen.len() < bytes.len() {
+                // Pieces that are copied and pieces that are read from where they are.
+                while sent < bytes.len() && stream.unsent() < 5000 {
+                    let piece = &bytes[sent..(sent + 1 + sent % 4000).min(bytes.len())];
+                    stream.with_outbox(|out| out.push(Lease::copied(piece)));
+                    stream.flush();
+                    sent += piece.len();
+                }
+                if seen.len() < bytes.len() {
+                    let (mut lease, mut has_room) = (None, sent == bytes.len());
+                    poll_fn(|cx| {
+                        if let std::task::Poll::Ready(read) = stream.poll_read(cx) {
+                            lease = read.unwrap();
+                        } else if !has_room {
+                            has_room = stream.poll_unsent_at_most(cx, 4999).is_ready();
+                        }
+                        let is_over = lease.is_some() || (has_room && sent < bytes.len());
+                        if is_over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                    })
+                    .await;
+                    lease.into_iter().for_each(|lease| seen.extend_from_slice(&lease));
+                } else {
+                    poll_fn(|cx| stream.poll_unsent_at_most(cx, 4999)).await.unwrap();
+                }
+            }
+            stream.drained().await.unwrap();
+            (bytes, seen)
+        };
+        let result = Rc::new(std::cell::RefCell::new(None));
+        let told = result.clone();
+        engine.spawn(async move { *told.borrow_mut() = Some(talk(incoming, 0x55).await) });
+        let (wrote, saw) = talk(outgoing, 0).await;
+        while result.borrow().is_none() {
+            engine.sleep(Duration::from_millis(1)).await;
+        }
+        let (other_wrote, other_saw) = result.take().unwrap();
+        assert!(saw == other_wrote && other_saw == wrote);
+    });
+}
+
+#[test]
+fn a_pair_holds_its_writer_back_and_lets_it_go_on() {
+    over_every_engine(|engine| async move {
+        let (one, other) = engine.pair(1000, None);
+        let write = |bytes: usize| one.with_outbox(|out| out.write(|out| out.resize(out.len() + bytes, 7)));
+        write(600);
+        assert_eq!(one.unsent(), 600, "what is not flushed is not sent");
+        one.flush();
+        assert_eq!(one.unsent(), 0);
+        write(3000);
+        one.flush();
+        assert_eq!(one.unsent(), 2600);
+        let (waits, told) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(0)));
+        let (is_over, seen) = (waits.clone(), told.clone());
+        engine.spawn(async move {
+            poll_fn(|cx| one.poll_unsent_at_most(cx, 500)).await.unwrap();
+            seen.set(one.unsent());
+            is_over.set(false);
+            poll_fn(|cx| one.poll_unsent_at_most(cx, 0)).await.unwrap();
+        });
+        engine.sleep(Duration::from_millis(2)).await;
+        assert!(waits.get());
+        let mut read = 0;
+        while let Some(lease) = other.read().await.unwrap() {
+            read += lease.len();
+        }
+        // The writer was dropped when all of it was sent.
+        assert_eq!((read, waits.get()), (3600, false));
+        assert!(told.get() <= 500);
+        assert_eq!((engine.stats().streams, engine.pool().leased()), (0, 0), "a pair is no socket");
+        assert!(other.detach().is_err());
+        assert!(!poll_fn(|cx| other.poll_still(cx)).await);
     });
 }
 

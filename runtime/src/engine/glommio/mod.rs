@@ -26,6 +26,7 @@ pub(crate) use stream::Stream;
 
 use self::poller::Poller;
 use self::tasks::Tasks;
+use super::local::Locals;
 use super::{BusyPoll, Config, Stats, TurnObserver};
 use crate::buffer::{Outboxes, Pool};
 use crate::clock::{Instant, Wall, thread_cpu_nanos};
@@ -47,6 +48,7 @@ pub(crate) struct Glommio {
     poller: Poller,
     timers: RefCell<Wheel>,
     pool: Pool,
+    locals: Locals,
     outboxes: RefCell<Outboxes>,
     random: Random,
     /// What the streams may have at most.
@@ -84,6 +86,7 @@ pub(crate) fn run<F: Future>(config: &Config, main: impl FnOnce(Rc<Glommio>) -> 
         poller: Poller::new()?,
         timers: RefCell::new(Wheel::new(Instant::now())),
         pool: Pool::new(config.buffers, config.buffer_size)?,
+        locals: Locals::default(),
         outboxes: RefCell::default(),
         random: Random::from_kernel(),
         descriptors: config.descriptors,
@@ -164,6 +167,10 @@ impl Glommio {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
     }
 
     pub(crate) fn stats(&self) -> Stats {

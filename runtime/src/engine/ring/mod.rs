@@ -28,6 +28,7 @@ pub use probe::{Probe, probe};
 use self::conn::Conn;
 use self::driver::{Completion, Driver, Setup};
 use self::listener::Acceptor;
+use super::local::Locals;
 use super::{BusyPoll, Config, Stats, TurnObserver};
 use crate::buffer::{Outboxes, Pool};
 use crate::clock::{Instant, Wall, thread_cpu_nanos};
@@ -69,6 +70,7 @@ pub(crate) struct Ring {
     now: Cell<Instant>,
     io: RefCell<Io>,
     pool: Pool,
+    locals: Locals,
     remote: Arc<Remote>,
     inboxes: Inboxes,
     random: Random,
@@ -144,6 +146,7 @@ impl Ring {
                 stats: Stats::default(),
             }),
             pool,
+            locals: Locals::default(),
             remote,
             inboxes: Inboxes::default(),
             random: Random::from_kernel(),
@@ -220,6 +223,10 @@ impl Ring {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
     }
 
     /// Runs tasks until `done` says so.

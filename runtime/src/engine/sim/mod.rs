@@ -61,6 +61,7 @@ pub use trace::Entry;
 pub use world::{Stall, World};
 
 use self::net::Net;
+use super::local::Locals;
 use super::{Stats, TurnObserver};
 use crate::buffer::Pool;
 use crate::clock::{Instant, Wall};
@@ -107,6 +108,7 @@ pub(crate) struct Core {
     timers: RefCell<Wheel>,
     inboxes: Inboxes,
     pool: Pool,
+    locals: Locals,
     random: Random,
     streams: Cell<u64>,
     starved: Cell<u64>,
@@ -156,6 +158,10 @@ impl Core {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
     }
 
     /// Turns and runs are those of the whole world: it has one scheduler.

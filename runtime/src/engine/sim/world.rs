@@ -110,6 +110,7 @@ impl World {
             timers: RefCell::new(Wheel::new(self.now())),
             inboxes: Inboxes::default(),
             pool: Pool::new(config.buffers, config.buffer_size)?,
+            locals: crate::engine::local::Locals::default(),
             random: Random::from_seed(self.seeds.next()),
             streams: Cell::new(0),
             starved: Cell::new(0),
