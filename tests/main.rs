@@ -10,6 +10,7 @@ mod balance;
 mod discovery;
 mod health;
 mod http;
+mod http2;
 mod logs;
 mod observe;
 mod packaging;

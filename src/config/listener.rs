@@ -7,8 +7,8 @@ use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::tree::Value;
 use super::values::{boolean, integer, is_token, listen_address, network, one_of};
-use super::{Config, deadline, limits, timeouts, tls, values};
-use crate::plan::{Deadline, Forwarded, Limits, ListenerTls, ServerTiming, Timeouts};
+use super::{Config, deadline, http2, limits, timeouts, tls, values};
+use crate::plan::{Deadline, Forwarded, Http2, Limits, ListenerTls, ServerTiming, Timeouts};
 use ipnet::IpNet;
 use ringway_runtime::net::{Access, Address};
 
@@ -27,6 +27,7 @@ pub(super) const SECTION: Section = section(
         key("policies", policy::REFERENCES, Is("[]")),
         key("limits", Table(&limits::OF_LISTENER), Words("those of `[limits]`")),
         key("timeouts", Table(&timeouts::OF_LISTENER), Words("those of `[timeouts]`")),
+        key("http2", Table(&http2::OF_LISTENER), Words("as its keys say")),
         key("deadline", Table(&deadline::OF_LISTENER), Words("nobody gives one, nobody is told")),
         key("tls", Table(&tls::OF_LISTENER), Words("none: what clients send is read as it is")),
     ],
@@ -76,6 +77,8 @@ pub struct ListenerSection {
     pub limits: Limits,
     /// See [`crate::plan::Listener::timeouts`].
     pub timeouts: Timeouts,
+    /// See [`crate::plan::Listener::http2`].
+    pub http2: Http2,
     /// See [`crate::plan::Listener::deadline`].
     pub deadline: Option<Deadline>,
     /// See [`crate::plan::Listener::tls`].
@@ -109,6 +112,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>, limits: &Limits, timeouts: &
         policies: policy::references(fields),
         limits: limits.clone(),
         timeouts: timeouts.clone(),
+        http2: http2::of_listener(fields),
         deadline: fields.table("deadline", &deadline::OF_LISTENER).map(|own| deadline::deadline(&own)),
         tls: None,
     };

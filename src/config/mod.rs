@@ -12,6 +12,7 @@ mod effective;
 mod environment;
 mod format;
 mod health;
+mod http2;
 mod include;
 mod kind;
 mod limits;

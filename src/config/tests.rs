@@ -43,7 +43,7 @@ macro_rules! certificate {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 62] = [
+const HOLES: [(&str, &str); 63] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -76,6 +76,7 @@ const HOLES: [(&str, &str); 62] = [
         ),
     ),
     ("[upstream.NAME.tls]", concat!(upstream!(), "[upstream.other.tls]\nca = \"tests/tls/fixed/other.pem\"\n@\n")),
+    ("[listener.NAME.http2]", "[listener.other]\naddress = \"127.0.0.1:1\"\nhttp2 = { @ }\n"),
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     (
@@ -250,7 +251,12 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("key_log", _) => "true",
                 ("server_name", _) => "\"a.test\"",
                 ("tls", _) if title == "[upstream.NAME]" => "{ ca = \"tests/tls/fixed/other.pem\" }",
-                ("memory", _) => "\"5MiB\"",
+                ("memory" | "max_connection_window", _) => "\"5MiB\"",
+                ("enabled" | "websocket", _) => "false",
+                ("max_window" | "connection_window", _) => "\"3MiB\"",
+                ("budget" | "budget_refill", "number") => "5000",
+                ("ping", _) => "\"off\"",
+                ("http2", _) => "{ enabled = false }",
                 ("keep", _) if hole.contains("registration") => "\"last-good\"",
                 ("keep", _) => "\"newest\"",
                 ("family", _) => "\"ipv6\"",
@@ -667,6 +673,10 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
         .chain(of("upstream.NAME.retry.hedge", &retry::HEDGE))
         .chain(of("websocket", &websocket::WEBSOCKET).filter(|(_, key)| !["frames", "compression"].contains(&key.name)))
         .chain(of("listener.NAME", &listener::SECTION).filter(|(_, key)| key.name == "backlog"))
+        .chain(
+            of("listener.NAME.http2", &http2::OF_LISTENER)
+                .filter(|(_, key)| !["enabled", "websocket", "ping"].contains(&key.name)),
+        )
         .chain(
             of("cores", &cores::SECTION)
                 .filter(|(_, key)| ["buffers", "buffer_size", "drain_timeout"].contains(&key.name)),

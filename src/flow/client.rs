@@ -36,11 +36,23 @@ pub struct Client {
     listener: ListenerId,
     /// Requests it has made.
     pub requests: u64,
+    /// How its requests come.
+    pub(super) speaks: Speaks,
     /// Since when it has had nothing to do.
     pub idle_since: Instant,
     /// From when on it may go to another core.
     pub(super) settled_at: Instant,
     presence: Presence,
+}
+
+/// How the requests of a client come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http1,
+    /// A connection of HTTP/2, whose streams are clients of their own.
+    Http2,
+    /// One stream after the other of a connection of HTTP/2, as HTTP/1.1.
+    CarriedByHttp2,
 }
 
 /// What the core has to say to a connection between two requests.
@@ -68,6 +80,7 @@ impl Client {
             listener: door.listener(),
             door,
             requests: 0,
+            speaks: Speaks::Http1,
             idle_since: state.engine.now(),
             settled_at: state.engine.now(),
             presence,
@@ -102,6 +115,33 @@ impl Client {
     /// What it speaks: HTTP/1.1 where nothing else was agreed on.
     pub fn protocol(&self) -> Protocol {
         self.session().map(|session| session.protocol).unwrap_or_default()
+    }
+
+    /// The client of a stream of this connection, which is carried as HTTP/1.1. It is no connection of its own: it is not
+    /// counted as one and cannot go to another core.
+    pub(super) fn carried(&self, stream: Stream) -> Self {
+        Self {
+            running: self.running.clone(),
+            stream,
+            tls: self.tls.clone(),
+            input: Input::default(),
+            timer: self.state.engine.timer(),
+            peer: self.peer.clone(),
+            peer_text: self.peer_text.clone(),
+            listener: self.listener,
+            door: self.door.clone(),
+            requests: 0,
+            speaks: Speaks::CarriedByHttp2,
+            idle_since: self.now(),
+            settled_at: self.settled_at,
+            presence: self.state.enter(false),
+            state: self.state.clone(),
+        }
+    }
+
+    /// Whether its requests are carried by a connection of HTTP/2, which watches how fast the client reads.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.speaks == Speaks::CarriedByHttp2
     }
 
     /// The peer's address as the upstream is told of it.
@@ -187,6 +227,21 @@ impl Client {
         self.presence.register(cx);
     }
 
+    /// For a connection of HTTP/2, which may end while requests are under way: as [`Client::poll_notice`].
+    pub(super) fn poll_carrier_notice(&self, is_ending: bool, cx: &Context<'_>) -> Poll<Notice> {
+        if !is_ending && self.is_last() {
+            return Poll::Ready(Notice::End);
+        }
+        if self.is_behind() {
+            return Poll::Ready(Notice::Plan);
+        }
+        if self.presence.is_evicted() {
+            return Poll::Ready(Notice::Evicted);
+        }
+        self.presence.register(cx);
+        Poll::Pending
+    }
+
     /// The connection waits for its next request, or no more.
     pub(super) fn set_idle(&self, is_idle: bool) {
         self.presence.set_idle(is_idle.then_some(self.idle_since));
@@ -194,8 +249,9 @@ impl Client {
 
     /// Whether it should try to go to another core.
     fn may_leave(&self) -> bool {
-        self.state.placement.as_ref().is_some_and(|placement| placement.lets_go())
+        self.speaks == Speaks::Http1
             && self.tls.is_none()
+            && self.state.placement.as_ref().is_some_and(|placement| placement.lets_go())
             && self.now() >= self.settled_at
             && self.stream.unsent() == 0
     }
@@ -218,6 +274,9 @@ impl Client {
     /// Waits until at most `bytes` are unsent. False when the client is gone, or stalls, or takes less than the least
     /// rate.
     pub(super) async fn unsent_at_most(&self, bytes: usize) -> bool {
+        if self.is_carried() {
+            return poll_fn(|cx| self.stream.poll_unsent_at_most(cx, bytes)).await.is_ok();
+        }
         let timeouts = &self.listener().timeouts;
         let mut progress = Progress::default();
         let mut left = self.stream.unsent();

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::decode::{Next, next};
-use super::{After, account, linger, passing, reply, serve};
+use super::{After, account, http2, linger, passing, reply, serve};
 
 /// Serves the requests of a connection in order.
 ///
@@ -29,6 +29,10 @@ pub(super) fn serve(client: Client) -> impl Future<Output = ()> + use<> {
                     if client.stream.unsent() > most && !client.unsent_at_most(most).await {
                         break After::Reset;
                     }
+                }
+                Next::Refused(exchange, reason) if http2::begins(&client, reason) => {
+                    state.give_back(exchange);
+                    return http2::serve(client).await;
                 }
                 Next::Refused(mut exchange, reason) => {
                     let after = reply::refuse(&mut client, &mut exchange, reason);

@@ -146,7 +146,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     let trusted = listener.trusts(client.peer.ip());
     let edits = &exchange.edits;
     let mut has_host = false;
-    let mut has_length = false;
+    let (mut has_length, mut wants_trailers) = (false, false);
     copy_fields(out, &mut lines, &head.fields, head.len, |field| match field.known {
         Known::ContentLength if is_plain_length(field.value.of(bytes)) => {
             has_length = true;
@@ -169,6 +169,10 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
             Fate::Drop
         }
         Known::Via if listener.via.is_some() => Fate::Drop,
+        Known::Te => {
+            wants_trailers |= client.is_carried() && values::list_contains(field.value.of(bytes), b"trailers");
+            Fate::Drop
+        }
         _ if field.hop_by_hop => Fate::Drop,
         _ => edits.fate(field.name.of(bytes)),
     });
@@ -189,10 +193,15 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         write_upgrade(out, &head.fields, bytes);
     }
     forwarded::write(out, client, exchange, trusted);
+    if wants_trailers {
+        // Said of this hop anew: a client of HTTP/2 takes trailers, and we pass them on (RFC 9110 section 10.1.4).
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
     if let Some(via) = &listener.via
         && begin_own(out, edits, b"via: ")
     {
-        write_via(out, &head.fields, bytes, head.version, via);
+        let came_by = if client.is_carried() { b"2 " } else { via_version(head.version) };
+        write_via(out, &head.fields, bytes, came_by, via);
     }
     edits.append(out);
     out.extend_from_slice(http1::CRLF);
@@ -257,7 +266,7 @@ pub(crate) fn response_head(
     if let Some(via) = via
         && begin_own(out, edits, b"via: ")
     {
-        write_via(out, &response.fields, bytes, response.version, via);
+        write_via(out, &response.fields, bytes, via_version(response.version), via);
     }
     timing::write(out, client, exchange);
     edits.append(out);
@@ -305,16 +314,21 @@ fn begin_edited(out: &mut Vec<u8>, edits: &Edits, name: &'static [u8]) -> bool {
     true
 }
 
+/// The received protocol of Via, and a space.
+fn via_version(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0 ",
+        Version::Http11 => b"1.1 ",
+    }
+}
+
 /// The value of Via (RFC 9110 section 7.6.3) and its line's end: one field, what came before first.
-fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], version: Version, name: &str) {
+fn write_via(out: &mut Vec<u8>, fields: &[Field], bytes: &[u8], came_by: &[u8], name: &str) {
     for field in fields.iter().filter(|field| field.known == Known::Via && !field.value.is_empty()) {
         out.extend_from_slice(field.value.of(bytes));
         out.extend_from_slice(b", ");
     }
-    out.extend_from_slice(match version {
-        Version::Http10 => b"1.0 ",
-        Version::Http11 => b"1.1 ",
-    });
+    out.extend_from_slice(came_by);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(http1::CRLF);
 }

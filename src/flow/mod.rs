@@ -14,6 +14,7 @@ mod edits;
 pub mod encode;
 mod exchange;
 mod forwarded;
+mod http2;
 mod input;
 mod linger;
 mod passing;

@@ -109,10 +109,12 @@ fn access(client: &Client, exchange: &Exchange, log: &AccessLog, status: u16, no
             client: exchange.client_ip.map_or_else(|| Who::of(client.peer.remote()), Who::Ip),
             peer: client.told().map(|told| Who::of(told.by)),
             status,
-            version: has_head.then_some(match head.version {
-                Version::Http10 => 0,
-                Version::Http11 => 1,
-            }),
+            version: match head.version {
+                _ if client.is_carried() => Some(2),
+                _ if !has_head => None,
+                Version::Http10 => Some(0),
+                Version::Http11 => Some(1),
+            },
             attempts: exchange.attempts,
             received: traffic.received,
             sent: traffic.sent,

@@ -16,7 +16,7 @@ use super::tell;
 use crate::observe::{ProxyHeader, Timeout};
 
 /// Whom a connection is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Caller {
     /// The peer, who speaks for itself.
     Itself(Remote),
@@ -25,7 +25,7 @@ pub enum Caller {
 }
 
 /// What a PROXY header told of a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Told {
     /// The client.
     pub client: Remote,

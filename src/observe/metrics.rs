@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ringway_proto::http2::Fault;
 use ringway_proto::websocket::Kind;
 use ringway_runtime::histogram::{
     CounterId, CounterSet, CreateError, GaugeId, GaugeSet, HistogramId, Problem, Schema, SchemaBuilder, SchemaError,
@@ -217,6 +218,28 @@ label! {
 }
 
 label! {
+    /// Whose connection of HTTP/2 it is.
+    Http2Side {
+        /// A client's.
+        Client = "client",
+        /// One to an upstream.
+        Upstream = "upstream",
+    }
+}
+
+label! {
+    /// Who ended a stream of HTTP/2 before its time.
+    Http2Reset {
+        /// The peer did.
+        Peer = "peer",
+        /// The gateway did, for what the peer did wrong.
+        Fault = "fault",
+        /// The gateway did, as what the stream was for broke off.
+        BrokeOff = "broke_off",
+    }
+}
+
+label! {
     /// Whether a connection comes from another core or goes to one.
     Direction {
         /// It comes.
@@ -350,6 +373,11 @@ struct Ids {
     upstream_first_byte: HistogramId,
     health_check: HistogramId,
     names_in_other: GaugeSet,
+    http2_connections: CounterSet,
+    http2_streams: CounterSet,
+    http2_resets: CounterSet,
+    http2_faults: CounterSet,
+    http2_fault_codes: Vec<&'static str>,
     access_records: CounterId,
     access_dropped: CounterSet,
     events_untold: CounterId,
@@ -589,6 +617,30 @@ impl Metrics {
         self.writer.record(self.ids.health_check, took_ns);
     }
 
+    /// A connection of HTTP/2 begins.
+    pub fn http2_connection(&self, side: Http2Side) {
+        self.add_at(self.ids.http2_connections, side as usize);
+    }
+
+    /// A stream of HTTP/2 is opened.
+    #[inline]
+    pub fn http2_stream(&self, side: Http2Side) {
+        self.add_at(self.ids.http2_streams, side as usize);
+    }
+
+    /// A stream of HTTP/2 ended before its time.
+    pub fn http2_reset(&self, side: Http2Side, by: Http2Reset) {
+        self.add_at(self.ids.http2_resets, side as usize * Http2Reset::VALUES.len() + by as usize);
+    }
+
+    /// A peer did something wrong for which a stream or its connection ends.
+    pub fn http2_fault(&self, side: Http2Side, fault: Fault) {
+        let code = fault.code();
+        if let Some(at) = self.ids.http2_fault_codes.iter().position(|&known| known == code) {
+            self.add_at(self.ids.http2_faults, side as usize * self.ids.http2_fault_codes.len() + at);
+        }
+    }
+
     /// The log thread is told of a request, or would have been, had there been room.
     #[inline]
     pub fn access_recorded(&self, is_told: bool) {
@@ -692,6 +744,8 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
     use Unit::{Bytes, None, Seconds};
     let mut build = SchemaBuilder::new();
     let refusals = distinct_refusals();
+    let faults = distinct_faults();
+    let sides = || Http2Side::VALUES.iter().copied();
     let client = [("side", "client")];
     let upstream = [("side", "upstream")];
     let ids = Ids {
@@ -761,6 +815,23 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             None,
             ["route", "upstream", "policy", "check"].map(|kind| [("kind", kind)]),
         ),
+        http2_connections: build.counters(
+            "ringway_http2_connections_total",
+            None,
+            sides().map(|side| [("side", side)]),
+        ),
+        http2_streams: build.counters("ringway_http2_streams_total", None, sides().map(|side| [("side", side)])),
+        http2_resets: build.counters(
+            "ringway_http2_resets_total",
+            None,
+            sides().flat_map(|side| Http2Reset::VALUES.iter().map(move |&by| [("side", side), ("by", by)])),
+        ),
+        http2_faults: build.counters(
+            "ringway_http2_faults_total",
+            None,
+            sides().flat_map(|side| faults.iter().map(move |&fault| [("side", side), ("fault", fault)])),
+        ),
+        http2_fault_codes: faults.clone(),
         access_records: build.counter("ringway_access_log_records_total", None, &[]),
         access_dropped: build.counters(
             "ringway_access_log_dropped_total",
@@ -790,6 +861,17 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         certificate_expiry: build.gauge("ringway_tls_certificate_expiry_timestamp_seconds", Seconds, &[]),
     };
     Ok((build.build()?, ids))
+}
+
+/// The code of every fault once.
+fn distinct_faults() -> Vec<&'static str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for fault in Fault::all() {
+        if !distinct.contains(&fault.code()) {
+            distinct.push(fault.code());
+        }
+    }
+    distinct
 }
 
 /// One reason for each code.

@@ -15,8 +15,8 @@ pub(crate) mod stamp;
 
 pub use activity::Activity;
 pub use metrics::{
-    Cause, Direction, HandshakeFailure, HealthResult, Lost, MeshPeer, Metrics, PolicyEvent, ProxyHeader, ShadowOutcome,
-    Timeout, TlsSide, UpstreamEvent, UpstreamFailure, UpstreamPick,
+    Cause, Direction, HandshakeFailure, HealthResult, Http2Reset, Http2Side, Lost, MeshPeer, Metrics, PolicyEvent,
+    ProxyHeader, ShadowOutcome, Timeout, TlsSide, UpstreamEvent, UpstreamFailure, UpstreamPick,
 };
 pub use names::{
     HealthSeries, MAX_CHECKS, MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, NAMED, Names, NewNames, PlanNames,

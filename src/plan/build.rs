@@ -223,6 +223,7 @@ impl<'c> Builder<'c, '_> {
             timeouts: section.timeouts.clone(),
             deadline: section.deadline.clone().map(Box::new),
             tls: section.tls.clone(),
+            http2: section.http2.clone(),
         }
     }
 

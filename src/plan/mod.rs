@@ -11,6 +11,7 @@ mod deadline;
 mod discover;
 mod health;
 mod host;
+mod http2;
 mod log;
 mod method;
 mod mirror;
@@ -30,6 +31,7 @@ pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
+pub use http2::{Http2, Http2Windows};
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
 pub use method::MethodSet;
 pub use mirror::{MIRROR_MARK, Mirror};
@@ -459,6 +461,8 @@ pub struct Listener {
     pub deadline: Option<Box<Deadline>>,
     /// Whether clients speak TLS.
     pub tls: Option<ListenerTls>,
+    /// What is allowed of HTTP/2.
+    pub http2: Http2,
 }
 
 /// `tls` of a listener.

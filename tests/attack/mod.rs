@@ -6,6 +6,7 @@ mod desync;
 mod files;
 mod floods;
 mod hostile_upstreams;
+mod http2;
 mod overload;
 mod smuggling;
 

@@ -96,7 +96,7 @@ const WHOLE: &[(&str, u16)] = &[
     ("POST / http/1.1\r\nHost: a\r\n\r\n", 400),
     ("POST / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
     ("POST / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    ("PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n", 505),
     ("POST /\r\n\r\n", 400),
     ("P(ST / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("POST a HTTP/1.1\r\nHost: a\r\n\r\n", 400),

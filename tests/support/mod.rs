@@ -4,6 +4,7 @@
 
 mod client;
 pub(crate) mod dns;
+pub(crate) mod frames;
 mod gateway;
 mod message;
 mod origin;

@@ -244,7 +244,7 @@ mod tests {
                     Step::Consume(_) => {
                         let mut leases = Vec::new();
                         outbox.hand_over(&chunks, |lease| leases.push(lease));
-                        leases.iter().for_each(|lease| seen.extend_from_slice(lease));
+                        seen.extend(leases.iter().flat_map(|lease| lease.to_vec()));
                         prop_assert_eq!(&seen, &model);
                         prop_assert!(outbox.is_empty());
                     }

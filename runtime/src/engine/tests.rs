@@ -454,7 +454,7 @@ fn both_ends_send_at_once_and_each_gets_what_the_other_wrote() {
                         if is_over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
                     })
                     .await;
-                    lease.into_iter().for_each(|lease| seen.extend_from_slice(&lease));
+                    seen.extend(lease.iter().flat_map(|lease| lease.to_vec()));
                 } else {
                     poll_fn(|cx| stream.poll_unsent_at_most(cx, 4999)).await.unwrap();
                 }

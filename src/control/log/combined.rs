@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::escape;
-use crate::observe::records::Access;
+use crate::observe::records::{Access, version_name};
 use crate::observe::stamp;
 
 /// Behind a text that is cut off.
@@ -20,11 +20,12 @@ pub(super) fn write(out: &mut Vec<u8>, access: &Access<'_>) {
     match version {
         // The head could not be read.
         None => out.push(b'-'),
-        Some(minor) => {
+        Some(version) => {
             text(out, texts.method, cut.method);
             out.push(b' ');
             text(out, texts.path, cut.path);
-            let _ = write!(out, " HTTP/1.{minor}");
+            out.push(b' ');
+            out.extend_from_slice(version_name(*version).as_bytes());
         }
     }
     let _ = write!(out, "\" {status} {sent_body} \"");
@@ -92,10 +93,10 @@ mod tests {
             prop_assert_eq!(unescaped(fields[8].as_bytes()), expected(access.texts.user_agent, cut.user_agent));
             let request = match access.version {
                 None => b"-".to_vec(),
-                Some(minor) => {
+                Some(version) => {
                     let method = expected(access.texts.method, cut.method);
                     let path = expected(access.texts.path, cut.path);
-                    [&method[..], b" ", &path, format!(" HTTP/1.{minor}").as_bytes()].concat()
+                    [&method[..], b" ", &path, b" ", version_name(version).as_bytes()].concat()
                 }
             };
             prop_assert_eq!(unescaped(fields[4].as_bytes()), request);

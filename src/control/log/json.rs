@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::escape;
 use crate::observe::WebsocketEnd;
-use crate::observe::records::{Access, Spans, Texts};
+use crate::observe::records::{Access, Spans, Texts, version_name};
 use crate::observe::stamp;
 
 /// Appends the line.
@@ -26,7 +26,7 @@ pub(super) fn write(out: &mut Vec<u8>, core: usize, access: &Access<'_>) {
     text(out, "method", method);
     text(out, "host", host);
     text(out, "path", path);
-    text(out, "version", version.map_or(&b""[..], |minor| if minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" }));
+    text(out, "version", version.map_or(&b""[..], |version| version_name(version).as_bytes()));
     let _ = write!(out, ",\"status\":{status}");
     text(out, "reason", reason);
     let _ = write!(out, ",\"received\":{received},\"sent\":{sent},\"sent_body\":{sent_body}");

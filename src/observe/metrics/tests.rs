@@ -77,7 +77,7 @@ fn every_reason_has_its_counter() {
 #[test]
 fn every_method_moves_its_own_metric_and_no_other() {
     type Step = fn(&Metrics, &UpstreamSeries);
-    let steps: [(Step, &[&str]); 41] = [
+    let steps: [(Step, &[&str]); 45] = [
         (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
         (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
         (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -143,6 +143,16 @@ fn every_method_moves_its_own_metric_and_no_other() {
         (|_, b| b.failed(UpstreamFailure::Connect), &["ringway_upstream_failures_total upstream=b kind=connect"]),
         (|_, b| b.event(UpstreamEvent::FellBack), &["ringway_upstream_events_total upstream=b event=fell_back"]),
         (|_, b| b.event(UpstreamEvent::Ejected), &["ringway_upstream_events_total upstream=b event=ejected"]),
+        (|m, _| m.http2_connection(Http2Side::Upstream), &["ringway_http2_connections_total side=upstream"]),
+        (|m, _| m.http2_stream(Http2Side::Client), &["ringway_http2_streams_total side=client"]),
+        (
+            |m, _| m.http2_reset(Http2Side::Upstream, Http2Reset::Fault),
+            &["ringway_http2_resets_total side=upstream by=fault"],
+        ),
+        (
+            |m, _| m.http2_fault(Http2Side::Client, Fault::Calm),
+            &["ringway_http2_faults_total side=client fault=h2_misbehaviour"],
+        ),
         (|m, _| m.deadline_malformed(), &["ringway_deadlines_malformed_total"]),
         (|m, _| m.timed_out(Timeout::Head), &["ringway_timeouts_total kind=head"]),
         (|m, _| m.timed_out(Timeout::Tunnel), &["ringway_timeouts_total kind=tunnel"]),

@@ -10,6 +10,6 @@ mod who;
 
 #[cfg(test)]
 pub(crate) use record::tests;
-pub use record::{Access, Cut, Event, EventKind, Record, Spans, Texts};
+pub use record::{Access, Cut, Event, EventKind, Record, Spans, Texts, version_name};
 pub use ring::{Recorder, Records, ring};
 pub use who::Who;

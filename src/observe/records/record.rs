@@ -32,7 +32,7 @@ pub struct Access<'a> {
     pub peer: Option<Who>,
     /// Of the answer.
     pub status: u16,
-    /// The minor version of HTTP/1; nothing where the head could not be read.
+    /// The minor version of HTTP/1, or 2 for HTTP/2; nothing where the head could not be read.
     pub version: Option<u8>,
     /// Attempts at an endpoint, the first included; 0 without an upstream.
     pub attempts: u32,
@@ -50,6 +50,15 @@ pub struct Access<'a> {
     pub texts: Texts<'a>,
     /// Which of them were too long and are cut off.
     pub cut: Cut,
+}
+
+/// The name of a version as records have it.
+pub fn version_name(version: u8) -> &'static str {
+    match version {
+        0 => "HTTP/1.0",
+        1 => "HTTP/1.1",
+        _ => "HTTP/2",
+    }
 }
 
 /// Nanoseconds of each stage of a request; nothing for a stage that it did not reach.
@@ -401,7 +410,7 @@ pub(crate) mod tests {
             ]
         };
         let client = (who(), proptest::option::of(who()));
-        let version = proptest::option::of(0u8..2);
+        let version = proptest::option::of(0u8..3);
         let numbers = (any::<u64>(), any::<u64>(), 100u16..1000, any::<u32>());
         let end = (0..3_usize, any::<u16>(), any::<u64>(), any::<u64>());
         let end = end.prop_map(|(by, code, received, sent)| WebsocketEnd {

@@ -557,7 +557,8 @@ impl<'a, 'p> Relay<'a, 'p> {
         } else {
             self.client_reads.pause(now);
         }
-        if client_full {
+        // A stream of HTTP/2 may have to wait for others: its connection is watched instead.
+        if client_full && !self.client.is_carried() {
             let taken = self.written as i64 - self.client.stream.unsent() as i64;
             let before = *self.taken.get_or_insert(taken);
             if taken > before {

@@ -1,0 +1,10 @@
+//! HTTP/2: clients of others and raw frames, in front of origins that speak HTTP/1.1.
+
+mod clients;
+mod ends;
+mod heads;
+mod streams;
+
+/// A page without an origin.
+const HELLO: &str = "[service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\
+                     [[route]]\nname = \"hello\"\npath = \"/hello\"\nservice = \"hello\"\n";
