@@ -4,7 +4,7 @@ use super::kind::Kind;
 use super::kind::Kind::{Duration, Either, Flag, Number, OneOf, Size};
 use super::reader::Otherwise::Is;
 use super::reader::{Fields, Key, Section, key, section};
-use super::values::{boolean, duration, integer, or_off, size};
+use super::values::{boolean, duration, integer, one_of, or_off, size};
 use crate::plan::{Http2, Http2Windows};
 
 /// A window has at least the size that the protocol starts with, where it is one of the connection.
@@ -38,6 +38,31 @@ pub(super) const OF_LISTENER: Section = section(
         BUDGET_REFILL,
     ],
 );
+
+pub(super) const OF_UPSTREAM: Section = section(
+    "[upstream.NAME.http2]",
+    &[
+        MAX_CONCURRENT_STREAMS,
+        WINDOW,
+        MAX_WINDOW,
+        CONNECTION,
+        MAX_CONNECTION,
+        PING,
+        PING_TIMEOUT,
+        BUDGET,
+        BUDGET_REFILL,
+    ],
+);
+
+/// What an upstream says of HTTP/2, where that is what is spoken with it.
+pub(super) fn of_upstream(fields: &Fields<'_>) -> Http2 {
+    let mut http2 = Http2 { is_enabled: false, ..Http2::default() };
+    if let Some(own) = fields.table("http2", &OF_UPSTREAM) {
+        read(&own, &mut http2);
+    }
+    fields.set("protocol", &mut http2.is_enabled, one_of(&[("http/1.1", false), ("h2", true)]));
+    http2
+}
 
 /// What a listener says of HTTP/2.
 pub(super) fn of_listener(fields: &Fields<'_>) -> Http2 {

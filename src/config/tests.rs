@@ -43,7 +43,7 @@ macro_rules! certificate {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 63] = [
+const HOLES: [(&str, &str); 64] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -78,6 +78,7 @@ const HOLES: [(&str, &str); 63] = [
     ("[upstream.NAME.tls]", concat!(upstream!(), "[upstream.other.tls]\nca = \"tests/tls/fixed/other.pem\"\n@\n")),
     ("[listener.NAME.http2]", "[listener.other]\naddress = \"127.0.0.1:1\"\nhttp2 = { @ }\n"),
     ("[upstream.NAME]", "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n@\n"),
+    ("[upstream.NAME.http2]", concat!(upstream!(), "protocol = \"h2\"\nhttp2 = { @ }\n")),
     ("[upstream.NAME] endpoints", "[upstream.other]\nendpoints = { address = \"10.0.0.9:1\", @ }\n"),
     (
         "[upstream.NAME.discover] of type dns",
@@ -247,15 +248,17 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("key", "path") => continue,
                 ("ocsp", _) => "\"tests/tls/fixed/other.pem\"",
                 ("min_version", _) => "\"1.3\"",
-                ("tickets", _) => "false",
                 ("key_log", _) => "true",
                 ("server_name", _) => "\"a.test\"",
                 ("tls", _) if title == "[upstream.NAME]" => "{ ca = \"tests/tls/fixed/other.pem\" }",
                 ("memory" | "max_connection_window", _) => "\"5MiB\"",
-                ("enabled" | "websocket", _) => "false",
+                ("enabled" | "tickets", _) => "false",
+                ("websocket", _) if title == "[listener.NAME.http2]" => "false",
                 ("max_window" | "connection_window", _) => "\"3MiB\"",
                 ("budget" | "budget_refill", "number") => "5000",
                 ("ping", _) => "\"off\"",
+                ("protocol", _) => "\"h2\"",
+                ("http2", _) if hole.contains("endpoints") => "{ ping = \"off\" }",
                 ("http2", _) => "{ enabled = false }",
                 ("keep", _) if hole.contains("registration") => "\"last-good\"",
                 ("keep", _) => "\"newest\"",
@@ -677,6 +680,7 @@ fn the_page_of_limits_has_every_bound_with_its_default() {
             of("listener.NAME.http2", &http2::OF_LISTENER)
                 .filter(|(_, key)| !["enabled", "websocket", "ping"].contains(&key.name)),
         )
+        .chain(of("upstream.NAME.http2", &http2::OF_UPSTREAM).filter(|(_, key)| key.name == "max_concurrent_streams"))
         .chain(
             of("cores", &cores::SECTION)
                 .filter(|(_, key)| ["buffers", "buffer_size", "drain_timeout"].contains(&key.name)),

@@ -24,8 +24,8 @@ const CERTIFICATE: Section = section(
     &[key("certificate", PATH, Required), key("key", PATH, Required), key("ocsp", PATH, Words("no answer is stapled"))],
 );
 
-const PROTOCOL: Kind = OneOf(&["http/1.1"]);
-const PROTOCOLS: &[(&str, Protocol)] = &[("http/1.1", Protocol::Http1)];
+const PROTOCOL: Kind = OneOf(&["http/1.1", "h2"]);
+const PROTOCOLS: &[(&str, Protocol)] = &[("http/1.1", Protocol::Http1), ("h2", Protocol::Http2)];
 const VERSION: Kind = OneOf(&["1.2", "1.3"]);
 const VERSIONS: &[(&str, Version)] = &[("1.2", Version::Tls12), ("1.3", Version::Tls13)];
 
@@ -37,7 +37,7 @@ pub(super) const OF_LISTENER: Section = section(
         key("ocsp", PATH, Words("no answer is stapled")),
         key("certificates", List("tables", &Table(&CERTIFICATE)), Words("the one of `certificate` and `key`")),
         key("min_version", VERSION, Is("\"1.2\"")),
-        key("alpn", List("protocols", &PROTOCOL), Is("[\"http/1.1\"]")),
+        key("alpn", List("protocols", &PROTOCOL), Is("[\"h2\", \"http/1.1\"]")),
         key("client_auth", OneOf(&["off", "optional", "required"]), Is("\"off\"")),
         key("client_ca", List("paths", &PATH), Words("with `client_auth`")),
         key("client_crl", List("paths", &PATH), Is("[]")),
@@ -179,7 +179,12 @@ pub(super) fn hsts(fields: &Fields<'_>) -> Option<PolicyRef> {
 }
 
 /// `tls` of a listener.
-pub(super) fn of_listener(name: &str, fields: &Fields<'_>, ticket_lifetime: Duration) -> Option<ListenerTls> {
+pub(super) fn of_listener(
+    name: &str,
+    fields: &Fields<'_>,
+    ticket_lifetime: Duration,
+    speaks_http2: bool,
+) -> Option<ListenerTls> {
     let before = fields.diags.errors();
     let tls = fields.table("tls", &OF_LISTENER)?;
     let mut certificates = Vec::new();
@@ -202,7 +207,11 @@ pub(super) fn of_listener(name: &str, fields: &Fields<'_>, ticket_lifetime: Dura
     let mut least = Version::Tls12;
     tls.set("min_version", &mut least, one_of(VERSIONS));
     let protocols = tls.list("alpn", one_of(PROTOCOLS));
-    let protocols = protocols.map(|all| all.into_iter().map(|one| one.value).collect());
+    let protocols: Option<Vec<_>> = protocols.map(|all| all.into_iter().map(|one| one.value).collect());
+    if !speaks_http2 && protocols.as_ref().is_some_and(|all| all.contains(&Protocol::Http2)) {
+        let problem = Problem::new("this listener has HTTP/2 turned off").with_help("its key is `http2.enabled`");
+        tls.complain("alpn", tls.key_span("alpn"), problem);
+    }
     const ASKS: &[(&str, Asks)] =
         &[("off", Asks::Nobody), ("optional", Asks::WhoHasOne), ("required", Asks::Everybody)];
     let mut asks = Asks::Nobody;
@@ -222,7 +231,8 @@ pub(super) fn of_listener(name: &str, fields: &Fields<'_>, ticket_lifetime: Dura
     if tls.diags.errors() > before || (asks != Asks::Nobody && client_auth.is_none()) {
         return None;
     }
-    let protocols = protocols.unwrap_or_else(|| vec![Protocol::Http1]);
+    let protocols = protocols
+        .unwrap_or_else(|| if speaks_http2 { vec![Protocol::Http2, Protocol::Http1] } else { vec![Protocol::Http1] });
     let parts = ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log };
     match ServerSettings::new(name, parts) {
         Ok(server) => Some(ListenerTls { server: Arc::new(server), handshake_timeout }),
@@ -262,7 +272,7 @@ fn client_auth(tls: &Fields<'_>, asks: Asks) -> Option<ClientAuth> {
 }
 
 /// `tls` of an upstream.
-pub(super) fn of_upstream(fields: &Fields<'_>) -> Option<Arc<ClientSettings>> {
+pub(super) fn of_upstream(fields: &Fields<'_>, speaks_http2: bool) -> Option<Arc<ClientSettings>> {
     let before = fields.diags.errors();
     let tls = fields.table("tls", &OF_UPSTREAM)?;
     let mut verify = true;
@@ -294,7 +304,8 @@ pub(super) fn of_upstream(fields: &Fields<'_>) -> Option<Arc<ClientSettings>> {
         return None;
     }
     let server_name = name.as_ref().map(|name| name.value.as_str());
-    match ClientSettings::new(roots?, certificate, server_name, least, vec![Protocol::Http1]) {
+    let protocol = if speaks_http2 { Protocol::Http2 } else { Protocol::Http1 };
+    match ClientSettings::new(roots?, certificate, server_name, least, vec![protocol]) {
         Ok(client) => Some(Arc::new(client)),
         Err(why) => {
             let key = if server_name.is_some() { "server_name" } else { "ca" };

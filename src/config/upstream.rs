@@ -4,6 +4,7 @@ use super::Config;
 use super::balance::{self, BALANCE, FAILOVER, METADATA, SLOW_START, STICKY};
 use super::discover::{self, DISCOVER};
 use super::health::{self, BREAKER, HEALTH, OUTLIER};
+use super::http2;
 use super::kind::Kind::{Duration, Either, List, Number, OneOf, Table};
 use super::kind::{HOST_PORT, Kind, NAME};
 use super::reader::Otherwise::{Is, Required, Words};
@@ -13,8 +14,8 @@ use super::tls;
 use super::tree::Value;
 use super::values::{HostPort, duration, host_port, integer, name, one_of};
 use crate::plan::{
-    Balance, Breaker, Discover, Endpoint, Failover, Health, Outlier, Pool, ProxyVersion, Retry, SlowStart, Sticky,
-    UpstreamTimeouts,
+    Balance, Breaker, Discover, Endpoint, Failover, Health, Http2, Outlier, Pool, ProxyVersion, Retry, SlowStart,
+    Sticky, UpstreamTimeouts,
 };
 use crate::tls::ClientSettings;
 use ringway_runtime::net::Address;
@@ -36,6 +37,8 @@ pub(super) const SECTION: Section = section(
         key("timeout", Table(&TIMEOUT), Words("as its keys say")),
         key("pool", Table(&POOL), Words("as its keys say")),
         key("proxy_protocol", OneOf(&["off", "v1", "v2"]), Is("\"off\"")),
+        key("protocol", OneOf(&["http/1.1", "h2"]), Is("\"http/1.1\"")),
+        key("http2", Table(&http2::OF_UPSTREAM), Words("as its keys say")),
         key("tls", Table(&tls::OF_UPSTREAM), Words("none: it is spoken to as it is")),
     ],
 );
@@ -112,6 +115,8 @@ pub struct UpstreamSection {
     pub proxy_protocol: Option<ProxyVersion>,
     /// See [`crate::plan::Upstream::tls`].
     pub tls: Option<Arc<ClientSettings>>,
+    /// See [`crate::plan::Upstream::http2`].
+    pub http2: Http2,
 }
 
 /// An endpoint, as the config has it.
@@ -163,6 +168,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
             fields.complain("endpoints", list.span, Problem::new("at least one is wanted"));
         }
     }
+    let http2 = http2::of_upstream(fields);
     let mut upstream = UpstreamSection {
         name,
         endpoints: endpoints(fields),
@@ -179,11 +185,17 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         timeout: UpstreamTimeouts::default(),
         pool: Pool::default(),
         proxy_protocol: None,
-        tls: tls::of_upstream(fields),
+        tls: tls::of_upstream(fields, http2.is_enabled),
+        http2,
     };
     const VERSIONS: &[(&str, Option<ProxyVersion>)] =
         &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
     fields.set("proxy_protocol", &mut upstream.proxy_protocol, one_of(VERSIONS));
+    if upstream.proxy_protocol.is_some() && upstream.http2.is_enabled {
+        let problem = Problem::new("requests of several clients share a connection of `protocol = \"h2\"`");
+        let help = "a PROXY header tells of one client alone: leave out one of the two keys";
+        fields.complain("proxy_protocol", fields.key_span("proxy_protocol"), problem.with_help(help));
+    }
     if let Some(fields) = fields.table("retry", &retry::RETRY) {
         upstream.retry = retry::retry(&fields);
     }

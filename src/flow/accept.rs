@@ -9,9 +9,10 @@ use ringway_runtime::engine::{Listener, Stream};
 use ringway_runtime::net::Remote;
 
 use super::client::Client;
-use super::{connection, passing, tls, told};
+use super::{connection, http2, passing, tls, told};
 use crate::core::{CoreState, Door, LATE, Use};
 use crate::observe::{Activity, Reason};
+use crate::tls::Protocol;
 
 /// How long accepting rests after an error, such as no descriptor left: trying again at once would spin.
 const REST: Duration = Duration::from_millis(20);
@@ -99,6 +100,10 @@ async fn take_steps(client: Client) {
     let client = if client.server().is_some() { tls::begin(client).await } else { Some(client) };
     if let Some(client) = client {
         // In a task of its own, which needs no room for the steps.
-        client.state.engine.clone().spawn(connection::serve(client));
+        let engine = client.state.engine.clone();
+        match client.protocol() {
+            Protocol::Http1 => engine.spawn(connection::serve(client)),
+            Protocol::Http2 => engine.spawn(http2::serve(client)),
+        }
     }
 }

@@ -146,6 +146,7 @@ fn upstream(section: &UpstreamSection, resolve: Resolve<'_>, diags: &Diagnostics
         pool: section.pool,
         proxy_protocol: section.proxy_protocol,
         tls: section.tls.clone(),
+        http2: section.http2.clone(),
     }
 }
 

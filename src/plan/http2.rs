@@ -83,6 +83,21 @@ impl Http2 {
         }
     }
 
+    /// What the codec holds endpoints to.
+    pub fn of_endpoints(&self) -> Config {
+        let limits = Http1Limits::default();
+        Config {
+            limits: Limits {
+                list: limits.response_head as usize,
+                fields: limits.response_headers as usize,
+                line: limits.response_head as usize,
+                block: limits.response_head as usize,
+                continuations: self.continuations,
+            },
+            ..self.of_both()
+        }
+    }
+
     fn of_both(&self) -> Config {
         let Http2Windows { stream, stream_max, connection, connection_max } = self.windows;
         Config {

@@ -554,17 +554,19 @@ pub struct Upstream {
     pub proxy_protocol: Option<ProxyVersion>,
     /// Whether it is spoken to over TLS.
     pub tls: Option<Arc<ClientSettings>>,
+    /// Whether HTTP/2 is spoken with it, and what is allowed of that.
+    pub http2: Http2,
 }
 
 impl Upstream {
     /// Whether two say the same of everything but their endpoints.
     pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
         let Self { name, endpoints: _, discover: _, balance, sticky, failover, slow_start, health, .. } = self;
-        let Self { outlier, breaker, subsets, retry, timeout, pool, proxy_protocol, tls, .. } = self;
+        let Self { outlier, breaker, subsets, retry, timeout, pool, proxy_protocol, tls, http2, .. } = self;
         (name, balance, sticky, failover) == (&other.name, &other.balance, &other.sticky, &other.failover)
             && (slow_start, health, outlier) == (&other.slow_start, &other.health, &other.outlier)
             && (breaker, subsets, retry) == (&other.breaker, &other.subsets, &other.retry)
-            && (timeout, pool) == (&other.timeout, &other.pool)
+            && (timeout, pool, http2) == (&other.timeout, &other.pool, &other.http2)
             && (proxy_protocol, tls) == (&other.proxy_protocol, &other.tls)
     }
 }

@@ -14,6 +14,7 @@ use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 use ringway_runtime::net::Address;
 
+use super::http2::{Dial, Mux};
 use super::secure::Secure;
 use super::{Cause, Change, Pool, hash};
 use crate::observe::{Activity, UpstreamEvent};
@@ -222,12 +223,12 @@ async fn check(engine: &Engine, timer: &Timer, plan: &Health, pool: &Pool, at: u
     let Some(endpoint) = upstream.endpoints.get(at) else { return Checked::Never };
     let address = &endpoint.address.with_port(plan.port);
     let (version, secure) = (upstream.proxy_protocol, pool.secure());
-    let asked = Probed { name: &endpoint.name, address, version, secure };
+    let dial = pool.dials(&endpoint.name, address, plan.timeout, Duration::ZERO);
+    let asked = Probed { name: &endpoint.name, address, version, secure, dial };
     probe(engine, timer, &plan.check, asked, engine.now() + plan.timeout).await
 }
 
 /// Who a check asks.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Probed<'a> {
     /// What it is called where the check says nothing else.
     pub(crate) name: &'a str,
@@ -237,10 +238,15 @@ pub(crate) struct Probed<'a> {
     pub(crate) version: Option<ProxyVersion>,
     /// Where it speaks TLS.
     pub(crate) secure: Option<&'a Secure>,
+    /// How to connect to it where it speaks HTTP/2.
+    pub(crate) dial: Option<Dial<'a>>,
 }
 
 impl Probed<'_> {
     async fn connect(&self, engine: &Engine) -> Result<Stream, Checked> {
+        if let Some(dial) = &self.dial {
+            return Mux::default().connect(dial).await.map_err(|_| Checked::Refused);
+        }
         let stream = engine.connect(self.address).await.map_err(|_| Checked::Refused)?;
         if let Some(version) = self.version {
             // It names no client: this connection is nobody's but ours. An endpoint that waits for it would complain of a

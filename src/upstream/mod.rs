@@ -7,6 +7,7 @@ mod copies;
 mod drained;
 mod health;
 mod hedging;
+pub(crate) mod http2;
 mod judge;
 mod news;
 mod outlier;

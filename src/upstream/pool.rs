@@ -9,17 +9,21 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use ringway_proto::http2;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, LayerRoom, Stream, Timer};
+use ringway_runtime::net::Address;
 
 use super::breaker::Leave;
 use super::health;
+use super::http2::{Dial, Mux};
 use super::secure::Secure;
 use super::{
     Asked, Balancer, BreakerState, Budget, Cause, Change, Checks, Drained, HealthSight, Hedging, Outcome, Picked, Seat,
@@ -27,8 +31,7 @@ use super::{
 };
 use crate::observe::records::{Event, Recorder};
 use crate::observe::{Metrics, Reason, Timeout, UpstreamEvent, UpstreamFailure, UpstreamSeries};
-use crate::plan::{Sticky, Upstream};
-use crate::tls::Protocol;
+use crate::plan::{Endpoint, Sticky, Upstream};
 
 /// How often it is looked whether endpoints that were full still are.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
@@ -41,6 +44,8 @@ pub struct Pool {
     series: UpstreamSeries,
     /// Takes what operators hear of.
     records: Rc<Recorder>,
+    /// Requests share connections.
+    http2: Option<http2::Config>,
     balancer: Balancer,
     budget: Rc<Budget>,
     hedging: Option<Rc<Hedging>>,
@@ -87,6 +92,8 @@ struct Line {
     is_gone: Cell<bool>,
     /// When it is asked next how it is.
     next_check: Cell<Instant>,
+    /// Connections that requests share.
+    mux: Mux,
 }
 
 /// How one endpoint is, as one core sees it.
@@ -110,7 +117,6 @@ struct Idle {
     stream: Stream,
     /// What it began with.
     preamble: Option<Rc<[u8]>>,
-    protocol: Protocol,
     since: Instant,
     opened: Instant,
 }
@@ -131,7 +137,6 @@ pub struct Connection {
     opened: Instant,
     /// What it began with: it is only for requests that want just that.
     preamble: Option<Rc<[u8]>>,
-    protocol: Protocol,
     /// Whether it served another request before this one.
     pub reused: bool,
 }
@@ -265,6 +270,7 @@ impl Pool {
             metrics: metrics.clone(),
             series,
             records: records.clone(),
+            http2: upstream.http2.is_enabled.then(|| upstream.http2.of_endpoints()),
             balancer: Balancer::new(shared, engine.random(), engine.now(), before.map(|before| &before.balancer)),
             budget: same
                 .map_or_else(|| Rc::new(Budget::new(&upstream.retry, &shared.retries)), |before| before.budget.clone()),
@@ -344,8 +350,8 @@ impl Pool {
                 let turn = Turn { pool: self.clone(), picked, outcome, leave: Cell::new(Some(leave.take())) };
                 let endpoint = turn.endpoint();
                 if !fresh && let Some((idle, slot)) = self.take_idle(endpoint, asked.preamble.as_ref()) {
-                    let Idle { stream, preamble, opened, protocol, .. } = idle;
-                    return Ok(Connection { stream, turn, slot, opened, preamble, protocol, reused: true });
+                    let Idle { stream, preamble, opened, .. } = idle;
+                    return Ok(Connection { stream, turn, slot, opened, preamble, reused: true });
                 }
                 self.keep_within(endpoint);
                 // An idle connection to another endpoint makes room.
@@ -673,18 +679,7 @@ impl Pool {
         let start = self.engine.now();
         let own = start + upstream.timeout.connect;
         timer.set(own.min(deadline));
-        let preamble = asked.preamble.clone();
-        let mut connecting = pin!(async {
-            let stream = self.engine.connect(&target.address).await.map_err(|_| Reason::UpstreamConnectFailed)?;
-            if let Some(preamble) = &preamble {
-                // It goes out with what comes first, be it a handshake or the request.
-                stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(preamble)));
-            }
-            match &self.secure {
-                None => Ok((stream, Protocol::default())),
-                Some(secure) => secure.over(stream, &target.name).await.ok_or(Reason::UpstreamTlsFailed),
-            }
-        });
+        let mut connecting = pin!(self.dial(endpoint, target, asked));
         let outcome = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => timer.poll(cx).map(|()| None),
@@ -695,12 +690,12 @@ impl Pool {
             turn.went(Outcome::Failed(self.engine.now().since(start)));
         }
         match outcome {
-            Some(Ok((stream, protocol))) => {
+            Some(Ok(stream)) => {
                 slot.holds = Holds::Connection;
                 let now = self.engine.now();
                 self.metrics.upstream_connected(&self.series, now.nanos_since(start));
                 let preamble = asked.preamble.clone();
-                Ok(Connection { stream, turn, slot, opened: now, preamble, protocol, reused: false })
+                Ok(Connection { stream, turn, slot, opened: now, preamble, reused: false })
             }
             Some(Err(reason)) => {
                 self.failed(endpoint, UpstreamFailure::Connect);
@@ -718,6 +713,40 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// A new connection, or a place on one that requests share.
+    async fn dial(&self, endpoint: usize, target: &Endpoint, asked: &Asked) -> Result<Stream, Reason> {
+        let upstream = self.upstream();
+        let dial = self.dials(&target.name, &target.address, upstream.timeout.connect, upstream.pool.idle);
+        if let (Some(dial), Some(line)) = (dial, self.lines.get(endpoint)) {
+            return line.mux.connect(&dial).await.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Reason::UpstreamTlsFailed,
+                _ => Reason::UpstreamConnectFailed,
+            });
+        }
+        let stream = self.engine.connect(&target.address).await.map_err(|_| Reason::UpstreamConnectFailed)?;
+        if let Some(preamble) = &asked.preamble {
+            // It goes out with what comes first, be it a handshake or the request.
+            stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(preamble)));
+        }
+        match &self.secure {
+            None => Ok(stream),
+            Some(secure) => Ok(secure.over(stream, &target.name).await.ok_or(Reason::UpstreamTlsFailed)?.0),
+        }
+    }
+
+    /// How to connect to where HTTP/2 is spoken.
+    pub(super) fn dials<'a>(
+        &'a self,
+        name: &'a str,
+        address: &'a Address,
+        connect: Duration,
+        idle: Duration,
+    ) -> Option<Dial<'a>> {
+        let config = self.http2.as_ref()?;
+        let secure = self.secure.as_ref();
+        Some(Dial { engine: &self.engine, metrics: &self.metrics, name, address, secure, config, connect, idle })
     }
 
     async fn wait_in_line(&self, timer: &Timer, give_up: Instant, at_head: bool) -> Result<(), Reason> {
@@ -835,11 +864,6 @@ impl Connection {
         &self.stream
     }
 
-    /// What the endpoint speaks: HTTP/1.1 where nothing else was agreed on.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
     /// Its upstream in the plan.
     pub fn upstream(&self) -> &Upstream {
         self.slot.pool.upstream()
@@ -871,7 +895,7 @@ impl Connection {
 
     /// Gives the connection back for the next request. It must be at the end of an exchange.
     pub fn keep(self) {
-        let Self { stream, turn, mut slot, opened, preamble, protocol, .. } = self;
+        let Self { stream, turn, mut slot, opened, preamble, .. } = self;
         let (pool, endpoint) = (&*slot.pool, turn.endpoint());
         drop(turn);
         let limits = &pool.upstream().pool;
@@ -886,7 +910,7 @@ impl Connection {
             return;
         }
         if let Some(line) = pool.lines.get(endpoint) {
-            line.idle.borrow_mut().push_back(Idle { stream, preamble, protocol, since: now, opened });
+            line.idle.borrow_mut().push_back(Idle { stream, preamble, since: now, opened });
             pool.whole.idle.set(pool.whole.idle.get() + 1);
             slot.holds = Holds::Idle;
         }

@@ -12,6 +12,7 @@ on_both_engines!(
     fields_of_a_connection_stop_at_the_gateway,
     interim_answers_and_trailers_reach_the_client,
     trailers_reach_the_origin,
+    the_access_log_says_which_version_it_was,
 );
 
 fn a_request_reaches_the_origin_as_http_1(engine: Engine) {
@@ -190,6 +191,20 @@ fn trailers_reach_the_origin(engine: Engine) {
     assert_eq!((&*request.body, request.trailers), (&b"onetwo"[..], vec![("x-sum".to_owned(), "6".to_owned())]));
     upstream.answer("done");
     assert_eq!(client.answer(1).text(), "done");
+}
+
+fn the_access_log_says_which_version_it_was(engine: Engine) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("access.log");
+    let log = format!("[access_log]\nto = \"{}\"\n{}", file.display(), super::HELLO);
+    let gateway = Config::new(engine).more(&log).start();
+    assert_eq!(Http2::connect(gateway.address).get(1, "/hello").text(), "hello");
+    assert_eq!(gateway.connect().get("/hello").text(), "hello");
+    gateway.stop();
+    let text = std::fs::read_to_string(file).unwrap();
+    let versions: Vec<_> = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+    let version = |at: usize| versions[at]["version"].as_str();
+    assert_eq!((version(0), version(1), versions.len()), (Some("HTTP/2"), Some("HTTP/1.1"), 2));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod clients;
 mod ends;
+mod grpc;
 mod heads;
 mod streams;
+mod upstreams;
 
 /// A page without an origin.
 const HELLO: &str = "[service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\

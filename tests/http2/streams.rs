@@ -171,7 +171,8 @@ fn connect<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn a_websocket_opens_and_bytes_flow_both_ways(engine: Engine) {
-    let (gateway, origin) = Gateway::before(engine);
+    let origin = Origin::listen();
+    let gateway = Config::new(engine).origin(&origin).route("websocket = { frames = \"raw\" }").start();
     let mut client = Http2::connect(gateway.address);
     client.head(1, &connect(&[("sec-websocket-version", "13")]), false).data(1, b"early", false);
     let mut upstream = origin.accept();
@@ -210,7 +211,8 @@ fn a_websocket_opens_and_bytes_flow_both_ways(engine: Engine) {
 }
 
 fn an_upgrade_that_is_not_granted_stays_http(engine: Engine) {
-    let (gateway, origin) = Gateway::before(engine);
+    let origin = Origin::listen();
+    let gateway = Config::new(engine).origin(&origin).route("websocket = { frames = \"raw\" }").start();
     let mut client = Http2::connect(gateway.address);
     client.head(1, &connect(&[]), false).data(1, b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n", false);
     let mut upstream = origin.accept();

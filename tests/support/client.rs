@@ -25,6 +25,11 @@ impl Client {
         Some(Self { wire: Wire::new(stream) })
     }
 
+    /// A connection that is there already.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { wire: Wire::new(stream) }
+    }
+
     /// With a receive buffer of about `bytes`, so that the sender soon notices that nobody reads.
     pub(crate) fn connect_with_small_buffer(address: SocketAddr, bytes: usize) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use ringway_proto::hpack::{Block, Decoder};
 
-use super::Client;
+use super::{Client, Origin};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -123,8 +123,19 @@ impl Http2 {
         Self::over(Client::connect(address), settings)
     }
 
+    /// A connection that the gateway made, as its server.
+    pub(crate) fn accept(origin: &Origin, settings: &[(u16, u32)]) -> Self {
+        let mut wire = Client::of(origin.accept().into_stream());
+        assert_eq!(wire.take(PREFACE.len()), PREFACE);
+        Self::begin(wire, settings)
+    }
+
     pub(crate) fn over(mut wire: Client, settings: &[(u16, u32)]) -> Self {
         wire.send(PREFACE);
+        Self::begin(wire, settings)
+    }
+
+    fn begin(wire: Client, settings: &[(u16, u32)]) -> Self {
         let mut connection = Self { wire, decoder: Box::new(Decoder::new(4096)) };
         let settings: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();

@@ -122,6 +122,11 @@ impl OriginConn {
         &self.wire.stream
     }
 
+    /// Its socket, of which nothing was read.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.wire.stream
+    }
+
     /// The next request head.
     pub(crate) fn head(&mut self) -> Head {
         came(self.wire.head())

@@ -47,6 +47,16 @@ impl Client {
         self.0.can_open()
     }
 
+    /// Streams that may be open at once, as far as the server has said.
+    pub fn most_streams(&self) -> u32 {
+        self.0.most_streams()
+    }
+
+    /// Whether no stream will be opened any more: either side goes away.
+    pub fn is_leaving(&self) -> bool {
+        self.0.is_leaving()
+    }
+
     /// Whether the server takes extended CONNECT (RFC 8441 section 3).
     pub fn has_extended_connect(&self) -> bool {
         self.0.takes_extended_connect()

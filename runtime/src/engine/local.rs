@@ -40,6 +40,8 @@ struct Pair {
 enum End {
     Eof,
     Reset,
+    /// Nothing was done for what it was sent.
+    Refused,
 }
 
 /// The bytes that one end writes, up to where the other one reads them.
@@ -59,8 +61,8 @@ struct Way {
     /// The reader is gone, and whether bytes were lost with it.
     is_broken: bool,
     is_lost: bool,
-    /// The drop of the writer is a reset.
-    resets: bool,
+    /// What the drop of the writer says.
+    drops_as: Option<End>,
 }
 
 impl Way {
@@ -149,6 +151,7 @@ impl Stream {
             let read = match way.end {
                 Some(End::Eof) => Poll::Ready(Ok(None)),
                 Some(End::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Some(End::Refused) => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
                 None => {
                     way.reader = self.pair.engine.waiter(cx);
                     Poll::Pending
@@ -229,23 +232,27 @@ impl Stream {
     }
 
     pub(crate) fn reset_on_close(&self) {
-        self.outgoing(|way| way.resets = true);
+        self.outgoing(|way| way.drops_as = Some(End::Reset));
+    }
+
+    pub(crate) fn refuse_on_close(&self) {
+        self.outgoing(|way| way.drops_as = Some(End::Refused));
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         let locals = self.locals();
-        let resets = self.outgoing(|way| {
+        let drops_as = self.outgoing(|way| {
             if !way.is_flushed {
                 way.forget(locals);
             }
-            if way.resets {
+            if way.drops_as.is_some() {
                 // Also where it said before that no more comes: the peer must not take what it has for the whole.
                 way.end = None;
             }
             way.writer = Waiter::Nobody;
-            way.resets
+            way.drops_as
         });
         let writer = self.incoming(|way| {
             way.break_off(locals);
@@ -253,7 +260,7 @@ impl Drop for Stream {
             way.writer.take()
         });
         self.pair.engine.wake(writer);
-        self.end(if resets { End::Reset } else { End::Eof });
+        self.end(drops_as.unwrap_or(End::Eof));
     }
 }
 

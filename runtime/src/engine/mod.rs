@@ -635,6 +635,16 @@ impl Stream {
         }))
     }
 
+    /// Makes the coming drop say that nothing was done for what the peer sent: it reads
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused). Only one end of a pair can say so; of any other stream it
+    /// is a reset.
+    pub fn refuse_on_drop(&self) {
+        match &self.0 {
+            StreamKind::Local(stream) => stream.refuse_on_close(),
+            _ => self.reset_on_drop(),
+        }
+    }
+
     /// Makes the coming drop a reset, so that the peer cannot take what it got for the whole.
     pub fn reset_on_drop(&self) {
         each_stream!(&self.0, stream => stream.reset_on_close());

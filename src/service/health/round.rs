@@ -192,7 +192,7 @@ async fn one(engine: Engine, checks: Rc<Checks>, question: Question, how: Check,
         return;
     }
     let (timer, begun) = (engine.timer(), engine.now());
-    let to = Probed { name, address, version, secure: None };
+    let to = Probed { name, address, version, secure: None, dial: None };
     let checked = probe(&engine, &timer, &how, to, (begun + plan.timeout).min(deadline)).await;
     drop(turn);
     let took = engine.now().since(begun);

@@ -121,7 +121,7 @@ impl<'p> Attempts<'p> {
             Raced::Gone => Err(Lost::Step(Step::Done(After::Gone))),
             Raced::Over(reason) => Err(Lost::Step(Step::Done(refuse(client, exchange, reason)))),
             Raced::Lost(failed, reason) => {
-                self.fresh |= matches!(failed, Failed::Reset | Failed::Stale);
+                self.fresh |= matches!(failed, Failed::Reset | Failed::Stale | Failed::Refused);
                 Err(Lost::Attempt(self.tries.again(client, failed), reason))
             }
         }
@@ -235,12 +235,13 @@ impl<'p> Attempts<'p> {
             Some(Failed::Reset) if connection.reused => Some(Failed::Stale),
             failed => failed,
         };
-        if failure.kind.is_some() && failed != Some(Failed::Stale) {
+        let is_fault = !matches!(failed, Some(Failed::Stale | Failed::Refused));
+        if failure.kind.is_some() && is_fault {
             connection.went(Outcome::Failed(client.now().since(exchange.ledger.sent)));
             self.asked.avoid.add(endpoint);
         }
         drop(connection);
-        if let Some(kind) = failure.kind {
+        if let Some(kind) = failure.kind.filter(|_| failed != Some(Failed::Refused)) {
             self.pool.failed(endpoint, kind);
         }
         let again = match failed {
@@ -249,14 +250,14 @@ impl<'p> Attempts<'p> {
             failed => failed.and_then(|failed| self.tries.again(client, failed)),
         };
         // That an idle connection was closed is no failure to tell of.
-        if failure.kind.is_some() && !(failed == Some(Failed::Stale) && again.is_some()) {
+        if failure.kind.is_some() && (is_fault || again.is_none()) {
             tell::upstream_failed(client, exchange, failure.reason, failure.detail);
         }
         if failure.started {
             exchange.reason = failure.breaks_off();
             return Step::Done(failure.after);
         }
-        self.fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale));
+        self.fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale | Failed::Refused));
         again.map_or_else(|| Step::Done(refuse(client, exchange, failure.reason)), Step::Again)
     }
 }

@@ -652,6 +652,10 @@ impl<'a, 'p> Relay<'a, 'p> {
                 Ok(())
             }
             Ok(None) => self.upstream_ended(),
+            // Of a connection that requests share: the endpoint promises that it did nothing.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && self.answer.is_none() => {
+                Err(Failure { failed: Some(Failed::Refused), ..self.upstream_broke() })
+            }
             Err(_) => Err(self.upstream_broke()),
         }
     }

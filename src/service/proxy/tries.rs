@@ -21,7 +21,9 @@ pub(super) enum Failed {
     Connect,
     /// The connection ended before the first byte of a response.
     Reset,
-    /// The same, and it had served other requests before: most likely it ended before it saw this one.
+    /// The endpoint did nothing for it, and said so.
+    Refused,
+    /// As `Reset`, and it had served other requests before: most likely it ended before it saw this one.
     Stale,
     /// The head of the response did not come in time.
     Timeout,
@@ -91,7 +93,8 @@ impl<'p> Tries<'p> {
             made: 1,
             is_repeatable,
             is_whole: true,
-            keeps: is_repeatable && fits,
+            // What an endpoint of HTTP/2 refuses goes out again whatever it is.
+            keeps: (is_repeatable || pool.upstream().http2.is_enabled) && fits,
             kept: 0,
             hedge_after: hedging.and_then(|hedging| hedging.ask(now)),
             race: None,
@@ -186,6 +189,7 @@ impl<'p> Tries<'p> {
         let (is_wanted, is_safe) = match failed {
             // Nothing was sent this time, and what was sent before may be done twice.
             Failed::Connect => (on.connect, true),
+            Failed::Refused => (true, true),
             Failed::Reset => (on.reset, self.is_repeatable),
             Failed::Timeout => (on.timeout, self.is_repeatable),
             Failed::Stale | Failed::Status(_) => (true, self.is_repeatable),
@@ -196,7 +200,7 @@ impl<'p> Tries<'p> {
             return None;
         }
         let at = match failed {
-            Failed::Stale => now,
+            Failed::Stale | Failed::Refused => now,
             Failed::Status(after) => now + after + self.backoff(client),
             Failed::Connect | Failed::Reset | Failed::Timeout => now + self.backoff(client),
         };

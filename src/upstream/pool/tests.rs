@@ -50,6 +50,7 @@ fn all_that_is_counted_goes_on() {
         records: _,
         // From the plan, and from its names.
         upstream: _,
+        http2: _,
         series: _,
         // Of this pool's own life: its tasks, and whether plans still have it.
         looks_for_room: _,

@@ -247,6 +247,16 @@ impl Connection {
             && self.streams.len() < self.peer.streams.min(self.config.streams) as usize
     }
 
+    /// Streams that may be open at once.
+    pub(in super::super) fn most_streams(&self) -> u32 {
+        self.peer.streams.min(self.config.streams)
+    }
+
+    /// Whether no stream will be opened any more.
+    pub(in super::super) fn is_leaving(&self) -> bool {
+        self.dead.is_some() || self.going.is_some() || self.leaving != Leaving::No || self.next >= frame::MAX
+    }
+
     /// Whether the server takes extended CONNECT (RFC 8441 section 3).
     pub(in super::super) fn takes_extended_connect(&self) -> bool {
         self.peer.extended_connect
