@@ -31,9 +31,11 @@ fn curl_and_python_get_answers_over_both_versions(engine: Engine) {
     let authority = Authority::new("authority");
     let gateway = with(engine, &authority.issue("server", &["localhost"])).more(HELLO).start();
     for (version, curls, pythons) in [("TLSv1.2", "1.2", "TLSv1_2"), ("TLSv1.3", "1.3", "TLSv1_3")] {
-        let mut command = curl(&authority, gateway.address, "localhost");
-        command.args([&format!("--tlsv{curls}"), "--tls-max", curls]).arg("--write-out").arg(" %{http_version}");
-        assert_eq!(run(&mut command), ("hello 1.1".to_owned(), true));
+        for (inside, http) in [("--http2", "2"), ("--http1.1", "1.1")] {
+            let mut command = curl(&authority, gateway.address, "localhost");
+            command.args([&format!("--tlsv{curls}"), "--tls-max", curls, inside, "--write-out", " %{http_version}"]);
+            assert_eq!(run(&mut command), (format!("hello {http}"), true));
+        }
         let port = gateway.address.port().to_string();
         let mut python = Command::new("python3");
         python.args(["-c", PYTHON, &port]).arg(&authority.file).arg(pythons);

@@ -20,6 +20,7 @@ on_both_engines!(
     sessions_with_it_go_on,
     an_answer_that_ends_without_close_notify_is_cut,
     health_checks_speak_tls_too,
+    http2_is_agreed_on_with_it,
 );
 
 /// The config of a gateway in front of one that speaks TLS.
@@ -38,6 +39,30 @@ fn an_upstream_is_verified_and_asked_by_its_name(engine: Engine) {
         let mut client = gateway.connect();
         for _ in 0..3 {
             assert_eq!(client.get("/").text(), "hello");
+        }
+    }
+}
+
+fn http2_is_agreed_on_with_it(engine: Engine) {
+    let authority = Authority::new("authority");
+    let ca = authority.file.display();
+    let issued = authority.issue("server", &["127.0.0.1"]);
+    let speaks = |alpn: &str| with(engine, &issued).listener(&format!("tls.alpn = [\"{alpn}\"]")).more(HELLO).start();
+    let (http2, http1) = (speaks("h2"), speaks("http/1.1"));
+    let asks = |upstream| before(engine, upstream, &format!("ca = \"{ca}\"")).upstream("retry.attempts = 1");
+    for (upstream, protocol, status) in [
+        (http2.address, "h2", 200),
+        (http1.address, "http/1.1", 200),
+        // Who has not agreed to it is not sent it, nor the other way round.
+        (http1.address, "h2", 502),
+        (http2.address, "http/1.1", 502),
+    ] {
+        let gateway = asks(upstream).upstream(&format!("protocol = \"{protocol}\"")).start();
+        let mut client = gateway.connect();
+        for _ in 0..3 {
+            let answer = client.get("/");
+            assert_eq!(answer.status(), status, "{protocol}");
+            assert!(status == 200 || answer.code() == "upstream_tls_failed", "{}", answer.code());
         }
     }
 }
