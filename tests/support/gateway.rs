@@ -212,7 +212,12 @@ impl Gateway {
     pub(crate) fn reload(&self, config: &Config) -> String {
         fs::write(self.file(), config.text()).expect("the config is written");
         self.child.signal(Signal::HUP);
-        self.child.says("plan ")
+        let mut said = self.child.says("plan ");
+        // On a machine that is busy the watchdog may say which plan a core is at.
+        while said.lines().last().is_some_and(|line| line.contains("away from its loop")) {
+            said += &self.child.says("plan ");
+        }
+        said
     }
 
     /// As [`Gateway::reload`] with a config that it takes.
