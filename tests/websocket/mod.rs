@@ -3,6 +3,7 @@
 mod closing;
 mod frames;
 mod handshake;
+mod http2;
 mod limits;
 mod peers;
 mod pings;

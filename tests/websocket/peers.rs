@@ -1,6 +1,7 @@
 //! A real client and a real server: the Python library `websockets`, with the gateway between them.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -17,11 +18,16 @@ fn python(script: &str) -> Command {
     command
 }
 
-fn run(engine: Engine, keys: &str, compression: &str) {
+/// A real server, and where it is.
+pub(super) fn server() -> (Child, SocketAddr) {
     let mut server = Child::start(python("server.py").stdout(Stdio::piped()));
     let mut line = String::new();
     BufReader::new(server.stdout()).read_line(&mut line).expect("the server says where it is");
-    let address = format!("127.0.0.1:{}", line.trim()).parse().expect("a port");
+    (server, format!("127.0.0.1:{}", line.trim()).parse().expect("a port"))
+}
+
+fn run(engine: Engine, keys: &str, compression: &str) {
+    let (_server, address) = server();
     let gateway = Config::new(engine).endpoint(address).route(&format!("websocket = {{ {keys} }}")).start();
     let client = python("client.py").arg(gateway.address.to_string()).arg(compression).output().expect("it runs");
     let said = String::from_utf8_lossy(&client.stdout);

@@ -84,19 +84,18 @@ impl Carrier {
             Err(_) => return Some(Next::BrokeOff),
         }
         self.is_stuck = false;
-        let mut status = response.status;
+        let (mut status, mut is_error) = (response.status, false);
         if self.request.is_upgrade && !response.is_interim() {
             match status {
                 // RFC 8441 section 5.
                 101 => status = 200,
                 // For an extended CONNECT it would say that the other protocol is spoken.
-                200..=299 => status = 502,
+                200..=299 => (status, is_error) = (502, true),
                 _ => {}
             }
         }
         let switches = response.upgrade;
         let body = Body::new(response.framing);
-        let is_error = self.request.is_upgrade && status == 502;
         let end = !response.is_interim() && !switches && (body.is_done() || is_error);
         let is_kept = |field: &&Field| {
             let is_answer_to_key = switches && field.name.of(bytes).eq_ignore_ascii_case(b"sec-websocket-accept");
