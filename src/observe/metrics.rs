@@ -326,6 +326,10 @@ impl From<Failure> for HandshakeFailure {
     }
 }
 
+/// Statuses of gRPC as labels have them, each at its own number, and one for all others.
+const GRPC_STATUSES: [&str; 18] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "other"];
+
 /// The versions of TLS as labels have them, in the order of [`Version`].
 const TLS_VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
@@ -378,6 +382,7 @@ struct Ids {
     http2_resets: CounterSet,
     http2_faults: CounterSet,
     http2_fault_codes: Vec<&'static str>,
+    grpc_answers: CounterSet,
     access_records: CounterId,
     access_dropped: CounterSet,
     events_untold: CounterId,
@@ -641,6 +646,12 @@ impl Metrics {
         }
     }
 
+    /// An answer to a call of gRPC had this status, as its field says.
+    pub fn grpc_answered(&self, status: &[u8]) {
+        let at = GRPC_STATUSES.iter().position(|known| known.as_bytes() == status);
+        self.add_at(self.ids.grpc_answers, at.unwrap_or(GRPC_STATUSES.len() - 1));
+    }
+
     /// The log thread is told of a request, or would have been, had there been room.
     #[inline]
     pub fn access_recorded(&self, is_told: bool) {
@@ -832,6 +843,11 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             sides().flat_map(|side| faults.iter().map(move |&fault| [("side", side), ("fault", fault)])),
         ),
         http2_fault_codes: faults.clone(),
+        grpc_answers: build.counters(
+            "ringway_grpc_answers_total",
+            None,
+            GRPC_STATUSES.map(|status| [("grpc_status", status)]),
+        ),
         access_records: build.counter("ringway_access_log_records_total", None, &[]),
         access_dropped: build.counters(
             "ringway_access_log_dropped_total",

@@ -8,7 +8,7 @@ use crate::support::{Config, Engine, Message, Origin, OriginConn, on_both_engine
 on_both_engines!(curl_is_served, h2load_is_served, a_client_of_python_is_served);
 
 /// Answers with what it was asked.
-fn echo(request: &Message, upstream: &mut OriginConn) -> bool {
+pub(crate) fn echo(request: &Message, upstream: &mut OriginConn) -> bool {
     let line = request.head.line.trim_end_matches(" HTTP/1.1");
     let answer = [line.as_bytes(), b" ", &request.body].concat();
     if line.contains("/chunked") {
@@ -26,7 +26,7 @@ fn echo(request: &Message, upstream: &mut OriginConn) -> bool {
     true
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: tools/setup"));
     let (out, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{command:?}: {out}{errors}");
@@ -69,11 +69,17 @@ fn h2load_is_served(engine: Engine) {
     assert!(said.contains("3000 2xx"), "{said}");
 }
 
-/// Talks to the address in its arguments, and prints what differs from what it wants.
-const SCRIPT: &str = r#"
-import socket, sys
+/// Talks to the address in its arguments, over TLS where a file of authorities follows it, and prints what differs from
+/// what it wants.
+pub(crate) const SCRIPT: &str = r#"
+import socket, ssl, sys
 import h2.connection, h2.config, h2.events
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
+if len(sys.argv) > 3:
+    context = ssl.create_default_context(cafile=sys.argv[3])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    s = context.wrap_socket(s, server_hostname="localhost")
+    assert s.selected_alpn_protocol() == "h2", s.selected_alpn_protocol()
 c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
 c.initiate_connection()
 s.sendall(c.data_to_send())

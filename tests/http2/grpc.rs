@@ -1,9 +1,12 @@
 //! gRPC end to end: a client and a server of grpcio, which speak HTTP/2 with the gateway.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{Child, Config, Engine, on_both_engines};
+use crate::tls::total;
 
 on_both_engines!(every_kind_of_call_goes_through);
 
@@ -37,14 +40,23 @@ handlers = {
 }
 server = grpc.server(futures.ThreadPoolExecutor(8))
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
-print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+if len(sys.argv) > 1:
+    key, certificate = (open(name, "rb").read() for name in sys.argv[1:])
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
+print(port, flush=True)
 server.start()
 server.wait_for_termination()
 "#;
 
 const CLIENT: &str = r#"
 import grpc, sys, queue
-channel = grpc.insecure_channel(sys.argv[1])
+if len(sys.argv) > 2:
+    credentials = grpc.ssl_channel_credentials(open(sys.argv[2], "rb").read())
+    channel = grpc.secure_channel(sys.argv[1], credentials)
+else:
+    channel = grpc.insecure_channel(sys.argv[1])
 unary = channel.unary_unary("/test.Echo/Unary")
 answer, call = unary.with_call(b"hello", timeout=20, metadata=(("x-asked", "yes"),))
 assert answer == b"olleh", answer
@@ -81,14 +93,33 @@ for at, call in enumerate(calls):
 print("all well")
 "#;
 
-fn every_kind_of_call_goes_through(engine: Engine) {
-    let python = "target/python/bin/python";
-    let mut server = Child::start(Command::new(python).args(["-c", SERVER]).stdout(Stdio::piped()));
+const PYTHON: &str = "target/python/bin/python";
+
+/// A server, over TLS where files of a key and a certificate are given, and where it is.
+pub(crate) fn server(files: &[&Path]) -> (Child, SocketAddr) {
+    let mut server = Child::start(Command::new(PYTHON).args(["-c", SERVER]).args(files).stdout(Stdio::piped()));
     let mut port = String::new();
     BufReader::new(server.stdout()).read_line(&mut port).expect("grpcio: tools/setup");
-    let endpoint = format!("127.0.0.1:{}", port.trim()).parse().expect("a port");
-    let gateway = Config::new(engine).endpoint(endpoint).upstream("protocol = \"h2\"").start();
-    let client = Command::new(python).args(["-c", CLIENT, &gateway.address.to_string()]).output().unwrap();
+    (server, format!("127.0.0.1:{}", port.trim()).parse().expect("a port"))
+}
+
+/// Makes calls of every kind, over TLS where a file of authorities is given.
+pub(crate) fn call(address: SocketAddr, authorities: &[&Path]) {
+    let client = Command::new(PYTHON).args(["-c", CLIENT, &address.to_string()]).args(authorities).output().unwrap();
     let (out, errors) = (String::from_utf8_lossy(&client.stdout), String::from_utf8_lossy(&client.stderr));
     assert_eq!((out.trim(), client.status.code()), ("all well", Some(0)), "{errors}");
+}
+
+fn every_kind_of_call_goes_through(engine: Engine) {
+    let (_server, endpoint) = server(&[]);
+    let metrics = tempfile::tempdir().unwrap();
+    let cores = format!("metrics_dir = \"{}\"", metrics.path().display());
+    let gateway = Config::new(engine).endpoint(endpoint).upstream("protocol = \"h2\"").cores(&cores).start();
+    call(gateway.address, &[]);
+    gateway.stop();
+    // What each of them said, in trailers or in the one head; the call whose client gave up may have said nothing.
+    for (status, count) in [("0", 205), ("9", 1), ("12", 1), ("2", 0), ("14", 0), ("other", 0)] {
+        let counted = total(metrics.path(), "ringway_grpc_answers_total", &[("grpc_status", status)]);
+        assert_eq!(counted, count, "status {status}");
+    }
 }

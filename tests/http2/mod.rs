@@ -1,8 +1,8 @@
 //! HTTP/2: clients of others and raw frames, in front of origins that speak HTTP/1.1.
 
-mod clients;
+pub(crate) mod clients;
 mod ends;
-mod grpc;
+pub(crate) mod grpc;
 mod heads;
 mod streams;
 mod upstreams;

@@ -3,6 +3,7 @@
 mod authority;
 mod budget;
 mod client_auth;
+mod http2;
 mod peers;
 mod records;
 mod reload;
@@ -110,7 +111,7 @@ fn s_client(address: SocketAddr, words: &[&str]) -> (String, bool) {
 }
 
 /// The sum of a counter, over all cores, of the series that have these labels.
-fn total(dir: &std::path::Path, name: &str, labels: &[(&str, &str)]) -> u64 {
+pub(crate) fn total(dir: &std::path::Path, name: &str, labels: &[(&str, &str)]) -> u64 {
     let found = hdr_json(dir);
     let counters = found["counters"].as_array().expect("counters").iter();
     let is_it = |counter: &&serde_json::Value| {

@@ -77,7 +77,7 @@ fn every_reason_has_its_counter() {
 #[test]
 fn every_method_moves_its_own_metric_and_no_other() {
     type Step = fn(&Metrics, &UpstreamSeries);
-    let steps: [(Step, &[&str]); 45] = [
+    let steps: [(Step, &[&str]); 48] = [
         (|m, _| m.turned(5), &["ringway_loop_stall_seconds"]),
         (|m, _| m.worked(5), &["ringway_core_cpu_seconds_total"]),
         (|m, _| m.looped(5, 1), &["ringway_loop_iterations_total"]),
@@ -153,6 +153,9 @@ fn every_method_moves_its_own_metric_and_no_other() {
             |m, _| m.http2_fault(Http2Side::Client, Fault::Calm),
             &["ringway_http2_faults_total side=client fault=h2_misbehaviour"],
         ),
+        (|m, _| m.grpc_answered(b"0"), &["ringway_grpc_answers_total grpc_status=0"]),
+        (|m, _| m.grpc_answered(b"16"), &["ringway_grpc_answers_total grpc_status=16"]),
+        (|m, _| m.grpc_answered(b"17"), &["ringway_grpc_answers_total grpc_status=other"]),
         (|m, _| m.deadline_malformed(), &["ringway_deadlines_malformed_total"]),
         (|m, _| m.timed_out(Timeout::Head), &["ringway_timeouts_total kind=head"]),
         (|m, _| m.timed_out(Timeout::Tunnel), &["ringway_timeouts_total kind=tunnel"]),

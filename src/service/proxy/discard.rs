@@ -80,7 +80,7 @@ impl Held {
         let mut written = 0;
         let mut answer = Answer::begin(client, exchange, &mut input, &mut written);
         // It was looked through before: it ends, and breaks no rule.
-        let sent = answer.send(client, &mut input, &mut written, usize::MAX);
+        let sent = answer.send(client, exchange, &mut input, &mut written, usize::MAX);
         exchange.traffic.sent += written;
         Passed::Whole(match sent {
             Ok(true) if !answer.close => After::KeepAlive,

@@ -3,6 +3,7 @@
 mod asked;
 mod attempts;
 mod discard;
+mod grpc;
 mod hedge;
 mod mirror;
 mod preamble;

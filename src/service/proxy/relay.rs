@@ -16,7 +16,7 @@ use ringway_runtime::engine::Stream;
 
 use super::discard::Rest;
 use super::tries::{Failed, Tries};
-use super::websocket;
+use super::{grpc, websocket};
 use crate::flow::encode::{self, Coding};
 use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
@@ -127,6 +127,11 @@ impl Answer {
     /// Writes the head, which `input` begins with.
     pub(super) fn begin(client: &mut Client, exchange: &mut Exchange, input: &mut Input, written: &mut u64) -> Self {
         let answer = Self::new(client, exchange);
+        if answer.body.is_done() {
+            let bytes = input.bytes();
+            let fields = exchange.response.fields.iter();
+            grpc::answered(client, exchange, fields.map(|field| (field.name.of(bytes), field.value.of(bytes))));
+        }
         write_head(client, exchange, input, written, answer.coding, answer.close);
         answer
     }
@@ -136,6 +141,7 @@ impl Answer {
     pub(super) fn send(
         &mut self,
         client: &Client,
+        exchange: &Exchange,
         input: &mut Input,
         written: &mut u64,
         high: usize,
@@ -155,16 +161,19 @@ impl Answer {
                 EventKind::Data(span) => {
                     write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
                 }
-                EventKind::Trailers(trailers) if chunked => {
+                EventKind::Trailers(trailers) => {
                     let bytes = input.bytes();
-                    write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
+                    grpc::answered(client, exchange, trailers.iter(bytes));
+                    if chunked {
+                        write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
+                    }
                 }
                 EventKind::End if chunked => {
                     write_client(client, written, |outbox| {
                         outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
                     });
                 }
-                EventKind::Trailers(_) | EventKind::End => {}
+                EventKind::End => {}
                 EventKind::NeedMore => {
                     input.consume(event.consumed);
                     input.gather();
@@ -498,7 +507,7 @@ impl<'a, 'p> Relay<'a, 'p> {
     fn send_answer(&mut self) -> Result<bool, Failure> {
         let Some(answer) = &mut self.answer else { return Ok(false) };
         let high = stream_buffer(self.client);
-        let sent = answer.send(self.client, &mut self.answer_input, &mut self.written, high);
+        let sent = answer.send(self.client, self.exchange, &mut self.answer_input, &mut self.written, high);
         sent.map_err(|code| self.protocol_error(code))
     }
 
