@@ -18,6 +18,7 @@ use ringway_runtime::net::{ListenSpec, Placement, bind_for_cores};
 use ringway_runtime::testing::{Counting, allocations, held_bytes};
 
 use crate::policy::CASES;
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, block, frame, request};
 use crate::support::{Client, Origin, PATIENCE};
 
 #[global_allocator]
@@ -142,6 +143,35 @@ fn plain_proxying_allocates_nothing_per_request() {
         assert_eq!(client.response().text(), "hello");
     });
     assert_eq!(allocated, 0, "in {ROUNDS} requests");
+    core.end();
+}
+
+#[test]
+fn requests_over_a_warm_connection_of_http2_allocate_nothing() {
+    /// The encoder's table of fields takes in each new date, and grows by doubling until it is full.
+    const GROWTH: u64 = 8;
+    let (core, _client) = proxied("path = \"/users/{id}\"", ANSWER);
+    let mut client = Http2::connect(core.address);
+    let fields = block(&request("GET", "/users/7?x=1", &[]));
+    let mut next = 1;
+    // One alone, and then two at once. What the client says comes in one piece: the ring sets a second one aside in a block.
+    let mut ask = |count: u32| {
+        let streams: Vec<u32> = (0..count).map(|at| next + 2 * at).collect();
+        next += 2 * count;
+        client.wire.send(
+            streams
+                .iter()
+                .flat_map(|&stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields))
+                .collect::<Vec<u8>>(),
+        );
+        for _ in &streams {
+            let data = client.next_of(DATA);
+            assert_eq!((&*data.payload, data.flags), (&b"hello"[..], END_STREAM));
+        }
+    };
+    // All answers together fit the first window.
+    let allocated = allocated_by(&core, ROUNDS / 3, || (1..=2).for_each(&mut ask));
+    assert!(allocated <= GROWTH, "{allocated} in {ROUNDS} requests");
     core.end();
 }
 
