@@ -172,6 +172,27 @@ impl Http2 {
     }
 
     /// The next frame.
+    /// Sends all of a body and the end of its stream, as far as the windows let it at a time: that of a stream that has sent
+    /// nothing yet, and the `total` that is left of the connection's.
+    pub(crate) fn body(&mut self, stream: u32, body: &[u8], mut total: usize) {
+        let (mut sent, mut window) = (0, 65_535);
+        while sent < body.len() {
+            let piece = 16_000.min(window).min(total).min(body.len() - sent);
+            if piece == 0 {
+                let update = self.next_of(WINDOW_UPDATE);
+                let more = update.number(0) as usize;
+                if update.stream == 0 {
+                    total += more;
+                } else {
+                    window += more;
+                }
+                continue;
+            }
+            self.data(stream, &body[sent..sent + piece], sent + piece == body.len());
+            (sent, window, total) = (sent + piece, window - piece, total - piece);
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Frame {
         let head = self.wire.take(9);
         let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
