@@ -224,6 +224,13 @@ mod tests {
         ]
     }
 
+    /// Appends a lease of `len` bytes, which differ from turn to turn.
+    fn push(outbox: &mut Outbox, model: &mut Vec<u8>, len: usize, turn: usize) {
+        let bytes: Vec<u8> = (0..len).map(|at| (at + turn) as u8).collect();
+        outbox.push(Lease::copied(&bytes));
+        model.extend(bytes);
+    }
+
     proptest! {
         #[test]
         fn what_is_handed_over_is_what_was_put_in_and_in_order(steps in proptest::collection::vec(step(), 0..20)) {
@@ -236,11 +243,7 @@ mod tests {
                         outbox.write(|out| out.extend_from_slice(&bytes));
                         model.extend(bytes);
                     }
-                    Step::Push(len) => {
-                        let bytes: Vec<u8> = (0..len).map(|at| (at + turn) as u8).collect();
-                        outbox.push(Lease::copied(&bytes));
-                        model.extend(bytes);
-                    }
+                    Step::Push(len) => push(&mut outbox, &mut model, len, turn),
                     Step::Consume(_) => {
                         let mut leases = Vec::new();
                         outbox.hand_over(&chunks, |lease| leases.push(lease));
@@ -262,11 +265,7 @@ mod tests {
                         outbox.write(|out| out.extend_from_slice(&bytes));
                         model.extend(bytes);
                     }
-                    Step::Push(len) => {
-                        let bytes: Vec<u8> = (0..len).map(|at| (at + turn) as u8).collect();
-                        outbox.push(Lease::copied(&bytes));
-                        model.extend(bytes);
-                    }
+                    Step::Push(len) => push(&mut outbox, &mut model, len, turn),
                     Step::Consume(count) => {
                         outbox.consume(count);
                         model.drain(..count.min(model.len()));
