@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::http1::encode::decimal;
+
 const DIGITS: usize = 8;
 const MOST: u64 = 99_999_999;
 const SECOND: u64 = 1_000_000_000;
@@ -25,7 +27,6 @@ pub fn write(time: Duration, out: &mut Vec<u8>) {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let fits = |(_, size): &&(u8, u64)| nanos / size <= MOST;
     let (unit, size) = UNITS.iter().find(fits).unwrap_or(&(b'H', 3_600 * SECOND));
-    let number = (nanos / size).clamp(1, MOST);
-    // Writing to a Vec cannot fail.
-    let _ = std::io::Write::write_fmt(out, format_args!("{number}{}", char::from(*unit)));
+    decimal(out, (nanos / size).clamp(1, MOST));
+    out.push(*unit);
 }
