@@ -8,6 +8,7 @@ mod alloc;
 mod attack;
 mod balance;
 mod discovery;
+mod grpc;
 mod health;
 mod http;
 mod http2;

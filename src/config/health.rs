@@ -24,7 +24,8 @@ pub(super) const CHECK_BODY: Key = key("body", STRING, Words("any"));
 pub(super) const HEALTH: Section = section(
     "[upstream.NAME.health]",
     &[
-        key("type", OneOf(&["http", "tcp"]), Is("\"http\"")),
+        key("type", OneOf(&["http", "tcp", "grpc"]), Is("\"http\"")),
+        key("service", STRING, Is("\"\"")),
         key("path", PATH, Is("\"/\"")),
         CHECK_HOST,
         CHECK_STATUS,
@@ -75,7 +76,16 @@ pub(super) const BREAKER: Section = section(
     ],
 );
 
-pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
+/// How endpoints are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Http,
+    Tcp,
+    Grpc,
+}
+
+/// Of an upstream with which HTTP/2 is spoken, or not.
+pub(super) fn health(fields: &Fields<'_>, speaks_http2: bool) -> Option<Health> {
     let own = fields.table("health", &HEALTH)?;
     let mut health = Health {
         check: Check::Tcp,
@@ -87,17 +97,28 @@ pub(super) fn health(fields: &Fields<'_>) -> Option<Health> {
         healthy_after: 2,
         starts_healthy: true,
     };
-    let mut is_http = true;
-    own.set("type", &mut is_http, one_of(&[("http", true), ("tcp", false)]));
+    let mut kind = How::Http;
+    own.set("type", &mut kind, one_of(&[("http", How::Http), ("tcp", How::Tcp), ("grpc", How::Grpc)]));
     let check = http_check(&own);
-    if is_http {
-        health.check = check;
-    } else {
-        for key in ["path", "host", "status", "body"] {
-            if own.has(key) {
-                own.complain(key, own.key_span(key), Problem::new("a check of type tcp asks for nothing"));
-            }
+    let (others, problem): (&[&str], _) = match kind {
+        How::Http => (&["service"], "a check of type http asks for no service"),
+        How::Tcp => (&["path", "host", "status", "body", "service"], "a check of type tcp asks for nothing"),
+        How::Grpc => (&["path", "status", "body"], "a check of type grpc calls one method, and knows its answers"),
+    };
+    for key in others.iter().filter(|key| own.has(key)) {
+        own.complain(key, own.key_span(key), Problem::new(problem));
+    }
+    health.check = match (kind, check) {
+        (How::Tcp, _) => Check::Tcp,
+        (How::Grpc, Check::Http { host, .. }) => {
+            let service = own.get("service", string).map_or_else(|| "".into(), |service| service.value.into());
+            Check::Grpc { service, host }
         }
+        (_, check) => check,
+    };
+    if kind == How::Grpc && !speaks_http2 {
+        let problem = Problem::new("gRPC needs HTTP/2").with_help("give the upstream `protocol = \"h2\"`");
+        own.complain("type", own.key_span("type"), problem);
     }
     own.set("interval", &mut health.interval, duration);
     own.set("jitter", &mut health.jitter, ratio);

@@ -11,6 +11,7 @@ mod discover;
 mod effective;
 mod environment;
 mod format;
+mod grpc;
 mod health;
 mod http2;
 mod include;

@@ -6,10 +6,14 @@ use super::reader::{Fields, Problem, Read, Section, key, section};
 use super::tree::Value;
 use super::values::{boolean, duration, integer, one_of, ratio, size};
 use crate::plan::{Hedge, HedgeAfter, Retry, RetryOn, RouteRetry};
+use ringway_proto::grpc::Code;
 use std::time;
 
 const BODY_MAX: u64 = 16 << 20;
 const BODIES_MAX: u64 = 64 << 30;
+/// Codes of gRPC after which another try may do better.
+const CODES: &[&str] =
+    &["aborted", "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable", "unknown"];
 const STATUS: super::kind::Kind = Text("status", "^[45][0-9][0-9]$");
 
 pub(super) const RETRY: Section = section(
@@ -19,8 +23,8 @@ pub(super) const RETRY: Section = section(
         key(
             "on",
             List(
-                "\"connect\", \"reset\", \"timeout\", \"5xx\", statuses",
-                &Either(&[OneOf(&["connect", "reset", "timeout", "5xx"]), STATUS]),
+                "\"connect\", \"reset\", \"timeout\", \"5xx\", statuses, codes of gRPC",
+                &Either(&[OneOf(&["connect", "reset", "timeout", "5xx"]), STATUS, OneOf(CODES)]),
             ),
             Is("[\"connect\", \"reset\"]"),
         ),
@@ -137,6 +141,7 @@ enum On {
     Timeout,
     AnyServerError,
     Status(u16),
+    Code(Code),
 }
 
 impl On {
@@ -150,6 +155,7 @@ impl On {
                     on.statuses.add(status);
                 }
             }
+            Self::Code(code) => on.codes.add(code),
             Self::Status(status) => {
                 on.statuses.add(status);
             }
@@ -165,7 +171,9 @@ fn on(value: &Value) -> Read<On> {
         Ok(status) if (400..600).contains(&status) && text.len() == 3 => Ok(On::Status(status)),
         Ok(_) => Err(Problem::new(format!("{text} is no status from 400 to 599"))),
         Err(_) => {
-            one_of(WORDS)(value).map_err(|problem| problem.or_help("or a status from 400 to 599, such as \"502\""))
+            let code = Code::ALL.into_iter().find(|code| code.name() == text && CODES.contains(&text));
+            let help = "or a status from 400 to 599, such as \"502\", or a code of gRPC, such as \"unavailable\"";
+            code.map(On::Code).map_or_else(|| one_of(WORDS)(value).map_err(|problem| problem.or_help(help)), Ok)
         }
     }
 }

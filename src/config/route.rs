@@ -3,6 +3,7 @@
 use super::Config;
 use super::balance::{METADATA, metadata};
 use super::deadline::{DEADLINE, deadline};
+use super::grpc::{GRPC, grpc};
 use super::kind::Kind::{Duration, Either, Flag, List, Map, OneOf, Table, Text};
 use super::kind::{Kind, METHOD, NAME, SIZE_OR_UNLIMITED, STRING};
 use super::mirror::{MIRROR, MirrorSection, mirror};
@@ -13,7 +14,7 @@ use super::retry;
 use super::tree::Value;
 use super::values::{boolean, duration, is_token, method, name, one_of, size_or_unlimited, string};
 use super::websocket::{WEBSOCKET, websocket};
-use crate::plan::{BodyLimit, Deadline, HostPattern, Predicate, Priority, RouteRetry, Subset, Test, Websocket};
+use crate::plan::{BodyLimit, Deadline, Grpc, HostPattern, Predicate, Priority, RouteRetry, Subset, Test, Websocket};
 use std::ops::Range;
 use std::time;
 
@@ -34,6 +35,7 @@ pub(super) const SECTION: Section = section(
         key("deadline", Table(&DEADLINE), Words("that of the listener")),
         key("retry", Table(&retry::OF_ROUTE), Words("that of the upstream")),
         key("mirror", Table(&MIRROR), Words("nobody")),
+        key("grpc", Table(&GRPC), Words("as its keys say")),
         key("websocket", Table(&WEBSOCKET), Words("as its keys say")),
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
@@ -79,6 +81,8 @@ pub struct RouteSection {
     pub retry: RouteRetry,
     /// See [`crate::plan::Route::mirror`].
     pub mirror: Option<MirrorSection>,
+    /// See [`crate::plan::Route::grpc`].
+    pub grpc: Spanned<Grpc>,
     /// See [`crate::plan::Route::websocket`].
     pub websocket: Websocket,
     /// See [`crate::plan::Route::priority`].
@@ -144,6 +148,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         deadline: deadline_of(fields),
         retry: retry_of(fields),
         mirror: mirror_of(fields),
+        grpc: grpc_of(fields),
         websocket: websocket_of(fields),
         priority,
         body,
@@ -174,6 +179,16 @@ fn mirror_of(fields: &Fields<'_>) -> Option<MirrorSection> {
         fields.complain("mirror", fields.key_span("mirror"), problem);
     }
     fields.table("mirror", &MIRROR).and_then(|fields| mirror(&fields))
+}
+
+fn grpc_of(fields: &Fields<'_>) -> Spanned<Grpc> {
+    if fields.has("grpc") && !fields.has("upstream") {
+        let problem = Problem::new("only a route with an `upstream` carries calls of gRPC");
+        fields.complain("grpc", fields.key_span("grpc"), problem);
+    }
+    let own = fields.table("grpc", &GRPC);
+    let span = own.as_ref().map_or_else(|| fields.key_span("grpc"), |own| own.key_span("web"));
+    Spanned::new(own.map(|own| grpc(&own)).unwrap_or_default(), span)
 }
 
 fn websocket_of(fields: &Fields<'_>) -> Websocket {

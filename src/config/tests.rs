@@ -95,6 +95,13 @@ const HOLES: [(&str, &str); 64] = [
     ("[route.retry]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nretry = { @ }\n"),
     ("[listener.NAME.deadline]", "[listener.other]\naddress = \"127.0.0.1:1\"\ndeadline = { @ }\n"),
     ("[route.deadline]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\ndeadline = { @ }\n"),
+    (
+        "[route.grpc]",
+        concat!(
+            upstream!(),
+            "protocol = \"h2\"\n[[route]]\nname = \"o\"\npath = \"/o\"\nupstream = \"other\"\ngrpc = { @ }\n"
+        ),
+    ),
     ("[route.websocket]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nwebsocket = { @ }\n"),
     (
         "[route.mirror]",
@@ -117,7 +124,7 @@ const HOLES: [(&str, &str); 64] = [
     ("[upstream.NAME.sticky]", concat!(upstream!(), "sticky = { secret = \"hush\", @ }\n")),
     ("[upstream.NAME.failover]", concat!(upstream!(), "failover = { @ }\n")),
     ("[upstream.NAME.slow_start]", concat!(upstream!(), "slow_start = { window = \"9s\", @ }\n")),
-    ("[upstream.NAME.health]", concat!(upstream!(), "health = { @ }\n")),
+    ("[upstream.NAME.health]", concat!(upstream!(), "protocol = \"h2\"\nhealth = { @ }\n")),
     ("[upstream.NAME.outlier]", concat!(upstream!(), "outlier = { @ }\n")),
     ("[upstream.NAME.breaker]", concat!(upstream!(), "breaker = { @ }\n")),
     ("[policy.NAME] of type headers", "[policy.p]\ntype = \"headers\"\n@\n"),
@@ -246,6 +253,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
         for key in section.keys.iter().filter(can_be_set) {
             let value = match (key.name, key.kind.name().as_str()) {
                 ("key", "path") => continue,
+                // Of checks of gRPC alone.
+                ("service", _) if hole.contains("health") => continue,
+                ("grpc", _) => "{ max_message = \"3MiB\" }",
+                ("web", _) => "true",
+                ("timeout", _) if title == "[route.grpc]" => "\"ignored\"",
                 ("ocsp", _) => "\"tests/tls/fixed/other.pem\"",
                 ("min_version", _) => "\"1.3\"",
                 ("key_log", _) => "true",
@@ -524,6 +536,43 @@ fn what_a_raw_websocket_cannot_hold_and_rates_that_are_none_are_errors() {
         errors(&whole(service)),
         ["route.websocket: only a route with an `upstream` carries WebSocket connections"]
     );
+}
+
+#[test]
+fn what_calls_of_grpc_cannot_have_is_an_error() {
+    let with = |upstream: &str, route: &str| {
+        errors(&whole(&format!(
+            "[upstream.other]\nendpoints = \"10.0.0.9:1\"\n{upstream}\n\
+             [[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"other\"\n{route}\n"
+        )))
+    };
+    const H2: &str = "protocol = \"h2\"";
+    assert!(with(H2, "grpc = { web = true, max_message = \"unlimited\", max_timeout = \"5s\" }").is_empty());
+    assert!(with(&format!("{H2}\nhealth = {{ type = \"grpc\", service = \"a.B\", host = \"a\" }}"), "").is_empty());
+    for (upstream, route, error) in [
+        ("", "grpc = { web = true }", "route.grpc.web: \"other\" speaks HTTP/1.1, and gRPC needs HTTP/2"),
+        (
+            H2,
+            "grpc = { timeout = \"ignored\", max_timeout = \"5s\" }",
+            "route.grpc.max_timeout: `timeout = \"ignored\"` leaves nothing for `max_timeout` to bound",
+        ),
+        ("health = { type = \"grpc\" }", "", "upstream.other.health.type: gRPC needs HTTP/2"),
+        (
+            "health = { service = \"a.B\" }",
+            "",
+            "upstream.other.health.service: a check of type http asks for no service",
+        ),
+        (
+            "protocol = \"h2\"\nhealth = { type = \"grpc\", path = \"/\" }",
+            "",
+            "upstream.other.health.path: a check of type grpc calls one method, and knows its answers",
+        ),
+    ] {
+        assert_eq!(with(upstream, route), [error]);
+    }
+    let service =
+        "[service.s]\ntype = \"respond\"\n[[route]]\nname = \"w\"\npath = \"/w\"\nservice = \"s\"\ngrpc = {}\n";
+    assert_eq!(errors(&whole(service)), ["route.grpc: only a route with an `upstream` carries calls of gRPC"]);
 }
 
 #[test]

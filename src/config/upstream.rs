@@ -177,7 +177,7 @@ fn read(name: Spanned<String>, fields: &Fields<'_>) -> UpstreamSection {
         sticky: balance::sticky(fields),
         failover: balance::failover(fields),
         slow_start: balance::slow_start(fields),
-        health: health::health(fields),
+        health: health::health(fields, http2.is_enabled),
         outlier: health::outlier(fields),
         breaker,
         fallback: fallback.flatten(),

@@ -146,9 +146,10 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     let trusted = listener.trusts(client.peer.ip());
     let edits = &exchange.edits;
     let mut has_host = false;
-    let (mut has_length, mut wants_trailers) = (false, false);
+    // The status of a call comes in them.
+    let (mut has_length, mut wants_trailers) = (false, exchange.web.is_some());
     copy_fields(out, &mut lines, &head.fields, head.len, |field| match field.known {
-        Known::ContentLength if is_plain_length(field.value.of(bytes)) => {
+        Known::ContentLength if head.framing != Framing::Chunked && is_plain_length(field.value.of(bytes)) => {
             has_length = true;
             Fate::Keep
         }

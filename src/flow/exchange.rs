@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use ringway_proto::grpc::Wire;
 use ringway_proto::http1::{Body, Field, Framing, HeadScan, RequestHead, ResponseHead};
 use ringway_runtime::buffer::Lease;
 
 use super::account::Ledger;
 use super::edits::Edits;
+use super::web::Web;
 use crate::observe::{Reason, WebsocketEnd};
 use crate::plan::{Captures, Headers, RouteId, UpstreamId, Variable, Vars};
 use crate::tls::{Handshake, Identity, Session};
@@ -60,6 +62,12 @@ pub struct Exchange {
     pub tls: Option<Rc<Handshake>>,
     /// Its deadline is what its client says, and sooner than the total time.
     pub has_deadline: bool,
+    /// Its client gave a `grpc-timeout`: servers are told what is left of it.
+    pub tells_timeout: bool,
+    /// How it goes over the wire, where it is a call of gRPC.
+    pub rpc: Option<Wire>,
+    /// What makes gRPC of it, where it is one of gRPC-Web.
+    pub(crate) web: Option<Box<Web>>,
     /// Nobody sent it: it is only shown what would become of it, and no secret.
     pub rehearsed: bool,
     /// The response head; its spans are ranges of the upstream's input.
@@ -105,6 +113,9 @@ impl Default for Exchange {
             secure: false,
             tls: None,
             has_deadline: false,
+            tells_timeout: false,
+            rpc: None,
+            web: None,
             rehearsed: false,
             response: ResponseHead::default(),
             ledger: Ledger::default(),
@@ -133,7 +144,8 @@ impl Exchange {
         (self.reason, self.websocket, self.asked, self.attempts) = (None, None, None, 0);
         self.met = 0;
         self.retry_after = 0;
-        self.has_deadline = false;
+        (self.has_deadline, self.tells_timeout) = (false, false);
+        (self.rpc, self.web) = (None, None);
         self.tls = None;
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);

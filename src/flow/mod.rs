@@ -21,11 +21,13 @@ mod passing;
 mod progress;
 mod reply;
 pub(crate) mod route;
+pub(crate) mod rpc;
 mod serve;
 pub(crate) mod tell;
 mod timing;
 mod tls;
 mod told;
+pub(crate) mod web;
 
 pub use accept::accept;
 pub use account::Ledger;

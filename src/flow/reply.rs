@@ -8,7 +8,7 @@ use super::client::Client;
 use super::edits::Fate;
 use super::encode::{self, begin_own};
 use super::exchange::Exchange;
-use super::{After, chain, timing};
+use super::{After, chain, rpc, timing};
 use crate::observe::Reason;
 use crate::plan::Respond;
 
@@ -117,11 +117,25 @@ pub fn reply(client: &mut Client, exchange: &mut Exchange, reply: &Reply<'_>) ->
     if close { After::Close } else { After::KeepAlive }
 }
 
-/// Refuses a request: problem details with the reason's stable code and the correlation id, and nothing internal.
+/// Refuses a request: problem details with the reason's stable code and the correlation id, and nothing internal. A call of
+/// gRPC has them in its status.
 pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> After {
     let Refusal { reason, status } = refusal.into();
     client.state.metrics.refused(reason);
     exchange.reason = Some(reason);
+    if status == 503 {
+        let seconds = exchange.retry_after.max(1);
+        exchange.answer.set(b"retry-after", |out| http1::decimal(out, seconds));
+    }
+    // Nothing that follows a request that could not be read can be trusted to be one.
+    if matches!(reason, Reason::Request(_) | Reason::HeadTimeout) {
+        exchange.head = RequestHead { fields: std::mem::take(&mut exchange.head.fields), ..RequestHead::default() };
+    } else if matches!(reason, Reason::Body(_) | Reason::Grpc(_) | Reason::BodyTooLarge | Reason::ConnectNotSupported) {
+        exchange.head.keep_alive = false;
+    }
+    if let Some(wire) = exchange.rpc {
+        return rpc::refuse(client, exchange, wire, reason, status);
+    }
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
     let (code, id) = (reason.code(), exchange.id);
@@ -132,16 +146,6 @@ pub(crate) fn refuse(client: &mut Client, exchange: &mut Exchange, refusal: impl
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
          \"detail\":\"{reason}\",\"correlation_id\":\"{id:016x}\"}}"
     );
-    if status == 503 {
-        let seconds = exchange.retry_after.max(1);
-        exchange.answer.set(b"retry-after", |out| http1::decimal(out, seconds));
-    }
-    // Nothing that follows a request that could not be read can be trusted to be one.
-    if matches!(reason, Reason::Request(_) | Reason::HeadTimeout) {
-        exchange.head = RequestHead { fields: std::mem::take(&mut exchange.head.fields), ..RequestHead::default() };
-    } else if matches!(reason, Reason::Body(_) | Reason::BodyTooLarge | Reason::ConnectNotSupported) {
-        exchange.head.keep_alive = false;
-    }
     let content_type = Some("application/problem+json");
     let after = reply(client, exchange, &Reply { status, content_type, fields: &[], body: &body });
     exchange.scratch = body;

@@ -8,7 +8,7 @@ use ringway_runtime::clock::Instant;
 use super::chain::{self, Ran};
 use super::client::Client;
 use super::exchange::Exchange;
-use super::{After, deadline, forwarded, reply, route, tell};
+use super::{After, deadline, forwarded, reply, route, rpc, tell};
 use crate::core::Running;
 use crate::observe::{Reason, Timeout};
 use crate::plan::{Action, PolicyStep, Priority};
@@ -16,6 +16,7 @@ use crate::service;
 
 /// Answers one request.
 pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After {
+    exchange.rpc = rpc::wire(exchange);
     if let Err(reason) = route::normalize(exchange) {
         return reply::refuse(client, exchange, reason);
     }
@@ -37,6 +38,11 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     let mut deadline = client.now() + plan.total_timeout(found.as_ref().ok().copied());
     if let Some(said) = route.and_then(|route| deadline::of(client.listener_in(plan), route)) {
         deadline = deadline::bound(client, exchange, said, deadline);
+    }
+    if exchange.rpc.is_some()
+        && let Some(route) = route
+    {
+        deadline = rpc::bound(client, exchange, client.listener_in(plan), route, deadline);
     }
     // The listener's policies meet every request whose path is clear, so that what they guard is guarded everywhere and
     // what they add is on every answer.

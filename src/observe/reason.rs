@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringway_proto::grpc::FrameError;
 use ringway_proto::http1::{BodyError, RequestError};
 use ringway_proto::websocket::HandshakeError;
 
@@ -48,6 +49,8 @@ macro_rules! reasons {
             Path(PathError),
             /// An opening handshake of WebSocket is refused.
             Websocket(HandshakeError),
+            /// What a client of gRPC-Web sends is refused.
+            Grpc(FrameError),
         }
 
         impl Reason {
@@ -59,6 +62,7 @@ macro_rules! reasons {
                     Reason::Body(error) => error.code(),
                     Reason::Path(error) => error.code(),
                     Reason::Websocket(error) => error.code(),
+                    Reason::Grpc(error) => error.code(),
                 }
             }
 
@@ -72,6 +76,8 @@ macro_rules! reasons {
                     // RFC 6455 section 4.4.
                     Reason::Websocket(HandshakeError::Version) => 426,
                     Reason::Websocket(_) => 400,
+                    Reason::Grpc(FrameError::MessageTooLarge) => 413,
+                    Reason::Grpc(_) => 400,
                 }
             }
 
@@ -79,7 +85,7 @@ macro_rules! reasons {
             pub fn side(self) -> Side {
                 match self {
                     $( Reason::$variant => Side::$side, )*
-                    Reason::Request(_) | Reason::Body(_) | Reason::Path(_) | Reason::Websocket(_) => Side::Client,
+                    Reason::Request(_) | Reason::Body(_) | Reason::Path(_) | Reason::Websocket(_) | Reason::Grpc(_) => Side::Client,
                 }
             }
 
@@ -87,7 +93,7 @@ macro_rules! reasons {
             pub fn all() -> impl Iterator<Item = Reason> {
                 let own: &'static [Reason] = &[$( Reason::$variant, )*];
                 let codec = RequestError::all().map(Reason::Request).chain(BodyError::all().map(Reason::Body));
-                own.iter().copied().chain(codec).chain(PathError::all().map(Reason::Path)).chain(HandshakeError::ALL.iter().copied().map(Reason::Websocket))
+                own.iter().copied().chain(codec).chain(PathError::all().map(Reason::Path)).chain(HandshakeError::ALL.iter().copied().map(Reason::Websocket)).chain(FrameError::ALL.iter().copied().map(Reason::Grpc))
             }
         }
 
@@ -100,6 +106,7 @@ macro_rules! reasons {
                     Reason::Body(error) => error.fmt(f),
                     Reason::Path(error) => error.fmt(f),
                     Reason::Websocket(error) => error.fmt(f),
+                    Reason::Grpc(error) => error.fmt(f),
                 }
             }
         }

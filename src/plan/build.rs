@@ -264,6 +264,7 @@ impl<'c> Builder<'c, '_> {
             total_timeout: section.total_timeout,
             mirror: self.mirror(section).map(Box::new),
             deadline: section.deadline.clone().map(Box::new),
+            grpc: Box::new(section.grpc.value),
             websocket: Box::new(section.websocket),
             priority: section.priority,
             body: section.body,
@@ -281,10 +282,16 @@ impl<'c> Builder<'c, '_> {
                 let capture = self.hashed(upstream, name, templates);
                 let subset = self.subset(index, upstream, &section.subset)?;
                 let fallback = self.fallback(upstream);
+                if section.grpc.value.web && !upstream.http2.is_enabled {
+                    let message = format!("route.grpc.web: \"{}\" speaks HTTP/1.1, and gRPC needs HTTP/2", name.value);
+                    let diagnostic = Diagnostic::error(section.grpc.span.clone(), message);
+                    self.diags.push(diagnostic.help("give the upstream `protocol = \"h2\"`"));
+                }
                 let (upstream, retry) = (UpstreamId(index as u32), section.retry);
                 let of_listeners = self.config.listeners.iter().any(|listener| listener.deadline.is_some());
                 let (tells_deadline, mirrors) = (section.deadline.is_some() || of_listeners, section.mirror.is_some());
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, fallback }))
+                let web = section.grpc.value.web.then_some(section.grpc.value.max_message);
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, web, fallback }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;

@@ -32,6 +32,13 @@ pub struct Health {
 pub enum Check {
     /// It takes a connection.
     Tcp,
+    /// It answers `grpc.health.v1.Health/Check` with `SERVING`.
+    Grpc {
+        /// Of this service; of all of it where the name is empty.
+        service: Arc<str>,
+        /// The `:authority`; the endpoint's name where nothing is said.
+        host: Option<Arc<str>>,
+    },
     /// It answers a GET.
     Http {
         /// For what.

@@ -9,6 +9,7 @@ mod balance;
 mod build;
 mod deadline;
 mod discover;
+mod grpc;
 mod health;
 mod host;
 mod http2;
@@ -29,6 +30,7 @@ pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
 pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
+pub use grpc::{Codes, Grpc};
 pub use health::{Breaker, Check, Health, Outlier};
 pub use host::HostPattern;
 pub use http2::{Http2, Http2Windows};
@@ -689,6 +691,8 @@ pub struct Route {
     pub deadline: Option<Box<Deadline>>,
     /// Who gets copies of its requests.
     pub mirror: Option<Box<Mirror>>,
+    /// How it carries calls of gRPC.
+    pub grpc: Box<Grpc>,
     /// How it carries WebSocket connections.
     pub websocket: Box<Websocket>,
     /// Who is shed first when a core is at its limits.
@@ -766,6 +770,8 @@ pub struct Proxy {
     pub tells_deadline: bool,
     /// Another upstream gets copies.
     pub mirrors: bool,
+    /// Calls of gRPC-Web become calls of gRPC, with messages of so many bytes.
+    pub web: Option<u32>,
     /// The upstream that answers while the breakers of this one are open.
     pub fallback: Option<UpstreamId>,
 }

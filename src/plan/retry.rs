@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Codes;
+
 /// `retry` of an upstream. Only what provably was not sent, or may be done twice and can be replayed, is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -107,6 +109,8 @@ pub struct RetryOn {
     pub connect: bool,
     /// A connection that ended before the first byte of the response.
     pub reset: bool,
+    /// A call of gRPC that came to one of these, before anything else of its answer.
+    pub codes: Codes,
     /// A timeout before the whole head of the response.
     pub timeout: bool,
     /// An answer of one of these.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use ringway_proto::grpc::health::Serving;
+use ringway_proto::grpc::{self, Messages, Reader, Said};
 use ringway_proto::http1::{self, Body, EventKind, HeadScan, Method, Progress, ResponseHead};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream, Timer};
@@ -44,10 +46,14 @@ pub enum Checked {
     Status,
     /// The body has not what is wanted.
     Body,
+    /// The call came to another status of gRPC than 0.
+    GrpcStatus,
+    /// Its service says that it is not well.
+    NotServing,
 }
 
 impl Checked {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Never,
         Self::Passed,
         Self::Refused,
@@ -56,6 +62,8 @@ impl Checked {
         Self::Protocol,
         Self::Status,
         Self::Body,
+        Self::GrpcStatus,
+        Self::NotServing,
     ];
 
     /// As it is shown.
@@ -69,6 +77,8 @@ impl Checked {
             Self::Protocol => "protocol",
             Self::Status => "status",
             Self::Body => "body",
+            Self::GrpcStatus => "grpc-status",
+            Self::NotServing => "not-serving",
         }
     }
 }
@@ -265,6 +275,11 @@ impl Probed<'_> {
 pub(crate) async fn probe(engine: &Engine, timer: &Timer, check: &Check, to: Probed<'_>, deadline: Instant) -> Checked {
     match check {
         Check::Tcp => within(timer, deadline, connects(engine, &to)).await,
+        Check::Grpc { service, host } => {
+            let left = deadline.since(engine.now());
+            let request = grpc_request(service, host.as_deref().unwrap_or(to.name), left);
+            within(timer, deadline, calls(engine, &to, &request)).await
+        }
         Check::Http { path, host, status, body } => {
             let host = host.as_deref().unwrap_or(to.name);
             let request = format!(
@@ -310,21 +325,9 @@ async fn asks(
     stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
     stream.flush();
     let limits = Limits::default().of_responses();
-    let (mut bytes, mut scan, mut head) = (Vec::new(), HeadScan::default(), ResponseHead::default());
-    loop {
-        match http1::decode_response(&bytes, &mut scan, &limits, Method::Get, &mut head) {
-            Ok(Progress::Complete) if head.is_interim() => {
-                bytes.drain(..head.len);
-                scan.reset();
-                continue;
-            }
-            Ok(Progress::Complete) => break,
-            Ok(Progress::Partial) => {}
-            Err(_) => return Checked::Protocol,
-        }
-        if read(&stream, &mut bytes).await != Some(true) {
-            return Checked::Reset;
-        }
+    let (mut bytes, mut head) = (Vec::new(), ResponseHead::default());
+    if let Err(failed) = read_head(&stream, &mut bytes, &mut head, &limits, Method::Get).await {
+        return failed;
     }
     if !status.iter().any(|range| range.contains(&head.status)) {
         return Checked::Status;
@@ -354,6 +357,123 @@ async fn asks(
             Some(true) => {}
             Some(false) if body.finish().is_ok() => return Checked::Body,
             Some(false) | None => return Checked::Reset,
+        }
+    }
+}
+
+/// A call of `grpc.health.v1.Health/Check`.
+fn grpc_request(service: &str, host: &str, left: Duration) -> Vec<u8> {
+    let (mut message, mut timeout) = (Vec::new(), Vec::new());
+    grpc::health::request(service, &mut message);
+    grpc::timeout::write(left, &mut timeout);
+    let (path, timeout) = (grpc::health::PATH, String::from_utf8_lossy(&timeout));
+    let length = grpc::PREFIX + message.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/grpc\r\nTE: trailers\r\n\
+         Grpc-Timeout: {timeout}\r\nUser-Agent: ringway-health\r\nContent-Length: {length}\r\nConnection: te\r\n\r\n"
+    );
+    let prefix = grpc::Prefix::DATA.to_bytes(message.len() as u32);
+    [head.as_bytes(), &prefix, &message].concat()
+}
+
+/// Makes such a call, and reads what it comes to.
+async fn calls(engine: &Engine, to: &Probed<'_>, request: &[u8]) -> Checked {
+    let stream = match to.connect(engine).await {
+        Ok(stream) => stream,
+        Err(failed) => return failed,
+    };
+    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
+    stream.flush();
+    let limits = Limits::default().of_responses();
+    let (mut bytes, mut head) = (Vec::new(), ResponseHead::default());
+    if let Err(failed) = read_head(&stream, &mut bytes, &mut head, &limits, Method::Post).await {
+        return failed;
+    }
+    if head.status != 200 {
+        return Checked::Status;
+    }
+    let of_head = is_ok(head.fields.iter().map(|field| (field.name.of(&bytes), field.value.of(&bytes))));
+    let mut body = Body::new(head.framing);
+    if body.is_done() {
+        // Without a message it cannot be well.
+        return if of_head == Some(false) { Checked::GrpcStatus } else { Checked::Protocol };
+    }
+    bytes.drain(..head.len);
+    let (mut messages, mut serving) = (Messages::new(Reader::new(BODY_MOST as u32)), None);
+    loop {
+        while !body.is_done() && !bytes.is_empty() {
+            let Ok(event) = body.decode(&bytes, &limits) else { return Checked::Protocol };
+            match event.kind {
+                EventKind::Data(span) => {
+                    let mut left = span.of(&bytes);
+                    while !left.is_empty() {
+                        let Ok((taken, incoming)) = messages.next(left) else { return Checked::Protocol };
+                        // There is one message, and it is not compressed, as nothing was said of that.
+                        if let Some(incoming) = incoming
+                            && (serving.is_some() || incoming.prefix.is_compressed())
+                        {
+                            return Checked::Protocol;
+                        } else if let Some(incoming) = incoming {
+                            serving = grpc::health::response(incoming.payload);
+                            if serving.is_none() {
+                                return Checked::Protocol;
+                            }
+                        }
+                        left = left.get(taken..).unwrap_or_default();
+                    }
+                }
+                EventKind::Trailers(trailers) => {
+                    return match (is_ok(trailers.iter(&bytes)), serving) {
+                        (Some(true), Some(Serving::Serving)) => Checked::Passed,
+                        (Some(true), Some(_)) => Checked::NotServing,
+                        (Some(false), _) => Checked::GrpcStatus,
+                        (None, _) | (Some(true), None) => Checked::Protocol,
+                    };
+                }
+                EventKind::NeedMore | EventKind::End => {}
+            }
+            bytes.drain(..event.consumed);
+            if event.kind == EventKind::NeedMore {
+                break;
+            }
+        }
+        if body.is_done() {
+            // An answer of gRPC ends with its status.
+            return Checked::Protocol;
+        }
+        if read(&stream, &mut bytes).await != Some(true) {
+            return Checked::Reset;
+        }
+    }
+}
+
+/// Whether a call came to the code 0, where these fields say so.
+fn is_ok<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<bool> {
+    Said::of(fields).status.map(|status| grpc::Code::read(status) == Some(grpc::Code::Ok))
+}
+
+/// Reads up to the head of an answer, with which `bytes` begin then.
+async fn read_head(
+    stream: &Stream,
+    bytes: &mut Vec<u8>,
+    head: &mut ResponseHead,
+    limits: &http1::Limits,
+    method: Method,
+) -> Result<(), Checked> {
+    let mut scan = HeadScan::default();
+    loop {
+        match http1::decode_response(bytes, &mut scan, limits, method, head) {
+            Ok(Progress::Complete) if head.is_interim() => {
+                bytes.drain(..head.len);
+                scan.reset();
+                continue;
+            }
+            Ok(Progress::Complete) => return Ok(()),
+            Ok(Progress::Partial) => {}
+            Err(_) => return Err(Checked::Protocol),
+        }
+        if read(stream, bytes).await != Some(true) {
+            return Err(Checked::Reset);
         }
     }
 }

@@ -21,14 +21,14 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, Support
 
 use crate::observe::hdr_json;
 use crate::support::{Config, Engine, PATIENCE};
-use authority::{Authority, Issued};
+pub(crate) use authority::{Authority, Issued};
 
 /// A route that says hello to everybody.
 const HELLO: &str = "[service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\
                      [[route]]\nname = \"hello\"\npath = \"/{rest...}\"\nservice = \"hello\"\n";
 
 /// A gateway that speaks TLS with this certificate.
-fn with(engine: Engine, issued: &Issued) -> Config {
+pub(crate) fn with(engine: Engine, issued: &Issued) -> Config {
     let (certificate, key) = (issued.certificate.display(), issued.key.display());
     Config::new(engine).listener(&format!("tls.certificate = \"{certificate}\"\ntls.key = \"{key}\""))
 }

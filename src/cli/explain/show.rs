@@ -115,6 +115,7 @@ fn asks(plan: &Plan, check: &AggregateCheck) -> String {
     match &check.check {
         None => format!("what is known of the endpoints of {at}"),
         Some(Check::Tcp) => format!("a connection to {at}"),
+        Some(Check::Grpc { service, .. }) => format!("how gRPC service \"{service}\" is at {at}"),
         Some(Check::Http { path, .. }) => format!("GET {path} at {at}"),
     }
 }

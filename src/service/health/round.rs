@@ -221,7 +221,7 @@ impl From<Checked> for HealthResult {
             Checked::Timeout => Self::Timeout,
             Checked::Reset => Self::Reset,
             Checked::Protocol => Self::Protocol,
-            Checked::Status => Self::Status,
+            Checked::Status | Checked::GrpcStatus | Checked::NotServing => Self::Status,
             Checked::Body => Self::Body,
         }
     }

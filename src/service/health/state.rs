@@ -125,7 +125,7 @@ impl From<Checked> for Finding {
             Checked::Timeout => Self::Timeout,
             Checked::Reset => Self::Reset,
             Checked::Protocol => Self::Protocol,
-            Checked::Status => Self::Status,
+            Checked::Status | Checked::GrpcStatus | Checked::NotServing => Self::Status,
             Checked::Body => Self::Body,
         }
     }

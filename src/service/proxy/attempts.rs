@@ -178,8 +178,9 @@ impl<'p> Attempts<'p> {
             held.discard(client);
         }
         exchange.asked = Some((self.to.upstream, connection.endpoint()));
-        if self.to.tells_deadline && matches!(begun, Begun::Not) {
-            flow::deadline::tell(client, exchange, self.deadline);
+        if matches!(begun, Begun::Not) {
+            let before = exchange.attempts.saturating_sub(1);
+            tell_server(client, exchange, self.to, self.deadline, before);
         }
         let mut relay = Relay::new(client, exchange, &connection, &mut self.tries, self.asked.sticky, self.deadline);
         match begun {
@@ -187,7 +188,10 @@ impl<'p> Attempts<'p> {
             Begun::Answers(input) => relay.read_on(input),
             Begun::Held(input) => relay.resume(input),
         }
-        let outcome = relay.run().await;
+        let mut outcome = relay.run().await;
+        if let Err(failure) = &mut outcome {
+            relay.say_why(failure);
+        }
         relay.account();
         match outcome {
             Ok(Sent::Done { after, reusable }) => {
@@ -259,6 +263,16 @@ impl<'p> Attempts<'p> {
         }
         self.fresh |= matches!(failed, Some(Failed::Reset | Failed::Stale | Failed::Refused));
         again.map_or_else(|| Step::Done(refuse(client, exchange, failure.reason)), Step::Again)
+    }
+}
+
+/// Has the next head for an endpoint say what it should know of the request: how much time is left, and which try it is.
+pub(super) fn tell_server(client: &Client, exchange: &mut Exchange, to: Proxy, deadline: Instant, tries_before: u32) {
+    if to.tells_deadline {
+        flow::deadline::tell(client, exchange, deadline);
+    }
+    if exchange.rpc.is_some() {
+        flow::rpc::tell(client, exchange, deadline, tries_before);
     }
 }
 

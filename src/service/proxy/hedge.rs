@@ -14,10 +14,11 @@ use ringway_runtime::buffer::Lease;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Timer};
 
+use super::attempts::tell_server;
 use super::discard::{Bounds, Rest, read_to_end};
 use super::relay::{send_request, stream_buffer};
 use super::tries::{Failed, Tries};
-use crate::flow::{self, Client, Exchange, Input, tell};
+use crate::flow::{Client, Exchange, Input, tell};
 use crate::observe::{Hedged, Reason, Timeout, UpstreamFailure};
 use crate::plan::{Priority, Proxy};
 use crate::upstream::{Asked, BreakerState, Connection, Outcome, Pool};
@@ -252,9 +253,8 @@ impl Race {
             connection.keep();
             return self.pool.series().hedged(Hedged::OutOfBudget);
         }
-        if to.tells_deadline {
-            flow::deadline::tell(client, exchange, deadline);
-        }
+        let before = exchange.attempts;
+        tell_server(client, exchange, to, deadline, before);
         exchange.attempts += 1;
         send_request(client, exchange, &connection);
         connection.stream().flush();

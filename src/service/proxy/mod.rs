@@ -18,7 +18,7 @@ use std::task::Poll;
 use ringway_runtime::clock::Instant;
 
 use self::attempts::{Attempts, Begun, Step};
-use crate::flow::{After, Client, Exchange, refuse};
+use crate::flow::{After, Client, Exchange, refuse, web};
 use crate::plan::Proxy;
 
 /// Proxies one request, whose last byte must have gone by `deadline`.
@@ -29,6 +29,9 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
         return refuse(client, exchange, reason);
     }
     let mut to = to;
+    if let Some(most) = to.web {
+        web::begin(exchange, most);
+    }
     let mut copy = if to.mirrors { mirror::begin(client, exchange) } else { None };
     let after = 'asked: loop {
         let pool = client.running.pools[to.upstream.0 as usize].clone();

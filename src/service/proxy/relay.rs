@@ -8,6 +8,7 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
+use ringway_proto::grpc::{FrameError, message};
 use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
 use ringway_proto::websocket::handshake::Agreed;
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -18,13 +19,16 @@ use super::discard::Rest;
 use super::tries::{Failed, Tries};
 use super::{grpc, websocket};
 use crate::flow::encode::{self, Coding};
-use crate::flow::{After, Bound, Client, Exchange, Input, Progress, way_out};
+use crate::flow::web::WebAnswer;
+use crate::flow::{After, Bound, Client, Exchange, Input, Progress, rpc, way_out, web};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
 use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
 
 /// What framing adds to a piece of a body at most.
 pub(super) const ROOM: usize = 32;
+/// What a client of gRPC-Web is told where a server says nothing.
+const NO_STATUS: [(&[u8], &[u8]); 2] = [(b"grpc-status", b"2"), (b"grpc-message", b"the upstream sent no status")];
 
 /// How an attempt ended well.
 pub(super) enum Sent {
@@ -102,6 +106,10 @@ pub(super) struct Answer {
     until_close: bool,
     pub(super) close: bool,
     reusable: bool,
+    /// It is one to a call of gRPC, whose status comes in trailers.
+    is_rpc: bool,
+    /// What makes gRPC-Web of it, where that is wanted.
+    web: Option<Box<WebAnswer>>,
 }
 
 impl Answer {
@@ -121,12 +129,17 @@ impl Answer {
             until_close,
             close: until_close || unread || encode::must_close(client, exchange),
             reusable: response.keep_alive && !unread,
+            is_rpc: false,
+            web: None,
         }
     }
 
     /// Writes the head, which `input` begins with.
     pub(super) fn begin(client: &mut Client, exchange: &mut Exchange, input: &mut Input, written: &mut u64) -> Self {
-        let answer = Self::new(client, exchange);
+        let mut answer = Self::new(client, exchange);
+        if exchange.rpc.is_some() {
+            answer.begin_rpc(exchange, input.bytes());
+        }
         if answer.body.is_done() {
             let bytes = input.bytes();
             let fields = exchange.response.fields.iter();
@@ -134,6 +147,37 @@ impl Answer {
         }
         write_head(client, exchange, input, written, answer.coding, answer.close);
         answer
+    }
+
+    /// An answer to a call of gRPC, which may be none of gRPC itself.
+    #[cold]
+    fn begin_rpc(&mut self, exchange: &mut Exchange, bytes: &[u8]) {
+        self.is_rpc = web::is_grpc(&exchange.response.fields, bytes);
+        let answer = if self.is_rpc { WebAnswer::begin(exchange, bytes) } else { None };
+        if answer.is_some() && !self.body.is_done() {
+            // Trailers come behind what the server sends.
+            (self.web, self.coding) = (answer, Coding::Chunked);
+        }
+    }
+
+    /// Ends the body of an answer of gRPC-Web with these fields, unless that is inside a message.
+    #[cold]
+    fn end_web<'f>(
+        &mut self,
+        client: &Client,
+        written: &mut u64,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<(), &'static str> {
+        let Some(web) = &mut self.web else { return Ok(()) };
+        let frame = web.trailers(fields).map_err(|error| error.code())?;
+        write_client(client, written, |outbox| {
+            outbox.write(|out| {
+                put_chunk(out, frame);
+                out.extend_from_slice(http1::encode::LAST_CHUNK);
+            });
+        });
+        self.web = None;
+        Ok(())
     }
 
     /// Moves what is there of the body to the client, as long as it has at most `high` bytes to send. True when that was
@@ -159,16 +203,30 @@ impl Answer {
             };
             match event.kind {
                 EventKind::Data(span) => {
-                    write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
+                    let instead = self.web.as_mut().map(|web| web.piece(span.of(input.bytes())));
+                    match instead {
+                        None | Some(Ok(None)) => {
+                            write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
+                        }
+                        Some(Ok(Some(text))) => {
+                            write_client(client, written, |outbox| outbox.write(|out| put_chunk(out, text)));
+                        }
+                        Some(Err(error)) => {
+                            failed = Some(error.code());
+                            break;
+                        }
+                    }
                 }
                 EventKind::Trailers(trailers) => {
                     let bytes = input.bytes();
                     grpc::answered(client, exchange, trailers.iter(bytes));
-                    if chunked {
+                    if self.web.is_some() {
+                        failed = self.end_web(client, written, trailers.iter(bytes)).err();
+                    } else if chunked {
                         write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
                     }
                 }
-                EventKind::End if chunked => {
+                EventKind::End if chunked && self.web.is_none() => {
                     write_client(client, written, |outbox| {
                         outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
                     });
@@ -183,6 +241,9 @@ impl Answer {
             input.consume(event.consumed);
         }
         let done = self.body.is_done();
+        if done && failed.is_none() && self.web.is_some() {
+            failed = self.end_web(client, written, NO_STATUS.into_iter()).err();
+        }
         client.stream.flush();
         failed.map_or(Ok(done), Err)
     }
@@ -349,6 +410,9 @@ impl<'a, 'p> Relay<'a, 'p> {
                         self.consume(event.consumed);
                         return Err(self.client_fault(Reason::BodyTooLarge));
                     }
+                    if self.exchange.web.is_some() && self.send_web(span, event.consumed)? {
+                        continue;
+                    }
                     let input = &self.client.input;
                     upstream.with_outbox(|outbox| send_data(outbox, input, span, chunked));
                     self.tries.sent(self.exchange, span.len() + ROOM, |kept| {
@@ -361,6 +425,10 @@ impl<'a, 'p> Relay<'a, 'p> {
                         }
                     });
                     self.client.state.metrics.upstream_sent(span.len() as u64);
+                }
+                EventKind::Trailers(_) | EventKind::End if self.web_is_cut() => {
+                    self.consume(event.consumed);
+                    return Err(self.client_fault(Reason::Grpc(FrameError::Truncated)));
                 }
                 EventKind::Trailers(trailers) => {
                     let bytes = self.client.input.bytes();
@@ -408,6 +476,44 @@ impl<'a, 'p> Relay<'a, 'p> {
         Ok(())
     }
 
+    /// Looks at a piece of the body of a call of gRPC-Web, the input up to `consumed`. True when it was sent in another
+    /// form, and is dealt with.
+    #[cold]
+    fn send_web(&mut self, span: http1::Span, consumed: usize) -> Result<bool, Failure> {
+        let Some(mut web) = self.exchange.web.take() else { return Ok(false) };
+        let is_last = self.exchange.body.is_done();
+        let mut sent = web.request(span.of(self.client.input.bytes())).map(|instead| {
+            let Some(bytes) = instead else { return false };
+            if !bytes.is_empty() {
+                self.upstream().with_outbox(|outbox| outbox.write(|out| put_chunk(out, bytes)));
+                self.tries.sent(self.exchange, bytes.len() + ROOM, |kept| put_chunk(kept, bytes));
+                self.client.state.metrics.upstream_sent(bytes.len() as u64);
+            }
+            true
+        });
+        // A body of stated length ends with its last byte, and says nothing of it.
+        if is_last && sent.is_ok() {
+            sent = web.request_ends().and(sent);
+            if sent == Ok(true) {
+                let last = http1::encode::LAST_CHUNK;
+                self.upstream().with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(last)));
+                self.tries.sent(self.exchange, last.len(), |kept| kept.extend_from_slice(last));
+            }
+        }
+        self.exchange.web = Some(web);
+        if sent != Ok(false) {
+            // The decoder is past these bytes: they must never be decoded again.
+            self.consume(consumed);
+            self.upstream_moved = self.client.now();
+        }
+        sent.map_err(|error| self.client_fault(Reason::Grpc(error)))
+    }
+
+    /// Whether the body of a call of gRPC-Web would end inside a message.
+    fn web_is_cut(&self) -> bool {
+        self.exchange.web.as_ref().is_some_and(|web| web.request_ends().is_err())
+    }
+
     /// Bytes of the request body are dealt with.
     fn consume(&mut self, bytes: usize) {
         self.client.input.consume(bytes);
@@ -441,8 +547,8 @@ impl<'a, 'p> Relay<'a, 'p> {
             if self.exchange.response.upgrade {
                 return self.upgrade().map(Some);
             }
-            let (response, bytes) = (&self.exchange.response, self.answer_input.bytes());
-            if let Some(at) = self.tries.instead_of(self.client, response, bytes) {
+            let bytes = self.answer_input.bytes();
+            if let Some(at) = self.tries.instead_of(self.client, self.exchange, bytes) {
                 return Ok(Some(self.hold(at)));
             }
             self.begin_answer();
@@ -509,6 +615,37 @@ impl<'a, 'p> Relay<'a, 'p> {
         let high = stream_buffer(self.client);
         let sent = answer.send(self.client, self.exchange, &mut self.answer_input, &mut self.written, high);
         sent.map_err(|code| self.protocol_error(code))
+    }
+
+    /// A client of gRPC whose answer has begun is told why it ends: in trailers, which its status is in.
+    #[cold]
+    pub(super) fn say_why(&mut self, failure: &mut Failure) {
+        let Some(answer) = self.answer.as_mut().filter(|answer| answer.is_rpc && answer.coding == Coding::Chunked)
+        else {
+            return;
+        };
+        if !failure.started || failure.after != After::Truncated {
+            return;
+        }
+        let reason = failure.reason;
+        let code = rpc::code(reason, reason.status());
+        let (mut status, mut why, mut text) = (Vec::new(), Vec::new(), Vec::new());
+        code.write(&mut status);
+        rpc::why(reason, self.exchange.id, &mut why);
+        message::write(&why, &mut text);
+        let fields = [(&b"grpc-status"[..], &status[..]), (&b"grpc-message"[..], &text[..])];
+        if answer.web.is_none() {
+            write_client(self.client, &mut self.written, |outbox| {
+                outbox.write(|out| put_fields(out, fields.into_iter()));
+            });
+        } else if answer.end_web(self.client, &mut self.written, fields.into_iter()).is_err() {
+            // Inside a message they would be taken for a part of it.
+            return;
+        }
+        self.client.stream.flush();
+        rpc::answered(self.client, code);
+        // The answer is whole now, whatever it says.
+        failure.after = if answer.close { After::Close } else { After::KeepAlive };
     }
 
     /// What went to the client counts for the request.
@@ -774,11 +911,25 @@ fn set_cookie(out: &mut Vec<u8>, sticky: &Sticky, value: &[u8], secure: bool) {
 
 /// Ends a chunked body with the trailers that may be passed on.
 fn put_trailers(out: &mut Vec<u8>, trailers: Trailers, bytes: &[u8]) {
+    put_fields(out, trailers.iter(bytes));
+}
+
+/// Ends a chunked body with these fields.
+fn put_fields<'f>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) {
     out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
-    for (name, value) in trailers.iter(bytes) {
+    for (name, value) in fields {
         http1::encode::field(out, name, value);
     }
     out.extend_from_slice(http1::encode::CRLF);
+}
+
+/// Appends a chunk, where there is something for one.
+fn put_chunk(out: &mut Vec<u8>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        http1::encode::chunk_head(out, bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(http1::encode::CRLF);
+    }
 }
 
 /// Whether less than `high` bytes are unsent, if need be after sending.

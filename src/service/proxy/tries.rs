@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringway_proto::http1::{Framing, Known, ResponseHead};
 use ringway_runtime::clock::Instant;
 
+use super::grpc;
 use super::hedge::Race;
 use super::mirror::Copy;
 use crate::flow::{Client, Exchange};
@@ -29,6 +30,8 @@ pub(super) enum Failed {
     Timeout,
     /// The response is of a status that is asked for again, not before this time has passed.
     Status(Duration),
+    /// The same, and its server said when exactly.
+    Told(Duration),
 }
 
 pub(super) struct Tries<'p> {
@@ -170,12 +173,17 @@ impl<'p> Tries<'p> {
     }
 
     /// When the request goes out again instead of this response being the answer, if it does.
-    pub(super) fn instead_of(&mut self, client: &Client, response: &ResponseHead, bytes: &[u8]) -> Option<Instant> {
-        if !self.retry.on.statuses.has(response.status) {
+    pub(super) fn instead_of(&mut self, client: &Client, exchange: &Exchange, bytes: &[u8]) -> Option<Instant> {
+        let response = &exchange.response;
+        if self.retry.on.statuses.has(response.status) {
+            let after = retry_after(response, bytes, self.retry.retry_after)?;
+            return self.again(client, Failed::Status(after));
+        }
+        if exchange.rpc.is_none() || self.retry.on.codes.is_empty() {
             return None;
         }
-        let after = retry_after(response, bytes, self.retry.retry_after)?;
-        self.again(client, Failed::Status(after))
+        let failed = grpc::failed(response, bytes, self.retry)?;
+        self.again(client, failed)
     }
 
     /// When the request goes out again after a try that failed, if it does.
@@ -192,7 +200,7 @@ impl<'p> Tries<'p> {
             Failed::Refused => (true, true),
             Failed::Reset => (on.reset, self.is_repeatable),
             Failed::Timeout => (on.timeout, self.is_repeatable),
-            Failed::Stale | Failed::Status(_) => (true, self.is_repeatable),
+            Failed::Stale | Failed::Status(_) | Failed::Told(_) => (true, self.is_repeatable),
         };
         // The end of a stale connection is no failure of its endpoint's.
         let is_left = failed == Failed::Stale || self.made < self.most;
@@ -202,6 +210,7 @@ impl<'p> Tries<'p> {
         let at = match failed {
             Failed::Stale | Failed::Refused => now,
             Failed::Status(after) => now + after + self.backoff(client),
+            Failed::Told(after) => now + after,
             Failed::Connect | Failed::Reset | Failed::Timeout => now + self.backoff(client),
         };
         if at >= self.deadline {
