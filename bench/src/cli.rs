@@ -20,6 +20,7 @@ use crate::micro::{self, MicroArgs};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::reloads::{self, ReloadsArgs};
+use crate::train::{self, TrainArgs};
 use crate::url::Url;
 use crate::websocket::{self, WebsocketArgs};
 
@@ -70,6 +71,8 @@ enum Command {
     Endpoints(EndpointsArgs),
     /// Measure what a request costs in this build of the gateway and in another, in turn
     Builds(BuildsArgs),
+    /// Drive a gateway with all kinds of traffic, so that a compiler sees what it does: see `tools/release`
+    Train(TrainArgs),
     /// Measure what a WebSocket message costs Ringway and its peers
     Websocket(WebsocketArgs),
     /// Run a bare proxy on tokio with Ringway's codec
@@ -272,6 +275,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Balance(args) => balance::run(&args, &stop_flag()?),
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
+        Command::Train(args) => train::run(&args, &stop_flag()?),
         Command::Websocket(args) => websocket::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]

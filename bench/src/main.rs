@@ -19,6 +19,7 @@ mod origin;
 #[cfg(feature = "peers")]
 mod peers;
 mod reloads;
+mod train;
 mod url;
 mod websocket;
 
