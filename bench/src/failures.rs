@@ -229,9 +229,10 @@ fn breaker(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     let asked = ask(&gateway, args, 1.0, 503, stop)?;
     let cpu = gateway.running.cpu_ns()? - before;
     println!(
-        "{:<24} {} requests, {} calls: it opened {} times, and refused {}",
+        "{:<24} {} requests, {} answered, {} calls: it opened {} times, and refused {}",
         "an open breaker",
         asked.all,
+        asked.well,
         served.calls(),
         gateway.event("breaker_opened")?,
         gateway.event("breaker_refused")?,
