@@ -77,23 +77,8 @@ impl Window {
         origin: &mut Origin,
         stop: &AtomicBool,
     ) -> Result<f64, Error> {
-        let url: crate::url::Url = format!("http://{listen}/").parse().map_err(Error::Input)?;
-        let plan = Plan {
-            target: listen,
-            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-            head_request: false,
-            connections: self.connections,
-            pipeline: 1,
-            close: false,
-            rate: None,
-            warm_up: self.warm_up,
-            duration: self.duration,
-            timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(2),
-            status: 200,
-            body: Some(self.body),
-            blocking: false,
-        };
+        let Self { connections, warm_up, duration, body } = self;
+        let plan = Plan { connections, warm_up, duration, body: Some(body), ..Plan::get(listen) };
         let mut at = Vec::new();
         let mut observe = |_, _| at.push(running.cpu_ns());
         let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;

@@ -219,7 +219,7 @@ impl Bench<'_> {
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
-        let plan = self.plan(target, self.args.connections, rate, WARM_UP, seconds)?;
+        let plan = self.plan(target, self.args.connections, rate, WARM_UP, seconds);
         let mut edges = Vec::new();
         let mut observe = |_: Edge, answered: u64| edges.push((running.cpu_ns(), answered, Instant::now()));
         let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop)
@@ -244,7 +244,7 @@ impl Bench<'_> {
     /// Runs one round of the open loop against the origin itself.
     fn direct(&mut self, rate: f64) -> Result<Summary, Error> {
         let seconds = Duration::from_secs_f64(self.args.seconds);
-        let plan = self.plan(self.origin_address, self.args.connections, Some(rate), WARM_UP, seconds)?;
+        let plan = self.plan(self.origin_address, self.args.connections, Some(rate), WARM_UP, seconds);
         let outcome = load::run(&plan, Some(&mut self.origin), &mut |_, _| (), self.stop)
             .map_err(|error| Error::Failed(format!("the origin: {error}")))?;
         Ok(outcome.summary(&plan))
@@ -257,24 +257,8 @@ impl Bench<'_> {
         rate: Option<f64>,
         warm_up: Duration,
         duration: Duration,
-    ) -> Result<Plan, Error> {
-        let url: crate::url::Url = format!("http://{target}/").parse().map_err(Error::Input)?;
-        Ok(Plan {
-            target,
-            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-            head_request: false,
-            connections,
-            pipeline: 1,
-            close: false,
-            rate,
-            warm_up,
-            duration,
-            timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(2),
-            status: 200,
-            body: Some(self.args.body),
-            blocking: false,
-        })
+    ) -> Plan {
+        Plan { connections, rate, warm_up, duration, body: Some(self.args.body), ..Plan::get(target) }
     }
 
     /// Opens idle connections and tells what memory each takes: before any request, and after one on each.
@@ -293,10 +277,10 @@ impl Bench<'_> {
             }
             let (running, target) = self.start(*peer)?;
             let fail = |error| Error::Failed(format!("{}: {error}", peer.name()));
-            let busy = self.plan(target, BUSY_BEFORE, None, Duration::ZERO, WARM_UP)?;
+            let busy = self.plan(target, BUSY_BEFORE, None, Duration::ZERO, WARM_UP);
             load::run(&busy, Some(&mut self.origin), &mut |_, _| (), self.stop).map_err(fail)?;
             let before = running.resident_bytes()?;
-            let plan = self.plan(target, connections, Some(IDLE_RATE), Duration::ZERO, turn)?;
+            let plan = self.plan(target, connections, Some(IDLE_RATE), Duration::ZERO, turn);
             let mut edges = Vec::new();
             let mut observe = |edge, _: u64| {
                 if edge == Edge::Start {

@@ -49,6 +49,28 @@ pub(crate) struct Plan {
     pub(crate) blocking: bool,
 }
 
+impl Plan {
+    /// Requests for `/` over one connection, for ten seconds, each answered with 200.
+    pub(crate) fn get(target: SocketAddr) -> Self {
+        Self {
+            target,
+            request: format!("GET / HTTP/1.1\r\nHost: {target}\r\n\r\n").into_bytes(),
+            head_request: false,
+            connections: 1,
+            pipeline: 1,
+            close: false,
+            rate: None,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+            status: 200,
+            body: None,
+            blocking: false,
+        }
+    }
+}
+
 /// What can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

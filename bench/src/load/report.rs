@@ -40,7 +40,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seconds: 0.0,
             completed: 0,

@@ -14,22 +14,8 @@ fn origin(body: u64, delay: Duration) -> Origin {
 }
 
 fn plan(target: SocketAddr) -> Plan {
-    Plan {
-        target,
-        request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
-        head_request: false,
-        connections: 4,
-        pipeline: 1,
-        close: false,
-        rate: None,
-        warm_up: Duration::ZERO,
-        duration: Duration::from_millis(50),
-        timeout: Duration::from_secs(10),
-        grace: Duration::from_secs(10),
-        status: 200,
-        body: None,
-        blocking: false,
-    }
+    let (duration, grace) = (Duration::from_millis(50), Duration::from_secs(10));
+    Plan { connections: 4, duration, grace, ..Plan::get(target) }
 }
 
 /// Runs against an origin in the same loop, and returns the answers it says it gave.
