@@ -12,7 +12,10 @@ pub(crate) struct Report {
     pub(crate) command: String,
     pub(crate) machine: Machine,
     pub(crate) body_bytes: u64,
+    pub(crate) traffic: String,
     pub(crate) connections: usize,
+    /// Requests under way on each.
+    pub(crate) streams: usize,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) busy_poll: bool,
@@ -75,6 +78,8 @@ pub(crate) struct PeerReport {
     /// Its CPU beyond the floor's in the same round.
     pub(crate) cpu_us_above_floor: Option<Spread>,
     pub(crate) failed: u64,
+    /// Handshakes of another kind than was asked for.
+    pub(crate) wrong_handshakes: u64,
     /// Every round, in order: first of the closed loop, then of the open one.
     pub(crate) samples: Vec<Sample>,
 }
@@ -100,7 +105,16 @@ pub(crate) struct Latency {
 pub(crate) struct Sample {
     pub(crate) cpu_us_per_request: f64,
     pub(crate) busy: f64,
+    /// Handshakes of another kind than was asked for.
+    pub(crate) wrong_handshakes: u64,
     pub(crate) load: Summary,
+}
+
+impl Sample {
+    /// Whether it proves anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.load.failed == 0 && self.wrong_handshakes == 0
+    }
 }
 
 /// The middle value; of an even number the mean of the two in the middle.
@@ -120,6 +134,15 @@ impl Spread {
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let fold = |by: fn(f64, f64) -> f64| values.iter().copied().reduce(by);
         Some(Self { median: median(values.iter().copied()), min: fold(f64::min)?, max: fold(f64::max)? })
+    }
+
+    /// Of the ratios of values that belong together.
+    pub(crate) fn of_ratios(values: &[f64], others: &[f64]) -> Option<Self> {
+        Self::of_pairs(values, others, |value, other| value / other)
+    }
+
+    fn of_pairs(values: &[f64], others: &[f64], how: fn(f64, f64) -> f64) -> Option<Self> {
+        Self::of(&std::iter::zip(values, others).map(|(value, other)| how(*value, *other)).collect::<Vec<_>>())
     }
 }
 
@@ -165,6 +188,7 @@ impl PeerReport {
             cpu_to_floor: None,
             cpu_us_above_floor: None,
             failed: samples.iter().map(|sample| sample.load.failed).sum(),
+            wrong_handshakes: samples.iter().map(|sample| sample.wrong_handshakes).sum(),
             samples,
         }
     }
@@ -184,13 +208,11 @@ impl Report {
         let (ringway, floor) = (of("ringway"), of("floor"));
         for peer in &mut self.peers {
             let rounds = peer.cpu_of_rounds();
-            let against = |other: &Option<Vec<f64>>, how: fn(f64, f64) -> f64| {
-                let pairs = std::iter::zip(&rounds, other.as_deref()?);
-                Spread::of(&pairs.map(|(cpu, other)| how(*cpu, *other)).collect::<Vec<_>>())
-            };
-            peer.cpu_to_ringway = against(&ringway, |cpu, ringway| cpu / ringway);
-            peer.cpu_to_floor = against(&floor, |cpu, floor| cpu / floor);
-            peer.cpu_us_above_floor = against(&floor, |cpu, floor| cpu - floor);
+            let ratio = |others: &Option<Vec<f64>>| Spread::of_ratios(&rounds, others.as_deref()?);
+            peer.cpu_to_ringway = ratio(&ringway);
+            peer.cpu_to_floor = ratio(&floor);
+            let above = |floor: &Vec<f64>| Spread::of_pairs(&rounds, floor, |cpu, floor| cpu - floor);
+            peer.cpu_us_above_floor = floor.as_ref().and_then(above);
         }
     }
 
@@ -204,7 +226,8 @@ impl Report {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             text,
-            "{} connections, {}-byte answers, {} interleaved rounds of {} s, medians{}; ratios are medians of those of each round\n",
+            "{}; {} connections, {}-byte answers, {} interleaved rounds of {} s, medians{}; ratios are medians of those of each round\n",
+            self.traffic,
             self.connections,
             self.body_bytes,
             self.rounds,
@@ -264,6 +287,9 @@ impl Report {
             if peer.failed > 0 {
                 let _ = writeln!(text, "{:<16} FAILED: {} requests", "", peer.failed);
             }
+            if peer.wrong_handshakes > 0 {
+                let _ = writeln!(text, "{:<16} FAILED: {} handshakes of the other kind", "", peer.wrong_handshakes);
+            }
         }
         if let Some(rate) = self.open_rate {
             let _ = write!(text, "\nopen loop at {rate:.0} requests/s");
@@ -286,6 +312,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::traffic::Traffic;
     use crate::load::{Outcome, Plan};
 
     #[test]
@@ -303,7 +330,7 @@ mod tests {
     fn sample(cpu_us_per_request: f64, rate: Option<f64>) -> Sample {
         let outcome = Outcome::new();
         let plan = Plan { rate, ..Plan::get(([127, 0, 0, 1], 1).into()) };
-        Sample { cpu_us_per_request, busy: 1.0, load: outcome.summary(&plan) }
+        Sample { cpu_us_per_request, busy: 1.0, wrong_handshakes: 0, load: outcome.summary(&plan) }
     }
 
     fn report(peers: &[(&'static str, &[f64])]) -> Report {
@@ -313,7 +340,9 @@ mod tests {
             command: String::new(),
             machine: Machine::this(0, 1),
             body_bytes: 128,
+            traffic: Traffic::default().text(),
             connections: 64,
+            streams: 1,
             rounds: 3,
             seconds: 1.0,
             busy_poll: false,
