@@ -14,6 +14,7 @@ mod http2;
 mod load;
 mod mesh;
 mod micro;
+mod multiplex;
 mod net;
 mod origin;
 #[cfg(feature = "peers")]
