@@ -16,7 +16,7 @@ const CONNECTIONS: usize = 64;
 const MULTIPLEXED: usize = 8;
 
 /// The name in the certificate.
-const HOST: &str = "localhost";
+pub(crate) const HOST: &str = "localhost";
 /// The certificate, its key, and both in one file.
 pub(crate) const CERTIFICATE: &str = "site.pem";
 pub(crate) const KEY: &str = "site.key";
@@ -90,11 +90,7 @@ impl Traffic {
         if self.tls.is_none() {
             return Ok(());
         }
-        let issued = rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(io::Error::other)?;
-        let (certificate, key) = (issued.cert.pem(), issued.signing_key.serialize_pem());
-        std::fs::write(directory.join(CERTIFICATE), &certificate)?;
-        std::fs::write(directory.join(KEY), &key)?;
-        std::fs::write(directory.join(BOTH), certificate + &key)
+        write_certificate(directory)
     }
 
     /// Requests that are answered with `body` bytes.
@@ -120,6 +116,18 @@ impl Traffic {
         plan.tls = self.tls.map(|version| Tls::new(HOST, version, resume, self.is_http2())).transpose()?;
         Ok(plan)
     }
+}
+
+/// Puts a certificate for [`HOST`] into a directory, with its key.
+///
+/// # Errors
+/// When it cannot be made or written.
+pub(crate) fn write_certificate(directory: &Path) -> io::Result<()> {
+    let issued = rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(io::Error::other)?;
+    let (certificate, key) = (issued.cert.pem(), issued.signing_key.serialize_pem());
+    std::fs::write(directory.join(CERTIFICATE), &certificate)?;
+    std::fs::write(directory.join(KEY), &key)?;
+    std::fs::write(directory.join(BOTH), certificate + &key)
 }
 
 #[cfg(test)]

@@ -568,7 +568,7 @@ impl<'a> Generator<'a> {
             match connection.state {
                 State::Failed if self.issuing && connection.since + SWEEP_NS / 2 <= now => self.retry(index, now),
                 State::Connecting | State::Shaking | State::Ending if waits_since < oldest => {
-                    self.fail(index, Failure::Timeout)
+                    self.fail(index, Failure::Timeout);
                 }
                 State::Open if connection.under_way() > 0 && waits_since < oldest => {
                     self.fail(index, Failure::Timeout);
