@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::attacks::{self, AttacksArgs};
 use crate::balance::{self, BalanceArgs};
 use crate::builds::{self, BuildsArgs};
 use crate::compare::{self, CompareArgs};
@@ -70,6 +71,8 @@ enum Command {
     Endpoints(EndpointsArgs),
     /// Measure what a request costs in this build of the gateway and in another, in turn
     Builds(BuildsArgs),
+    /// Measure what attacks on HTTP/2 and TLS cost the gateway, the attacker, and everybody else
+    Attacks(AttacksArgs),
     /// Measure what a WebSocket message costs Ringway and its peers
     Websocket(WebsocketArgs),
     /// Run a bare proxy on tokio with Ringway's codec
@@ -273,6 +276,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
         Command::Websocket(args) => websocket::run(&args, &stop_flag()?),
+        Command::Attacks(args) => attacks::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

@@ -58,8 +58,8 @@ pub use timer::Timer;
 
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::clock::{Instant, Wall};
-use crate::core::{Pulse, Ready};
 use crate::core::tasks::Waiter;
+use crate::core::{Pulse, Ready};
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::port::Inbox;
 use crate::net::{Address, ListenSpec, Placement, Remote, bind_for_cores};
