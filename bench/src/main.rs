@@ -15,11 +15,13 @@ mod http2;
 mod load;
 mod mesh;
 mod micro;
+mod multiplex;
 mod net;
 mod origin;
 #[cfg(feature = "peers")]
 mod peers;
 mod reloads;
+mod train;
 mod url;
 mod websocket;
 

@@ -17,6 +17,7 @@ use clap::Args;
 use self::kinds::{Attack, Bytes, Then};
 use crate::cli::{Error, parse_duration};
 use crate::compare::process::{self, Running, Scratch};
+use crate::compare::traffic::{CERTIFICATE, KEY, write_certificate};
 use crate::gateway::GatewayArgs;
 use crate::load::{self, Outcome, Plan};
 use crate::net;
@@ -85,13 +86,8 @@ struct Gateway {
 impl Gateway {
     fn start(args: &AttacksArgs) -> Result<Self, Error> {
         let (clear, tls, scratch) = (process::free_address()?, process::free_address()?, Scratch::new()?);
-        let failed = |error: rcgen::Error| Error::Failed(error.to_string());
-        let key = rcgen::KeyPair::generate().map_err(failed)?;
-        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).map_err(failed)?;
-        let certificate = params.self_signed(&key).map_err(failed)?;
-        let (certificate_file, key_file) = (scratch.path().join("server.pem"), scratch.path().join("server.key"));
-        std::fs::write(&certificate_file, certificate.pem())?;
-        std::fs::write(&key_file, key.serialize_pem())?;
+        let directory = scratch.path();
+        write_certificate(directory)?;
         let config = format!(
             "{}[timeouts]\nsend_idle = \"{PATIENCE}\"\n[listener.web]\naddress = \"{clear}\"\n\
              [listener.secure]\naddress = \"{tls}\"\n[listener.secure.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
@@ -99,8 +95,8 @@ impl Gateway {
              [service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\
              [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nservice = \"hello\"\n",
             args.gateway.cores(),
-            certificate_file.display(),
-            key_file.display(),
+            directory.join(CERTIFICATE).display(),
+            directory.join(KEY).display(),
         );
         let running = args.gateway.start(&config, clear, &scratch)?;
         Ok(Self { running, clear, tls, _scratch: scratch })
@@ -144,23 +140,14 @@ fn measure(args: &AttacksArgs, attack: Attack, stop: &Arc<AtomicBool>) -> Result
 
 /// Clients that want nothing but answers.
 fn others(args: &AttacksArgs, gateway: &Gateway, stop: &Arc<AtomicBool>) -> Result<Outcome, Error> {
-    let url: crate::url::Url = format!("http://{}/", gateway.clear).parse().map_err(Error::Input)?;
     let plan = Plan {
-        target: gateway.clear,
-        request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-        head_request: false,
         connections: args.connections,
-        pipeline: 1,
-        close: false,
         rate: Some(args.rate),
         warm_up: Duration::from_millis(200),
         duration: args.duration,
-        timeout: Duration::from_secs(10),
-        grace: Duration::from_secs(2),
-        status: 200,
-        body: None,
         // The attacker has the same CPU.
         blocking: true,
+        ..Plan::get(gateway.clear)
     };
     let outcome = load::run(&plan, None, &mut |_, _| (), stop)?;
     match outcome.failed() {

@@ -8,13 +8,34 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use rustls::HandshakeKind;
 use serde::Serialize;
 
+use super::connection::Connection;
 use super::pauses::Pauses;
 use super::{Failure, Plan};
 
 /// A scheduling error below this, at the 99th percentile, is wanted.
 const ERROR_WANTED_NS: u64 = 10_000;
+
+/// How connections over TLS began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Handshakes {
+    pub(crate) full: u64,
+    /// With the session of an earlier one.
+    pub(crate) resumed: u64,
+}
+
+impl Handshakes {
+    /// Counts that of a connection, where it had one.
+    pub(super) fn count(&mut self, connection: &Connection) {
+        match connection.handshake() {
+            Some(HandshakeKind::Resumed) => self.resumed += 1,
+            Some(_) => self.full += 1,
+            None => {}
+        }
+    }
+}
 
 /// What a run counted.
 #[derive(Debug)]
@@ -27,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) body_bytes: u64,
     /// Failures of the whole run, by number of [`Failure`].
     pub(crate) failures: [u64; Failure::ALL.len()],
+    /// Handshakes of TLS that ended inside the window.
+    pub(crate) handshakes: Handshakes,
     /// Connections opened again because the server had closed them in good order.
     pub(crate) reconnects: u64,
     /// From the moment a request was due to the end of its answer, in nanoseconds.
@@ -40,12 +63,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seconds: 0.0,
             completed: 0,
             body_bytes: 0,
             failures: [0; Failure::ALL.len()],
+            handshakes: Handshakes::default(),
             reconnects: 0,
             latency: histogram(),
             service: histogram(),
@@ -65,7 +89,9 @@ impl Outcome {
             target: plan.target.to_string(),
             connections: plan.connections,
             pipeline: plan.pipeline,
+            protocol: protocol(plan),
             connection_per_request: plan.close,
+            handshakes: self.handshakes,
             rate_intended: plan.rate,
             seconds: self.seconds,
             requests: self.completed,
@@ -113,6 +139,12 @@ impl Outcome {
     }
 }
 
+fn protocol(plan: &Plan) -> String {
+    let http = if plan.http2.is_some() { "HTTP/2" } else { "HTTP/1.1" };
+    let tls = plan.tls.as_ref().map(|tls| format!(" over TLS {}", tls.version().name()));
+    [http, tls.as_deref().unwrap_or_default()].concat()
+}
+
 /// From a nanosecond to a minute at three digits; what is beyond counts as a minute.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!("1 ns to 60 s at 3 digits is valid"))
@@ -124,7 +156,11 @@ pub(crate) struct Summary {
     pub(crate) target: String,
     pub(crate) connections: usize,
     pub(crate) pipeline: usize,
+    /// `HTTP/1.1` or `HTTP/2`, and the version of TLS under it.
+    pub(crate) protocol: String,
     pub(crate) connection_per_request: bool,
+    /// Of connections that were opened before the window there are none.
+    pub(crate) handshakes: Handshakes,
     /// Requests a second asked for; absent in a closed loop.
     pub(crate) rate_intended: Option<f64>,
     pub(crate) seconds: f64,
@@ -206,9 +242,11 @@ impl Summary {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{} · {mode} · {} connections, pipeline {}{}",
+            "{} · {mode} · {} · {} connections, {} {}{}",
             self.target,
+            self.protocol,
             self.connections,
+            if self.protocol.starts_with("HTTP/2") { "streams" } else { "pipeline" },
             self.pipeline,
             if self.connection_per_request { ", a connection per request" } else { "" }
         );
@@ -222,6 +260,10 @@ impl Summary {
             self.failed,
             if self.reconnects > 0 { format!(", {} reconnects", self.reconnects) } else { String::new() }
         );
+        let Handshakes { full, resumed } = self.handshakes;
+        if full + resumed > 0 {
+            let _ = writeln!(text, "{full} full handshakes, {resumed} resumed");
+        }
         for (kind, count) in &self.failures {
             let _ = writeln!(text, "  failed: {kind} {count}");
         }
