@@ -68,8 +68,10 @@ pub(crate) struct PeerReport {
     pub(crate) latency_us: Latency,
     /// Medians over the rounds of the open loop.
     pub(crate) open_latency_us: Option<Latency>,
-    /// The 99th percentile of the generator's own error in the open loop.
+    /// The 99th percentile of how late requests went in the open loop.
     pub(crate) open_scheduling_error_p99_us: Option<f64>,
+    /// The same without what the machine is known to have held up.
+    pub(crate) open_own_error_p99_us: Option<f64>,
     /// What of that a loop without work would have had, too.
     pub(crate) open_machine_error_p99_us: Option<f64>,
     /// Its CPU by that of the other in the same round, over the rounds of the closed loop.
@@ -183,6 +185,7 @@ impl PeerReport {
             latency_us: latency(&closed),
             open_latency_us: (!open.is_empty()).then(|| latency(&open)),
             open_scheduling_error_p99_us: p99(&open, |load| load.scheduling_error_ns),
+            open_own_error_p99_us: p99(&open, |load| load.own_error_ns),
             open_machine_error_p99_us: p99(&open, |load| load.machine_error_ns),
             cpu_to_ringway: None,
             cpu_to_floor: None,
@@ -250,7 +253,11 @@ impl Report {
             "p50 us",
             "p99 us",
             "p99.9 us",
-            if self.open_rate.is_some() { " | open: p50      p99    p99.9  gen. error p99  machine p99" } else { "" }
+            if self.open_rate.is_some() {
+                " | open: p50      p99    p99.9  gen. error p99  its own  machine p99"
+            } else {
+                ""
+            }
         );
         let middle =
             |spread: Option<Spread>, unit| spread.map_or("-".to_owned(), |of| format!("{:.2}{unit}", of.median));
@@ -274,12 +281,15 @@ impl Report {
                 peer.latency_us.p99,
                 peer.latency_us.p99_9,
             );
-            if let (Some(open), Some(error), Some(machine)) =
-                (peer.open_latency_us, peer.open_scheduling_error_p99_us, peer.open_machine_error_p99_us)
-            {
+            if let (Some(open), Some(error), Some(own), Some(machine)) = (
+                peer.open_latency_us,
+                peer.open_scheduling_error_p99_us,
+                peer.open_own_error_p99_us,
+                peer.open_machine_error_p99_us,
+            ) {
                 let _ = write!(
                     text,
-                    " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1} {machine:>12.1}",
+                    " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1} {own:>8.1} {machine:>12.1}",
                     open.p50, open.p99, open.p99_9
                 );
             }

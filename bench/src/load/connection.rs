@@ -31,8 +31,10 @@ pub(crate) struct Sent {
     pub(crate) intended: u64,
     /// When sending began.
     pub(crate) started: u64,
-    /// How much of the time between is the generator's own fault.
+    /// How late it went, once it was due and a connection free.
     pub(crate) lateness: u64,
+    /// How much of that the machine did not let the generator go on.
+    pub(crate) held: u64,
 }
 
 /// An answer that has come entirely.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::connection::{Answer, Connection, Requests, Sent, State};
+use super::held::Held;
 use super::pauses::Pauses;
 use super::report::{Handshakes, Outcome};
 use super::wire::Read;
@@ -32,6 +33,8 @@ pub(crate) enum Edge {
 
 /// A piece of work that took longer was held up by the machine.
 const PIECE_MAX_NS: u64 = 20_000;
+/// A poll that finds nothing takes about as long.
+const POLL_NS: u64 = 1000;
 /// Part of the time between two sends that may be spent waiting for the next one instead of doing other work.
 const GUARD_SHARE: f64 = 0.25;
 
@@ -125,6 +128,7 @@ struct Generator<'a> {
     sweep_at: u64,
     /// When a piece of work began or ended last.
     marked: u64,
+    held: Held,
     /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
     piece: u64,
     connect_error: Option<io::Error>,
@@ -153,6 +157,7 @@ impl<'a> Generator<'a> {
             issuing: false,
             sweep_at: 0,
             marked: 0,
+            held: Held::new(),
             piece: 0,
             connect_error: None,
         })
@@ -254,6 +259,7 @@ impl<'a> Generator<'a> {
 
     /// Handles what is ready; between any two events, what has become due is sent.
     fn poll_once(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
+        self.wait_for_due(POLL_NS);
         let wait = self.plan.blocking.then(|| self.idle_time(origin.as_deref()));
         let count = self.poller.wait(wait)?;
         self.mark_idle();
@@ -286,6 +292,7 @@ impl<'a> Generator<'a> {
             self.outcome.pauses.worked(now);
         } else {
             self.outcome.pauses.idled(now);
+            self.held.looked(self.marked, now);
         }
         self.marked = now;
         now
@@ -295,7 +302,11 @@ impl<'a> Generator<'a> {
     fn mark_work(&mut self) -> u64 {
         let now = self.clock.now();
         self.outcome.pauses.worked(now);
-        now.saturating_sub(std::mem::replace(&mut self.marked, now))
+        let before = std::mem::replace(&mut self.marked, now);
+        if self.schedule.is_some() {
+            self.held.worked(before, now);
+        }
+        now.saturating_sub(before)
     }
 
     /// A piece of work was done since the last mark.
@@ -306,8 +317,13 @@ impl<'a> Generator<'a> {
 
     /// Sends the next request before a piece of work that would otherwise make it late, waiting where it is due soon.
     fn keep_clear(&mut self) {
+        self.wait_for_due(self.piece);
+    }
+
+    /// Where the next request is due within `guard`, looks at nothing but the clock until then, and sends it.
+    fn wait_for_due(&mut self, guard: u64) {
         let Some(schedule) = &self.schedule else { return };
-        let (due, guard) = (schedule.due, self.piece.min((schedule.interval_ns * GUARD_SHARE) as u64));
+        let (due, guard) = (schedule.due, guard.min((schedule.interval_ns * GUARD_SHARE) as u64));
         if self.plan.blocking || due >= self.window.1 || due > self.marked + guard || self.places.is_empty() {
             return;
         }
@@ -343,8 +359,10 @@ impl<'a> Generator<'a> {
                 continue;
             }
             let intended = schedule.advance();
-            let lateness = now.saturating_sub(intended.max(place.since));
-            self.issue(place.index, Sent { intended, started: now, lateness });
+            let due = intended.max(place.since);
+            let lateness = now.saturating_sub(due);
+            let held = if lateness > 0 { self.held.between(due, now) } else { 0 };
+            self.issue(place.index, Sent { intended, started: now, lateness, held });
             self.mark_work();
             now = self.marked;
         }
@@ -400,10 +418,10 @@ impl<'a> Generator<'a> {
             let generation = connection.generation;
             self.places.extend((0..free).map(|_| Place { index, generation, since: now }));
         } else if self.plan.close {
-            self.issue(index, Sent { intended: now, started: now, lateness: 0 });
+            self.issue(index, Sent { intended: now, started: now, lateness: 0, held: 0 });
         } else {
             for _ in 0..free {
-                let sent = Sent { intended: now, started: now, lateness: 0 };
+                let sent = Sent { intended: now, started: now, lateness: 0, held: 0 };
                 if let Err(failure) = connection.push(sent, &self.requests) {
                     return self.fail(index, failure);
                 }
@@ -616,7 +634,9 @@ impl<'a> Tally<'a> {
             self.outcome.latency.saturating_record(self.now.saturating_sub(answer.sent.intended));
             self.outcome.service.saturating_record(self.now.saturating_sub(answer.sent.started));
             if self.plan.rate.is_some() {
-                self.outcome.lateness.saturating_record(answer.sent.lateness);
+                let Sent { lateness, held, .. } = answer.sent;
+                self.outcome.lateness.saturating_record(lateness);
+                self.outcome.own_lateness.saturating_record(lateness.saturating_sub(held));
             }
         }
     }

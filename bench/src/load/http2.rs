@@ -216,3 +216,18 @@ fn status<'a>(of_head: u16, mut fields: impl Iterator<Item = (&'a [u8], &'a [u8]
         _ => of_head,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_failed_has_no_status() {
+        let ok: (&[u8], &[u8]) = (b"grpc-status", b"0");
+        let failed: (&[u8], &[u8]) = (b"grpc-status", b"14");
+        let other: (&[u8], &[u8]) = (b"x-a", b"1");
+        assert_eq!(status(200, [other, ok].into_iter()), 200);
+        assert_eq!(status(200, [other, failed].into_iter()), CALL_FAILED);
+        assert_eq!(status(503, [other].into_iter()), 503);
+    }
+}

@@ -6,6 +6,7 @@
 
 mod connection;
 mod generator;
+mod held;
 mod http1;
 pub(crate) mod http2;
 mod pauses;

@@ -56,8 +56,10 @@ pub(crate) struct Outcome {
     pub(crate) latency: Histogram<u64>,
     /// From the start of sending to the end of the answer, in nanoseconds.
     pub(crate) service: Histogram<u64>,
-    /// How late the generator itself was: from the moment a request was due and a connection free to its sending.
+    /// How late requests went: from the moment one was due and a connection free to its sending.
     pub(crate) lateness: Histogram<u64>,
+    /// The same without the time in which the machine did not let the generator go on.
+    pub(crate) own_lateness: Histogram<u64>,
     /// How late the machine alone would have made it: of moments at which it had nothing to do.
     pub(crate) pauses: Pauses,
 }
@@ -74,6 +76,7 @@ impl Outcome {
             latency: histogram(),
             service: histogram(),
             lateness: histogram(),
+            own_lateness: histogram(),
             pauses: Pauses::new(0),
         }
     }
@@ -108,6 +111,7 @@ impl Outcome {
             latency_ns: Percentiles::of(&self.latency),
             service_ns: Percentiles::of(&self.service),
             scheduling_error_ns: plan.rate.map(|_| Percentiles::of(&self.lateness)),
+            own_error_ns: plan.rate.map(|_| Percentiles::of(&self.own_lateness)),
             machine_error_ns: plan.rate.map(|_| Percentiles::of(self.pauses.lateness())),
         }
     }
@@ -128,6 +132,7 @@ impl Outcome {
             ("latency", &self.latency),
             ("service", &self.service),
             ("scheduling-error", &self.lateness),
+            ("own-error", &self.own_lateness),
             ("machine-error", self.pauses.lateness()),
         ] {
             if histogram.is_empty() {
@@ -175,6 +180,8 @@ pub(crate) struct Summary {
     pub(crate) service_ns: Percentiles,
     /// Absent in a closed loop, where nothing is scheduled.
     pub(crate) scheduling_error_ns: Option<Percentiles>,
+    /// The same without the time in which the machine is known not to have let the generator go on.
+    pub(crate) own_error_ns: Option<Percentiles>,
     /// What of it a loop without work would have had, too: pauses of the machine. Absent in a closed loop.
     pub(crate) machine_error_ns: Option<Percentiles>,
 }
@@ -269,12 +276,18 @@ impl Summary {
         }
         text += &Percentiles::heading();
         text += &self.latency_ns.row("latency");
-        if let (Some(error), Some(machine)) = (&self.scheduling_error_ns, &self.machine_error_ns) {
+        if let (Some(error), Some(own), Some(machine)) =
+            (&self.scheduling_error_ns, &self.own_error_ns, &self.machine_error_ns)
+        {
             text += &self.service_ns.row("service time");
             text += &error.row("scheduling error");
+            text += &own.row("of it its own");
             text += &machine.row("machine alone");
             let verdict = if error.p99 < ERROR_WANTED_NS { "within" } else { "NOT within" };
             let _ = writeln!(text, "the generator kept its schedule {verdict} 10 us (p99 of the scheduling error)");
+            if error.p99 >= ERROR_WANTED_NS && own.p99 < ERROR_WANTED_NS {
+                let _ = writeln!(text, "its own part of it is: the machine held it up");
+            }
             if machine.p99 >= ERROR_WANTED_NS {
                 let _ = writeln!(text, "the machine's pauses alone are beyond that");
             }
