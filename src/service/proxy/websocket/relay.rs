@@ -66,6 +66,8 @@ pub(super) struct Relay<'a> {
     pub(super) over: Option<Instant>,
     /// The core knows whom to wake.
     is_watched: bool,
+    /// How often endpoints were taken out or in again when it was last seen to.
+    drains: u64,
     /// It was heard that the core is to end.
     is_last: bool,
     pub(super) open: Open,
@@ -92,6 +94,7 @@ pub(in crate::service::proxy) async fn run(
         leaves: None,
         over: None,
         is_watched: false,
+        drains: 0,
         is_last: false,
         open: Open::new(client),
         client,
@@ -294,18 +297,28 @@ impl Relay<'_> {
         if self.from_client.is_lost { After::Reset } else { After::Close }
     }
 
-    /// Hears that the core ends or runs another plan.
+    /// Hears that the core ends, runs another plan, or has endpoints taken out.
     #[cold]
     fn heed(&mut self) {
-        self.is_last = self.client.is_last();
-        if !self.is_last && carry_over(self.client, self.exchange, self.connection).is_some() {
-            return;
+        (self.is_last, self.drains) = (self.client.is_last(), self.client.state.drains());
+        if !self.is_last && !self.is_drained() {
+            let stays = !self.client.is_behind() || carry_over(self.client, self.exchange, self.connection).is_some();
+            if stays {
+                return;
+            }
         }
         // Not all at once: they all come again.
         let spread = self.settings.drain.min(self.client.running.plan.cores.drain_timeout / 2);
         let part = self.client.state.engine.random() % 1024;
         let at = self.client.now() + spread * part as u32 / 1024;
         self.leaves = Some(self.leaves.map_or(at, |leaves| leaves.min(at)));
+    }
+
+    /// Whether an operator took its endpoint out.
+    fn is_drained(&self) -> bool {
+        let upstream = self.connection.upstream();
+        let endpoint = upstream.endpoints.get(self.connection.endpoint());
+        endpoint.is_some_and(|endpoint| self.client.state.is_drained(&upstream.name, &endpoint.name))
     }
 
     fn idle_at(&self) -> Instant {
@@ -386,7 +399,9 @@ impl Relay<'_> {
             self.client.watch(cx);
         }
         let client = &*self.client;
-        let is_news = (client.is_last() && !self.is_last) || (client.is_behind() && self.leaves.is_none());
+        let is_news = (client.is_last() && !self.is_last)
+            || (client.is_behind() && self.leaves.is_none())
+            || client.state.drains() != self.drains;
         if is_news && self.over.is_none() {
             return Poll::Ready(Event::Notice);
         }
