@@ -2,6 +2,7 @@
 
 mod closing;
 mod compression;
+mod families;
 mod frames;
 mod handshake;
 mod http2;
