@@ -139,7 +139,7 @@ fn answered(exchange: &Exchange, bytes: &[u8], compression: Compression) -> Resu
     if own.to_upstream {
         Deflate::offer(own.willing).write(&mut offered);
     }
-    let rest = request.filter(|(name, _)| !name.eq_ignore_ascii_case(EXTENSIONS)).map(|(name, value)| (name, value));
+    let rest = request.filter(|(name, _)| !name.eq_ignore_ascii_case(EXTENSIONS));
     let sent = rest.chain([(EXTENSIONS, &*offered)]);
     Ok(handshake::answer(answer, &sent, own.to_upstream)?.deflate)
 }
