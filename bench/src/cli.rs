@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::attacks::{self, AttacksArgs};
 use crate::balance::{self, BalanceArgs};
 use crate::builds::{self, BuildsArgs};
 use crate::compare::{self, CompareArgs};
@@ -74,6 +75,8 @@ enum Command {
     Endpoints(EndpointsArgs),
     /// Measure what a request costs in this build of the gateway and in another, in turn
     Builds(BuildsArgs),
+    /// Measure what attacks on HTTP/2 and TLS cost the gateway, the attacker, and everybody else
+    Attacks(AttacksArgs),
     /// Drive a gateway with all kinds of traffic, so that a compiler sees what it does: see `tools/release`
     Train(TrainArgs),
     /// Measure what a WebSocket message costs Ringway and its peers
@@ -292,6 +295,7 @@ fn dispatch() -> Result<(), Error> {
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
         Command::Train(args) => train::run(&args, &stop_flag()?),
         Command::Websocket(args) => websocket::run(&args, &stop_flag()?),
+        Command::Attacks(args) => attacks::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),

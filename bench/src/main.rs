@@ -1,6 +1,7 @@
 //! The bench command: a load generator, an origin to point a gateway at, and what compares Ringway with its peers.
 #![forbid(unsafe_code)]
 
+mod attacks;
 mod balance;
 mod builds;
 mod cli;
