@@ -258,15 +258,14 @@ fn every_row_holds_against_a_listener_over_tls(engine: Engine) {
 fn of_an_upstream(config: Config, upstream: &str, secure: impl Fn(TcpStream) -> Peer) {
     let rows: Vec<Row> = rows::all().into_iter().filter(Row::is_of_client).collect();
     let listeners: Vec<TcpListener> = rows.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let mut more = String::new();
-    for (row, listener) in rows.iter().zip(&listeners) {
+    let tables = rows.iter().zip(&listeners).map(|(row, listener)| {
         let (name, address) = (row.name.replace('_', "-"), listener.local_addr().unwrap());
-        more += &format!(
+        format!(
             "[upstream.{name}]\nendpoints = [\"{address}\"]\nprotocol = \"h2\"\nretry.attempts = 1\n{upstream}\n\
              [[route]]\nname = \"{name}\"\npath = \"/{name}\"\nupstream = \"{name}\"\n"
-        );
-    }
-    let gateway = config.more(&more).start();
+        )
+    });
+    let gateway = config.more(&tables.collect::<Vec<_>>().concat()).start();
     each(&rows, |row| {
         let at = rows.iter().position(|other| other.name == row.name).unwrap();
         let path = row.name.replace('_', "-");
