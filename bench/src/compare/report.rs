@@ -70,7 +70,7 @@ pub(crate) struct PeerReport {
     pub(crate) open_latency_us: Option<Latency>,
     /// The 99th percentile of how late requests went in the open loop.
     pub(crate) open_scheduling_error_p99_us: Option<f64>,
-    /// The same without what the machine is known to have held up.
+    /// The same of those that the machine is not known to have held up.
     pub(crate) open_own_error_p99_us: Option<f64>,
     /// What of that a loop without work would have had, too.
     pub(crate) open_machine_error_p99_us: Option<f64>,

@@ -33,8 +33,8 @@ pub(crate) struct Sent {
     pub(crate) started: u64,
     /// How late it went, once it was due and a connection free.
     pub(crate) lateness: u64,
-    /// How much of that the machine did not let the generator go on.
-    pub(crate) held: u64,
+    /// For most of that the machine did not let the generator go on, or this is sent while it catches up after that.
+    pub(crate) is_held: bool,
 }
 
 /// An answer that has come entirely.

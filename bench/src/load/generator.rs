@@ -129,6 +129,8 @@ struct Generator<'a> {
     /// When a piece of work began or ended last.
     marked: u64,
     held: Held,
+    /// The machine made a request late, and what has become due since is not sent yet.
+    is_behind: bool,
     /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
     piece: u64,
     connect_error: Option<io::Error>,
@@ -158,6 +160,7 @@ impl<'a> Generator<'a> {
             sweep_at: 0,
             marked: 0,
             held: Held::new(),
+            is_behind: false,
             piece: 0,
             connect_error: None,
         })
@@ -351,6 +354,7 @@ impl<'a> Generator<'a> {
         loop {
             let Some(schedule) = &mut self.schedule else { return };
             if schedule.due > now || schedule.due >= self.window.1 {
+                self.is_behind = false;
                 return;
             }
             let Some(place) = self.places.pop_front() else { return };
@@ -361,8 +365,8 @@ impl<'a> Generator<'a> {
             let intended = schedule.advance();
             let due = intended.max(place.since);
             let lateness = now.saturating_sub(due);
-            let held = if lateness > 0 { self.held.between(due, now) } else { 0 };
-            self.issue(place.index, Sent { intended, started: now, lateness, held });
+            self.is_behind |= 2 * self.held.between(due, now) > lateness;
+            self.issue(place.index, Sent { intended, started: now, lateness, is_held: self.is_behind });
             self.mark_work();
             now = self.marked;
         }
@@ -418,10 +422,10 @@ impl<'a> Generator<'a> {
             let generation = connection.generation;
             self.places.extend((0..free).map(|_| Place { index, generation, since: now }));
         } else if self.plan.close {
-            self.issue(index, Sent { intended: now, started: now, lateness: 0, held: 0 });
+            self.issue(index, Sent { intended: now, started: now, lateness: 0, is_held: false });
         } else {
             for _ in 0..free {
-                let sent = Sent { intended: now, started: now, lateness: 0, held: 0 };
+                let sent = Sent { intended: now, started: now, lateness: 0, is_held: false };
                 if let Err(failure) = connection.push(sent, &self.requests) {
                     return self.fail(index, failure);
                 }
@@ -634,9 +638,11 @@ impl<'a> Tally<'a> {
             self.outcome.latency.saturating_record(self.now.saturating_sub(answer.sent.intended));
             self.outcome.service.saturating_record(self.now.saturating_sub(answer.sent.started));
             if self.plan.rate.is_some() {
-                let Sent { lateness, held, .. } = answer.sent;
+                let Sent { lateness, is_held, .. } = answer.sent;
                 self.outcome.lateness.saturating_record(lateness);
-                self.outcome.own_lateness.saturating_record(lateness.saturating_sub(held));
+                if !is_held {
+                    self.outcome.own_lateness.saturating_record(lateness);
+                }
             }
         }
     }

@@ -139,7 +139,7 @@ mod tests {
     fn connection(requests: u64) -> Http1 {
         let mut connection = Http1::default();
         for intended in 0..requests {
-            connection.push(Sent { intended, started: intended, lateness: 0, held: 0 }, 1);
+            connection.push(Sent { intended, started: intended, lateness: 0, is_held: false }, 1);
         }
         connection
     }

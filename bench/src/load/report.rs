@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
     pub(crate) service: Histogram<u64>,
     /// How late requests went: from the moment one was due and a connection free to its sending.
     pub(crate) lateness: Histogram<u64>,
-    /// The same without the time in which the machine did not let the generator go on.
+    /// The same of those that the machine did not hold up.
     pub(crate) own_lateness: Histogram<u64>,
     /// How late the machine alone would have made it: of moments at which it had nothing to do.
     pub(crate) pauses: Pauses,
@@ -180,7 +180,7 @@ pub(crate) struct Summary {
     pub(crate) service_ns: Percentiles,
     /// Absent in a closed loop, where nothing is scheduled.
     pub(crate) scheduling_error_ns: Option<Percentiles>,
-    /// The same without the time in which the machine is known not to have let the generator go on.
+    /// The same of those that the machine is not known to have held up.
     pub(crate) own_error_ns: Option<Percentiles>,
     /// What of it a loop without work would have had, too: pauses of the machine. Absent in a closed loop.
     pub(crate) machine_error_ns: Option<Percentiles>,
@@ -281,12 +281,15 @@ impl Summary {
         {
             text += &self.service_ns.row("service time");
             text += &error.row("scheduling error");
-            text += &own.row("of it its own");
+            text += &own.row("its own");
             text += &machine.row("machine alone");
             let verdict = if error.p99 < ERROR_WANTED_NS { "within" } else { "NOT within" };
             let _ = writeln!(text, "the generator kept its schedule {verdict} 10 us (p99 of the scheduling error)");
-            if error.p99 >= ERROR_WANTED_NS && own.p99 < ERROR_WANTED_NS {
-                let _ = writeln!(text, "its own part of it is: the machine held it up");
+            if own.count < error.count {
+                let held = error.count - own.count;
+                let part = held as f64 / error.count as f64 * 100.0;
+                let _ =
+                    writeln!(text, "the machine held up {held} of them ({part:.2}%), which are not in its own error");
             }
             if machine.p99 >= ERROR_WANTED_NS {
                 let _ = writeln!(text, "the machine's pauses alone are beyond that");
