@@ -130,16 +130,16 @@ pub(in crate::service::proxy) fn agree(
 
 /// What the endpoint agreed to, of what it was offered.
 fn answered(exchange: &Exchange, bytes: &[u8], compression: Compression) -> Result<Option<Deflate>, AnswerError> {
+    let mut offered = Vec::new();
     let request = fields(&exchange.head.fields, exchange.head_bytes());
     let answer = fields(&exchange.response.fields, bytes);
     let Compression::Terminate(own) = compression else {
         return Ok(handshake::answer(answer, &request, compression == Compression::Pass)?.deflate);
     };
-    let mut offered = Vec::new();
     if own.to_upstream {
         Deflate::offer(own.willing).write(&mut offered);
     }
-    let rest = request.filter(|(name, _)| !name.eq_ignore_ascii_case(EXTENSIONS)).map(|(name, value)| (name, value));
+    let rest = request.filter(|(name, _)| !name.eq_ignore_ascii_case(EXTENSIONS));
     let sent = rest.chain([(EXTENSIONS, &*offered)]);
     Ok(handshake::answer(answer, &sent, own.to_upstream)?.deflate)
 }

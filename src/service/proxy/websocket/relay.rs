@@ -162,7 +162,7 @@ impl Relay<'_> {
     /// Looks at what came from one side and passes it on as it came, in one piece unless something of it stays here.
     fn take(&mut self, who: Who, lease: Lease) {
         if self.leg(who).recoder.is_some() {
-            return self.take_to_recode(who, lease);
+            return self.take_to_recode(who, &lease);
         }
         let now = self.client.now();
         let (leg, other, to) = match who {
@@ -405,10 +405,10 @@ impl Relay<'_> {
         if is_news && self.over.is_none() {
             return Poll::Ready(Event::Notice);
         }
-        if self.from_client.parked.is_some() || self.from_upstream.parked.is_some() {
-            if let Poll::Ready(event) = self.poll_parked(cx) {
-                return Poll::Ready(event);
-            }
+        if (self.from_client.parked.is_some() || self.from_upstream.parked.is_some())
+            && let Poll::Ready(event) = self.poll_parked(cx)
+        {
+            return Poll::Ready(event);
         }
         let client = &*self.client;
         let high = stream_buffer(client);

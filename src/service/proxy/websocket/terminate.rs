@@ -52,14 +52,14 @@ pub(super) fn recoders(terms: &Terms, settings: &Websocket) -> (Option<Recoder>,
 
 impl Relay<'_> {
     /// Has what came from one side go on as the other wants it.
-    pub(super) fn take_to_recode(&mut self, who: Who, lease: Lease) {
+    pub(super) fn take_to_recode(&mut self, who: Who, lease: &Lease) {
         let now = self.client.now();
         if who == Who::Client {
             self.exchange.traffic.received += lease.len() as u64;
         }
         let leg = self.leg(who);
         (leg.heard, leg.pinged) = (now, None);
-        self.recode(who, &lease);
+        self.recode(who, lease);
     }
 
     /// The same, of what came before. It goes on for as long as the other side takes what comes of it.
@@ -95,20 +95,15 @@ impl Relay<'_> {
             let result = to.with_outbox(|outbox| {
                 outbox.write(|out| {
                     let start = out.len();
-                    let result = match step.event {
-                        Read::Data { payload, message, .. } => {
-                            let (payload, mask) = Reader::payload_of(key, taken, payload);
-                            let about = message.or(leg.reader.message());
-                            about.map_or(Ok(()), |about| {
-                                let (kind, is_compressed) = (about.kind, about.is_compressed);
-                                let is_end = message.is_some();
-                                recoder.take(Piece { kind, is_compressed, payload, mask, is_end }, out)
-                            })
-                        }
-                        _ => {
-                            out.extend_from_slice(if step.is_held { leg.reader.held() } else { taken });
-                            Ok(())
-                        }
+                    let result = if let Read::Data { payload, message, .. } = step.event {
+                        let (payload, mask) = Reader::payload_of(key, taken, payload);
+                        message.or(leg.reader.message()).map_or(Ok(()), |about| {
+                            let (kind, is_compressed) = (about.kind, about.is_compressed);
+                            recoder.take(Piece { kind, is_compressed, payload, mask, is_end: message.is_some() }, out)
+                        })
+                    } else {
+                        out.extend_from_slice(if step.is_held { leg.reader.held() } else { taken });
+                        Ok(())
                     };
                     passed += out.len() - start;
                     result
