@@ -92,7 +92,8 @@ fn said(side: Side, deflate: Option<(u8, bool)>, settings: Option<RecoderSetting
                 let most = settings.map_or(u64::MAX, |settings| settings.message.min(by_ratio(settings)));
                 let mut result = expander.expand(payload, &mut plain, most);
                 if result.is_ok() {
-                    result = expander.end(&mut plain, most - plain.len() as u64);
+                    let left = most - plain.len() as u64;
+                    result = expander.end(&mut plain, left);
                 }
                 if result.is_err() || (kind == Kind::Text && str::from_utf8(&plain).is_err()) {
                     said.error = Some(FrameError::InvalidDeflate);

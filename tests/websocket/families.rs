@@ -190,7 +190,7 @@ fn cases() -> Vec<Case> {
         all.with(deflate);
     }
     for (what, payload, code) in
-        [("no DEFLATE", vec![0xff], 1007), ("no text", pack(b"\xff"), 1007), ("a bomb", pack(&[0; 100_001]), 1009)]
+        [("no DEFLATE", vec![0xff], 1007), ("no text", pack(b"\xff"), 1007), ("a bomb", pack(&vec![0; 100_001]), 1009)]
     {
         all.add("RFC 7692 7.2.2", what, c(FIN | MARK | TEXT, payload), [closes(code)]);
         all.with(Deflate::Gateway);

@@ -130,12 +130,12 @@ pub(in crate::service::proxy) fn agree(
 
 /// What the endpoint agreed to, of what it was offered.
 fn answered(exchange: &Exchange, bytes: &[u8], compression: Compression) -> Result<Option<Deflate>, AnswerError> {
+    let mut offered = Vec::new();
     let request = fields(&exchange.head.fields, exchange.head_bytes());
     let answer = fields(&exchange.response.fields, bytes);
     let Compression::Terminate(own) = compression else {
         return Ok(handshake::answer(answer, &request, compression == Compression::Pass)?.deflate);
     };
-    let mut offered = Vec::new();
     if own.to_upstream {
         Deflate::offer(own.willing).write(&mut offered);
     }

@@ -97,11 +97,9 @@ impl Relay<'_> {
                     let start = out.len();
                     let result = if let Read::Data { payload, message, .. } = step.event {
                         let (payload, mask) = Reader::payload_of(key, taken, payload);
-                        let about = message.or(leg.reader.message());
-                        about.map_or(Ok(()), |about| {
+                        message.or(leg.reader.message()).map_or(Ok(()), |about| {
                             let (kind, is_compressed) = (about.kind, about.is_compressed);
-                            let is_end = message.is_some();
-                            recoder.take(Piece { kind, is_compressed, payload, mask, is_end }, out)
+                            recoder.take(Piece { kind, is_compressed, payload, mask, is_end: message.is_some() }, out)
                         })
                     } else {
                         out.extend_from_slice(if step.is_held { leg.reader.held() } else { taken });
