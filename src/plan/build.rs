@@ -264,7 +264,7 @@ impl<'c> Builder<'c, '_> {
             total_timeout: section.total_timeout,
             mirror: self.mirror(section).map(Box::new),
             deadline: section.deadline.clone().map(Box::new),
-            websocket: Box::new(section.websocket),
+            websocket: Arc::new(section.websocket.clone()),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,
