@@ -12,6 +12,8 @@ use ringway::observe::{Metrics, Names, PlanNames};
 use ringway::plan::{Captures, NoHeaders, Query, normalize};
 use ringway::policy::{Origins, States};
 use ringway::upstream::{Asked, Balancer, Outcome, Shared};
+use ringway_proto::grpc::web::Response as WebResponse;
+use ringway_proto::grpc::{Prefix, Reader};
 use ringway_proto::http1::{
     Body, Framing, HeadScan, Limits, Method, RequestHead, ResponseHead, Version, decode_request, decode_response,
     encode,
@@ -55,7 +57,7 @@ pub(crate) type Part = Box<dyn FnMut(u64)>;
 type Make = fn() -> Result<Part, Error>;
 
 /// Name, what is counted in one call, and how it is made ready.
-const PARTS: [(&str, u64, Make); 44] = [
+const PARTS: [(&str, u64, Make); 46] = [
     ("codec-request-head", 1, request_head),
     ("codec-response-head", 1, response_head),
     ("codec-chunked-body", 1, chunked_body),
@@ -68,6 +70,8 @@ const PARTS: [(&str, u64, Make); 44] = [
     ("path-normalize", 1, path_normalize),
     ("histogram-record", 1, histogram_record),
     ("spsc-single", mesh::MANY, || Ok(mesh::spsc_single())),
+    ("grpc-frames", 16, grpc_frames),
+    ("grpc-web-text-1kib", 1, grpc_web_text),
     ("spsc-batched", mesh::MANY, || Ok(mesh::spsc_batched())),
     ("spsc-one-thread", 1, || Ok(mesh::spsc_one_thread())),
     ("mpsc-two-senders", mesh::MANY, || Ok(mesh::mpsc_two_senders())),
@@ -222,6 +226,33 @@ fn write_head() -> Result<Part, Error> {
         black_box(out.as_slice());
     });
     tried(decoded.is_ok(), part)
+}
+
+/// Sixteen messages of 64 bytes are followed.
+fn grpc_frames() -> Result<Part, Error> {
+    let messages = [&Prefix::DATA.to_bytes(64)[..], &[b'x'; 64]].concat().repeat(16);
+    let pass = move || {
+        let (mut reader, mut left, mut ends) = (Reader::new(u32::MAX), black_box(&messages[..]), 0);
+        while let Ok(step) = reader.next(left)
+            && step.taken > 0
+        {
+            ends += u32::from(step.is_end);
+            left = left.get(step.taken..).unwrap_or_default();
+        }
+        black_box(ends) == 16
+    };
+    tried(pass(), repeat(move || _ = pass()))
+}
+
+/// A message of a kilobyte becomes base64.
+fn grpc_web_text() -> Result<Part, Error> {
+    let message = [&Prefix::DATA.to_bytes(1024)[..], &[b'x'; 1024]].concat();
+    let mut out = Vec::with_capacity(2048);
+    let mut pass = move || {
+        out.clear();
+        WebResponse::new(true, u32::MAX).push(black_box(&message), &mut out).is_ok() && black_box(out.len()) == 1372
+    };
+    tried(pass(), repeat(move || _ = pass()))
 }
 
 /// A router of 10,000 routes, half of them with captures, on the way to one in the middle.

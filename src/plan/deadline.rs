@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringway_proto::grpc::timeout;
 use ringway_runtime::clock::Wall;
 
 /// `deadline` of a route.
@@ -54,9 +55,6 @@ const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
 /// No number of a deadline has more digits: what is longer than some millennia says nothing.
 const DIGITS: usize = 16;
-const GRPC_DIGITS: usize = 8;
-const GRPC_UNITS: [(u8, u64); 6] =
-    [(b'n', 1), (b'u', 1_000), (b'm', MILLI), (b'S', SECOND), (b'M', 60 * SECOND), (b'H', 3_600 * SECOND)];
 
 fn number(digits: &[u8], most: usize) -> Option<u64> {
     if digits.is_empty() || digits.len() > most || !digits.iter().all(u8::is_ascii_digit) {
@@ -80,11 +78,7 @@ impl DeadlineFormat {
             Self::Millis => number(value, DIGITS)?.saturating_mul(MILLI),
             Self::Seconds => seconds(value)?,
             Self::UnixMillis => number(value, DIGITS)?.saturating_mul(MILLI).saturating_sub(now.as_nanos()),
-            Self::Grpc => {
-                let (unit, digits) = value.split_last()?;
-                let (_, size) = GRPC_UNITS.iter().find(|(known, _)| known == unit)?;
-                number(digits, GRPC_DIGITS)?.saturating_mul(*size)
-            }
+            Self::Grpc => return timeout::read(value),
         };
         Some(Duration::from_nanos(nanos))
     }
@@ -101,11 +95,8 @@ impl DeadlineFormat {
                 std::io::Write::write_fmt(out, format_args!("{}", now.as_nanos().saturating_add(nanos) / MILLI))
             }
             Self::Grpc => {
-                let most = 10_u64.pow(GRPC_DIGITS as u32) - 1;
-                let fits = |(_, size): &&(u8, u64)| nanos / size <= most;
-                let (unit, size) = GRPC_UNITS.iter().find(fits).unwrap_or(&(b'H', 3_600 * SECOND));
-                let number = (nanos / size).clamp(1, most);
-                std::io::Write::write_fmt(out, format_args!("{number}{}", char::from(*unit)))
+                timeout::write(left, out);
+                Ok(())
             }
         };
     }

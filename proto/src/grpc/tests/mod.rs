@@ -1,0 +1,4 @@
+mod base64;
+mod frames;
+mod values;
+mod web;
