@@ -9,6 +9,7 @@ mod certificate;
 mod client;
 mod identity;
 mod layer;
+mod record;
 mod resolver;
 mod server;
 mod session;
@@ -57,5 +58,7 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
     digest
 }
 
+#[cfg(test)]
+mod peer_tests;
 #[cfg(test)]
 mod tests;

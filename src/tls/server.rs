@@ -137,6 +137,8 @@ impl ServerSettings {
         };
         let mut config = builder.with_cert_resolver(self.resolver.clone());
         config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        // The records after the handshake are ours.
+        config.enable_secret_extraction = true;
         if self.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
