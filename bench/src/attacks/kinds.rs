@@ -28,7 +28,7 @@ pub(crate) enum Attack {
 
 /// What one connection sends, and what it does then.
 pub(crate) struct Bytes {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) wire: Vec<u8>,
     /// Frames of it that are the attack, or handshakes.
     pub(crate) frames: u64,
     pub(crate) then: Then,
@@ -111,7 +111,7 @@ impl Attack {
                 then = Then::Leaves;
             }
         }
-        Bytes { bytes, frames, then }
+        Bytes { wire: bytes, frames, then }
     }
 }
 
@@ -136,7 +136,7 @@ fn request(method: &str) -> Vec<u8> {
     vec![if method == "GET" { 0x82 } else { 0x83 }, 0x86, 0x84, 0x01, 1, b'a']
 }
 
-/// A record with a ClientHello of TLS 1.3 by X25519 (RFC 8446 section 4.1.2), whose key is any 32 bytes.
+/// A record with a `ClientHello` of TLS 1.3 by X25519 (RFC 8446 section 4.1.2), whose key is any 32 bytes.
 fn client_hello() -> Vec<u8> {
     let with_len = |body: &[u8]| [&(body.len() as u16).to_be_bytes()[..], body].concat();
     let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &with_len(body)].concat();

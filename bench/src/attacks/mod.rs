@@ -63,8 +63,8 @@ pub(crate) fn run(args: &AttacksArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
         args.rate, args.connections, args.attacks_per_second, args.duration
     );
     println!(
-        "{:<16} {:>9} {:>10} {:>10} {:>7} {:>9} {:>9} {:>6} {:>15}  {}",
-        "attack", "frames", "gateway ns", "attacker", "times", "p99 us", "beside", "ratio", "memory MiB", "ends"
+        "{:<16} {:>9} {:>10} {:>10} {:>7} {:>9} {:>9} {:>6} {:>15}  ends",
+        "attack", "frames", "gateway ns", "attacker", "times", "p99 us", "beside", "ratio", "memory MiB"
     );
     for &attack in wanted {
         if stop.load(Ordering::Relaxed) {
@@ -208,7 +208,7 @@ fn round(attack: &Bytes, to: SocketAddr, done: &mut Done) -> std::io::Result<()>
         stream.set_read_timeout(Some(LATE))?;
         stream.set_nodelay(true)?;
         // The gateway may end it before all is there.
-        let _ = stream.write_all(&attack.bytes);
+        let _ = stream.write_all(&attack.wire);
         streams.push(stream);
     }
     for mut stream in streams {
@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn every_attack_is_whole_frames_and_says_how_many() {
         for &attack in Attack::value_variants().iter().filter(|attack| !attack.is_on_tls()) {
-            let Bytes { bytes, frames, .. } = attack.bytes();
-            let mut rest = bytes.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+            let Bytes { wire, frames, .. } = attack.bytes();
+            let mut rest = wire.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
             let mut seen = 0;
             while !rest.is_empty() {
                 let len = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;

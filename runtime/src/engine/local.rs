@@ -29,13 +29,16 @@ pub(crate) struct Stream {
     side: usize,
 }
 
+/// Where a task finds that it was woken for an end, and by which key.
+type Note = (Rc<Ready>, usize);
+
 struct Pair {
     engine: Engine,
     limit: usize,
     address: Option<SocketAddr>,
     ways: RefCell<[Way; 2]>,
     /// Where each end's task finds that it was woken for it.
-    noted: RefCell<[Option<(Rc<Ready>, usize)>; 2]>,
+    noted: RefCell<[Option<Note>; 2]>,
 }
 
 /// How a writer ended.
