@@ -22,7 +22,7 @@ const SEALS: usize = 1;
 
 struct Key {
     name: [u8; NAME],
-    key: RandomizedNonceKey,
+    cipher: RandomizedNonceKey,
     /// What the key is made of: the process that takes over is told.
     bytes: Zeroizing<[u8; KEY]>,
 }
@@ -36,13 +36,13 @@ impl Key {
     }
 
     fn of(name: [u8; NAME], bytes: Zeroizing<[u8; KEY]>) -> Option<Arc<Self>> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &*bytes).ok()?;
-        Some(Arc::new(Self { name, key, bytes }))
+        let cipher = RandomizedNonceKey::new(&AES_256_GCM, &*bytes).ok()?;
+        Some(Arc::new(Self { name, cipher, bytes }))
     }
 
     fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
-        let nonce = self.key.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
+        let nonce = self.cipher.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
         let mut ticket = Vec::with_capacity(NAME + NONCE + sealed.len());
         ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(nonce.as_ref());
@@ -53,7 +53,7 @@ impl Key {
     fn open(&self, context: &[u8], nonce: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut bytes = sealed.to_vec();
-        let length = self.key.open_in_place(nonce, Aad::from(context), &mut bytes).ok()?.len();
+        let length = self.cipher.open_in_place(nonce, Aad::from(context), &mut bytes).ok()?.len();
         bytes.truncate(length);
         Some(bytes)
     }

@@ -53,10 +53,12 @@ impl Keys {
             ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
             _ => return Err(Error::General("a cipher suite that is not known".to_owned())),
         };
-        let shape = match is_tls13 {
-            true => Shape::Tls13,
-            false if *algorithm == CHACHA20_POLY1305 => Shape::Tls12ChaCha,
-            false => Shape::Tls12Gcm,
+        let shape = if is_tls13 {
+            Shape::Tls13
+        } else if *algorithm == CHACHA20_POLY1305 {
+            Shape::Tls12ChaCha
+        } else {
+            Shape::Tls12Gcm
         };
         let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| Error::EncryptError)?;
         let iv = Zeroizing::new(iv.as_ref().try_into().map_err(|_| Error::EncryptError)?);
@@ -82,10 +84,12 @@ impl Keys {
     }
 
     /// What is authenticated beside the plaintext in TLS 1.2: the header with the length of the plaintext.
-    fn beside(&self, [kind, major, minor]: [u8; 3], length: usize) -> [u8; 13] {
-        let [a, b, c, d, e, f, g, h] = self.sequence.to_be_bytes();
-        let [high, low] = (length as u16).to_be_bytes();
-        [a, b, c, d, e, f, g, h, kind, major, minor, high, low]
+    fn beside(&self, record: [u8; 3], length: usize) -> [u8; 13] {
+        let mut beside = [0; 13];
+        beside[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        beside[8..11].copy_from_slice(&record);
+        beside[11..].copy_from_slice(&(length as u16).to_be_bytes());
+        beside
     }
 
     /// Begins a record at the end of `send`. Its plaintext is to be appended, [`MOST`] bytes at most.

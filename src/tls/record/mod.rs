@@ -152,7 +152,7 @@ pub(super) struct Records<K> {
     sends: Keys,
     receives: Keys,
     /// Records that keys may seal.
-    most_records: u64,
+    most_sealed: u64,
     /// The peer wants other keys to be used, which it is told before the next data.
     owes_update: bool,
     /// The beginning of a message that goes on in the next record.
@@ -174,7 +174,7 @@ impl<K: Kept> Records<K> {
             is_tls13,
             sends: Keys::new(is_tls13, secrets.tx)?,
             receives: Keys::new(is_tls13, secrets.rx)?,
-            most_records: common.confidentiality_limit,
+            most_sealed: common.confidentiality_limit,
             owes_update: false,
             message: Vec::new(),
             patience: Patience::FULL,
@@ -376,7 +376,7 @@ impl<K: Kept> Records<K> {
 
     /// Has other keys used before these have sealed as many records as they may. TLS 1.2 cannot do that.
     fn before_data(&mut self, send: &mut Vec<u8>) -> Result<(), Error> {
-        let are_used_up = self.sends.used().saturating_add(1) >= self.most_records;
+        let are_used_up = self.sends.used().saturating_add(1) >= self.most_sealed;
         match (are_used_up, self.is_tls13) {
             (true, true) => self.update(true, send),
             (true, false) => {
@@ -396,37 +396,36 @@ impl<K: Kept> Records<K> {
         send: &mut Vec<u8>,
     ) -> Result<(), Error> {
         send.reserve(length + (length / MOST + 1) * (HEADER + self.sends.shape().overhead()));
-        let mut begun: Option<(usize, usize)> = None;
+        let mut begun = None;
         let mut result = Ok(());
-        pieces(&mut |mut piece| {
-            while !piece.is_empty() {
-                let (start, filled) = match begun.take() {
-                    Some(begun) => begun,
-                    None => {
-                        if let Err(error) = self.before_data(send) {
-                            result = Err(error);
-                            return false;
-                        }
-                        (self.sends.begin(send), 0)
-                    }
-                };
-                let (now, rest) = piece.split_at(piece.len().min(MOST - filled));
-                send.extend_from_slice(now);
-                piece = rest;
-                if filled + now.len() < MOST {
-                    begun = Some((start, filled + now.len()));
-                } else if let Err(error) = self.sends.seal(ContentType::ApplicationData, start, send) {
-                    result = Err(error);
-                    return false;
-                }
-            }
-            true
+        pieces(&mut |piece| {
+            result = self.append(piece, &mut begun, send);
+            result.is_ok()
         });
         result?;
-        match begun {
-            Some((start, _)) => self.sends.seal(ContentType::ApplicationData, start, send),
-            None => Ok(()),
+        begun.map_or(Ok(()), |start| self.sends.seal(ContentType::ApplicationData, start, send))
+    }
+
+    /// Appends data to the record that has been begun, and to further ones. Those that are full are sealed.
+    fn append(&mut self, mut piece: &[u8], begun: &mut Option<usize>, send: &mut Vec<u8>) -> Result<(), Error> {
+        while !piece.is_empty() {
+            let start = if let Some(start) = begun.take() {
+                start
+            } else {
+                self.before_data(send)?;
+                self.sends.begin(send)
+            };
+            let filled = send.len() - start - HEADER - self.sends.shape().explicit();
+            let (now, rest) = piece.split_at(piece.len().min(MOST - filled));
+            send.extend_from_slice(now);
+            piece = rest;
+            if filled + now.len() < MOST {
+                *begun = Some(start);
+            } else {
+                self.sends.seal(ContentType::ApplicationData, start, send)?;
+            }
         }
+        Ok(())
     }
 
     /// Tells the peer that nothing follows.

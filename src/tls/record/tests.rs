@@ -133,8 +133,8 @@ fn whatever_a_peer_may_not_do_ends_the_connection_and_it_is_told_why() {
         ("a record without anything", BOTH, |_| vec![23, 3, 3, 0, 0], Some(20)),
         ("a header that says too much", NEW, |_| vec![23, 3, 3, 0x41, 1], Some(22)),
         ("a header that said too much before", OLD, |_| vec![23, 3, 3, 0x48, 1], Some(22)),
-        ("too much plaintext", BOTH, |c| data(c, &[1; MOST + 1]), Some(22)),
-        ("too much padding", NEW, |c| data(c, &[0; MOST + 1]), Some(22)),
+        ("too much plaintext", BOTH, |c| data(c, &vec![1; MOST + 1]), Some(22)),
+        ("too much padding", NEW, |c| data(c, &vec![0; MOST + 1]), Some(22)),
         ("a record that is nothing", BOTH, |_| vec![9, 3, 3, 0, 30], Some(50)),
         ("another protocol", BOTH, |_| b"\x17TP/1.1".to_vec(), Some(50)),
         ("ciphers that change", BOTH, |_| vec![20, 3, 3, 0, 1, 1], Some(10)),
@@ -295,7 +295,7 @@ fn records_are_as_few_as_may_be_and_keep_to_their_room() {
 #[test]
 fn keys_are_changed_before_they_have_sealed_too_much() {
     let (mut client, mut server) = (side::<false>(true), side::<true>(true));
-    client.most_records = 4;
+    client.most_sealed = 4;
     for turn in 0..20_u8 {
         let (mut wire, sent) = send(&mut client, &[&[turn; 3]]);
         assert_eq!(sent, Ok(()));
@@ -313,7 +313,7 @@ fn keys_are_changed_before_they_have_sealed_too_much() {
 #[test]
 fn before_tls_1_3_the_connection_ends_instead() {
     let (mut client, mut server) = (side::<false>(false), side::<true>(false));
-    client.most_records = 4;
+    client.most_sealed = 4;
     for _ in 0..3 {
         take(&mut server, &mut send(&mut client, &[b"said"]).0);
     }
