@@ -1,22 +1,16 @@
 //! Two builds of the gateway beside each other: the CPU that a request takes through each, in short windows that take
 //! turns. What the machine does falls on both alike, so that a difference of a percent can be seen in many of them.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::median;
-use crate::compare::process::{self, Running, Scratch};
-use crate::gateway::{GatewayArgs, Window};
-use crate::net;
-use crate::origin::{Options as OriginOptions, Origin};
-
-const BODY: u64 = 128;
+use crate::gateway::{Gateway, GatewayArgs, Window};
 
 #[derive(Args)]
 pub(crate) struct BuildsArgs {
@@ -39,20 +33,15 @@ pub(crate) struct BuildsArgs {
 }
 
 pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    if args.rounds == 0 || args.connections == 0 {
-        return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
-    }
-    net::raise_descriptor_limit();
-    net::pin(args.gateway.load_core)?;
-    let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
-    let address = origin.address()?;
-    let one = Gateway::start(&args.gateway, "ringway-bench-one", address)?;
-    let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", address)?;
     let BuildsArgs { connections, warm_up, window: duration, .. } = *args;
-    let window = Window { connections, warm_up, duration, body: BODY };
+    let window = Window { connections, warm_up, duration };
+    let mut origin = window.prepare(args.rounds, &args.gateway, ([127, 0, 0, 1], 0).into())?;
+    let upstream = format!("endpoints = [\"{}\"]", origin.address()?);
+    let one = Gateway::start(&args.gateway, "ringway-bench-one", &upstream)?;
+    let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", &upstream)?;
     let (mut ones, mut others) = (Vec::new(), Vec::new());
     for round in 0..=args.rounds {
-        let mut measure = |gateway: &Gateway| window.cpu_us(&gateway.running, gateway.listen, &mut origin, stop);
+        let mut measure = |gateway: &Gateway| window.cpu_us(gateway, &mut origin, stop);
         // Who is first takes turns as well.
         let (of_one, of_other) = if round % 2 == 0 {
             let of_one = measure(&one)?;
@@ -66,9 +55,6 @@ pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error
             ones.push(of_one);
             others.push(of_other);
         }
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Failed("interrupted".to_owned()));
-        }
     }
     let mut more: Vec<f64> = ones.iter().zip(&others).map(|(one, other)| (one / other - 1.0) * 100.0).collect();
     more.sort_by(f64::total_cmp);
@@ -81,25 +67,4 @@ pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error
     println!("{:<8} {:>10.3} us", "other", median(others));
     println!("this takes {:+.2}% of the other, median of pairs; half of them {:+.2}% to {:+.2}%", at(2), at(1), at(3));
     Ok(())
-}
-
-struct Gateway {
-    running: Running,
-    listen: SocketAddr,
-    _scratch: Scratch,
-}
-
-impl Gateway {
-    fn start(args: &GatewayArgs, name: &str, origin: SocketAddr) -> Result<Self, Error> {
-        let (listen, scratch) = (process::free_address()?, Scratch::named(name)?);
-        let text = format!(
-            "{}metrics_dir = \"{}\"\n[listener.web]\naddress = \"{listen}\"\n\
-             [upstream.origin]\nendpoints = [\"{origin}\"]\npool = {{ max_idle = 4096 }}\n\
-             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
-            args.cores(),
-            scratch.path().join("metrics").display()
-        );
-        let running = args.start(&text, listen, &scratch)?;
-        Ok(Self { running, listen, _scratch: scratch })
-    }
 }

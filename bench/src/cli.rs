@@ -10,16 +10,20 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::attacks::{self, AttacksArgs};
 use crate::balance::{self, BalanceArgs};
 use crate::builds::{self, BuildsArgs};
 use crate::compare::{self, CompareArgs};
 use crate::endpoints::{self, EndpointsArgs};
 use crate::failures::{self, FailuresArgs};
+use crate::load::tls::{Handshakes, Tls, Version};
 use crate::load::{self, Percentiles};
 use crate::micro::{self, MicroArgs};
+use crate::multiplex::grpc_message;
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::reloads::{self, ReloadsArgs};
+use crate::train::{self, TrainArgs};
 use crate::url::Url;
 use crate::websocket::{self, WebsocketArgs};
 
@@ -48,7 +52,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer HTTP/1.1 as cheaply as possible: `/bytes/N` with N bytes, every other path with --body bytes
+    /// Answer HTTP/1.1, and HTTP/2 by prior knowledge, as cheaply as possible: `/bytes/N` with N bytes, every other path
+    /// with --body bytes, a call of gRPC with a message of as many
     Origin(OriginArgs),
     /// Send requests: as many as possible, or with --rate at a constant rate without coordinated omission
     Load(Box<LoadArgs>),
@@ -70,6 +75,10 @@ enum Command {
     Endpoints(EndpointsArgs),
     /// Measure what a request costs in this build of the gateway and in another, in turn
     Builds(BuildsArgs),
+    /// Measure what attacks on HTTP/2 and TLS cost the gateway, the attacker, and everybody else
+    Attacks(AttacksArgs),
+    /// Drive a gateway with all kinds of traffic, so that a compiler sees what it does: see `tools/release`
+    Train(TrainArgs),
     /// Measure what a WebSocket message costs Ringway and its peers
     Websocket(WebsocketArgs),
     /// Run a bare proxy on tokio with Ringway's codec
@@ -133,7 +142,7 @@ struct OriginArgs {
     /// CPU to run on
     #[arg(long)]
     core: Option<usize>,
-    /// How long every answer waits
+    /// How long every answer waits; then HTTP/2 is not spoken
     #[arg(long, default_value = "0s", value_parser = parse_duration)]
     delay: Duration,
     /// Poll without ever sleeping: takes the whole CPU
@@ -156,7 +165,7 @@ struct PausesArgs {
 
 #[derive(Args)]
 struct LoadArgs {
-    /// `http://HOST:PORT/PATH`; with --null only the path counts
+    /// `http://HOST:PORT/PATH`, or https; with --null only the path counts
     url: Url,
     /// Connections kept busy
     #[arg(long, default_value_t = 64)]
@@ -182,12 +191,24 @@ struct LoadArgs {
     /// A further request field, `Name: value`; may be repeated
     #[arg(long = "header", short = 'H')]
     headers: Vec<String>,
-    /// Requests under way on one connection
-    #[arg(long, default_value_t = 1)]
+    /// Requests under way on one connection; with --http2 its streams
+    #[arg(long, visible_alias = "streams", default_value_t = 1)]
     pipeline: usize,
     /// A connection of its own for each request
-    #[arg(long)]
+    #[arg(long, conflicts_with = "http2")]
     close: bool,
+    /// Speak this version of TLS, with AES-128-GCM, and believe any certificate; 1.3 is what https means alone
+    #[arg(long, value_name = "VERSION", conflicts_with = "null")]
+    tls: Option<Version>,
+    /// Over TLS a connection of its own for each request, each with such a handshake
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["http2", "grpc"])]
+    handshakes: Option<Handshakes>,
+    /// Speak HTTP/2: by prior knowledge, or over TLS by ALPN
+    #[arg(long)]
+    http2: bool,
+    /// Call a method of gRPC, which is the path: over HTTP/2, with one message of --body bytes
+    #[arg(long, conflicts_with_all = ["close", "method"])]
+    grpc: bool,
     /// The status every answer must have
     #[arg(long, default_value_t = 200)]
     expect_status: u16,
@@ -272,7 +293,9 @@ fn dispatch() -> Result<(), Error> {
         Command::Balance(args) => balance::run(&args, &stop_flag()?),
         Command::Endpoints(args) => endpoints::run(&args, &stop_flag()?),
         Command::Builds(args) => builds::run(&args, &stop_flag()?),
+        Command::Train(args) => train::run(&args, &stop_flag()?),
         Command::Websocket(args) => websocket::run(&args, &stop_flag()?),
+        Command::Attacks(args) => attacks::run(&args, &stop_flag()?),
         Command::Failures(args) => failures::run(&args, &stop_flag()?),
         #[cfg(feature = "peers")]
         Command::ProxyTokio(args) => args.run(crate::peers::run_tokio),
@@ -408,21 +431,44 @@ impl LoadArgs {
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e8)) {
             return Err(Error::Input("--rate must be above 0 and at most 100 million".to_owned()));
         }
-        if self.close && self.pipeline > 1 {
-            return Err(Error::Input("--close sends one request a connection, so --pipeline must be 1".to_owned()));
+        let close = self.close || self.handshakes.is_some();
+        if close && self.pipeline > 1 {
+            let why = "--close and --handshakes send one request a connection, so --pipeline must be 1";
+            return Err(Error::Input(why.to_owned()));
         }
         if self.body > 64 << 20 {
             return Err(Error::Input("--body must be at most 64 MiB".to_owned()));
         }
-        let request = self.url.request(&self.method, &self.headers, self.close, self.body).map_err(Error::Input)?;
+        let version = self.tls.or(self.url.is_https().then_some(Version::V1_3));
+        if self.handshakes.is_some() && version.is_none() {
+            return Err(Error::Input("--handshakes needs https or --tls".to_owned()));
+        }
+        let is_http2 = self.http2 || self.grpc;
+        let http2 = is_http2.then(|| {
+            let (method, body) = if self.grpc {
+                ("POST", grpc_message(self.body))
+            } else {
+                (self.method.as_str(), vec![b'x'; self.body as usize])
+            };
+            let mut request = self.url.http2_request(method, &self.headers, body)?;
+            request.is_https = version.is_some();
+            Ok(if self.grpc { request.of_grpc() } else { request })
+        });
+        let http2 = http2.transpose().map_err(Error::Input)?;
+        let resume = self.handshakes == Some(Handshakes::Resumed);
+        let tls = version.map(|version| Tls::new(self.url.host(), version, resume, is_http2));
+        let tls = tls.transpose().map_err(Error::Input)?;
+        let request = self.url.request(&self.method, &self.headers, close, self.body).map_err(Error::Input)?;
         let target = if self.null { ([127, 0, 0, 1], 0).into() } else { self.url.resolve()? };
         Ok(load::Plan {
             target,
             request,
+            http2,
+            tls,
             head_request: self.method == "HEAD",
             connections: self.connections,
             pipeline: self.pipeline,
-            close: self.close,
+            close,
             rate: self.rate,
             warm_up: self.warm_up,
             duration: self.duration,

@@ -2,21 +2,17 @@
 //! in turn. All endpoints are one origin, at as many addresses, so that nothing but the gateway's own work differs.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::median;
-use crate::compare::process::{self, Running, Scratch};
-use crate::gateway::{GatewayArgs, Window};
-use crate::net;
-use crate::origin::{Options as OriginOptions, Origin};
+use crate::gateway::{Gateway, GatewayArgs, Window};
 
-const BODY: u64 = 128;
 const FEW: u8 = 3;
 const MANY: u8 = 100;
 const BALANCERS: [&str; 8] =
@@ -43,13 +39,9 @@ pub(crate) struct EndpointsArgs {
 }
 
 pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    if args.rounds == 0 || args.connections == 0 {
-        return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
-    }
-    net::raise_descriptor_limit();
-    net::pin(args.gateway.load_core)?;
-    let listen = (Ipv4Addr::UNSPECIFIED, 0).into();
-    let mut origin = Origin::new(&OriginOptions { listen, ..OriginOptions::plain(BODY) })?;
+    let EndpointsArgs { connections, warm_up, window: duration, .. } = *args;
+    let window = Window { connections, warm_up, duration };
+    let mut origin = window.prepare(args.rounds, &args.gateway, (Ipv4Addr::UNSPECIFIED, 0).into())?;
     let port = origin.address()?.port();
     let all: Vec<String> = BALANCERS.map(str::to_owned).into();
     let wanted = if args.balancers.is_empty() { &all } else { &args.balancers };
@@ -59,20 +51,17 @@ pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
     );
     println!("{:<16} {:>12} {:>14} {:>10}", "us", "3 endpoints", "100 endpoints", "more");
     for balancer in wanted {
-        let gateways = [FEW, MANY].map(|endpoints| Gateway::start(args, balancer, endpoints, port));
+        let gateways = [FEW, MANY].map(|endpoints| gateway(args, balancer, endpoints, port));
         let [few, many] = gateways;
         let gateways = [few?, many?];
         let mut found = [Vec::new(), Vec::new()];
         for round in 0..=args.rounds {
             for (gateway, found) in gateways.iter().zip(&mut found) {
-                let cpu = gateway.measure(args, &mut origin, stop)?;
+                let cpu = window.cpu_us(gateway, &mut origin, stop)?;
                 // The first one makes the connections.
                 if round > 0 {
                     found.push(cpu);
                 }
-            }
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Failed("interrupted".to_owned()));
             }
         }
         let [few, many] = found.map(median);
@@ -81,34 +70,13 @@ pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
     Ok(())
 }
 
-struct Gateway {
-    running: Running,
-    listen: SocketAddr,
-    _scratch: Scratch,
-}
-
-impl Gateway {
-    fn start(args: &EndpointsArgs, balancer: &str, endpoints: u8, port: u16) -> Result<Self, Error> {
-        let listen = process::free_address()?;
-        let scratch = Scratch::named(&format!("ringway-bench-{endpoints}"))?;
-        let mut list = String::new();
-        for at in 1..=endpoints {
-            // A String takes it.
-            let _ = write!(list, "\"127.0.0.{at}:{port}\", ");
-        }
-        let text = format!(
-            "{}[listener.web]\naddress = \"{listen}\"\n\
-             [upstream.origin]\nbalance = \"{balancer}\"\nendpoints = [{list}]\npool = {{ max_idle = 4096 }}\n\
-             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
-            args.gateway.cores()
-        );
-        let running = args.gateway.start(&text, listen, &scratch)?;
-        Ok(Self { running, listen, _scratch: scratch })
+/// A gateway before so many endpoints: one origin, at as many addresses.
+fn gateway(args: &EndpointsArgs, balancer: &str, endpoints: u8, port: u16) -> Result<Gateway, Error> {
+    let mut list = String::new();
+    for at in 1..=endpoints {
+        // A String takes it.
+        let _ = write!(list, "\"127.0.0.{at}:{port}\", ");
     }
-
-    /// Microseconds of CPU for a request in one window.
-    fn measure(&self, args: &EndpointsArgs, origin: &mut Origin, stop: &Arc<AtomicBool>) -> Result<f64, Error> {
-        let EndpointsArgs { connections, warm_up, window: duration, .. } = *args;
-        Window { connections, warm_up, duration, body: BODY }.cpu_us(&self.running, self.listen, origin, stop)
-    }
+    let upstream = format!("balance = \"{balancer}\"\nendpoints = [{list}]");
+    Gateway::start(&args.gateway, &format!("ringway-bench-{endpoints}"), &upstream)
 }

@@ -229,9 +229,10 @@ fn breaker(args: &FailuresArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
     let asked = ask(&gateway, args, 1.0, 503, stop)?;
     let cpu = gateway.running.cpu_ns()? - before;
     println!(
-        "{:<24} {} requests, {} calls: it opened {} times, and refused {}",
+        "{:<24} {} requests, {} answered, {} calls: it opened {} times, and refused {}",
         "an open breaker",
         asked.all,
+        asked.well,
         served.calls(),
         gateway.event("breaker_opened")?,
         gateway.event("breaker_refused")?,
@@ -277,23 +278,15 @@ impl Told {
 
 /// Sends requests at so many times the rate from the first moment on.
 fn ask(gateway: &Gateway, args: &FailuresArgs, times: f64, status: u16, stop: &Arc<AtomicBool>) -> Result<Told, Error> {
-    let url: crate::url::Url = format!("http://{}/", gateway.listen).parse().map_err(Error::Input)?;
     let plan = Plan {
-        target: gateway.listen,
-        request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-        head_request: false,
         connections: args.connections,
-        pipeline: 1,
-        close: false,
         rate: Some(args.rate * times),
-        warm_up: Duration::ZERO,
         duration: args.duration,
-        timeout: Duration::from_secs(10),
         grace: Duration::from_secs(5),
         status,
-        body: None,
         // Origins have to run on this CPU too, where they have anything to do.
         blocking: status == 200,
+        ..Plan::get(gateway.listen)
     };
     let outcome = load::run(&plan, None, &mut |_, _| (), stop).map_err(|error| Error::Failed(error.to_string()))?;
     // Every request that was due has either an answer in the histogram, or its failure counted.

@@ -4,15 +4,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::Error;
-use crate::compare::process::{Running, Scratch};
+use crate::compare::process::{self, Running, Scratch};
 use crate::load::{self, Plan};
-use crate::origin::Origin;
+use crate::net;
+use crate::origin::{Options as OriginOptions, Origin};
 
 #[derive(Args, Clone)]
 pub(crate) struct GatewayArgs {
@@ -49,6 +50,30 @@ impl GatewayArgs {
     }
 }
 
+/// A gateway that is there for windows of a closed loop. Dropping it ends it.
+pub(crate) struct Gateway {
+    running: Running,
+    listen: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Gateway {
+    /// Starts one that listens at a free address and proxies all paths to the upstream `origin`. `upstream` is what the
+    /// config says of that; `name` is of its directory.
+    pub(crate) fn start(args: &GatewayArgs, name: &str, upstream: &str) -> Result<Self, Error> {
+        let (listen, scratch) = (process::free_address()?, Scratch::named(name)?);
+        let text = format!(
+            "{}metrics_dir = \"{}\"\n[listener.web]\naddress = \"{listen}\"\n\
+             [upstream.origin]\n{upstream}\npool = {{ max_idle = 4096 }}\n\
+             [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
+            args.cores(),
+            scratch.path().join("metrics").display()
+        );
+        let running = args.start(&text, listen, &scratch)?;
+        Ok(Self { running, listen, _scratch: scratch })
+    }
+}
+
 /// The gateway that was asked for, or the one beside this program.
 pub(crate) fn program(wanted: Option<&PathBuf>) -> Result<PathBuf, Error> {
     Ok(match wanted {
@@ -64,39 +89,33 @@ pub(crate) struct Window {
     pub(crate) connections: usize,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
-    /// Bytes of each answer.
-    pub(crate) body: u64,
 }
 
+/// Bytes of each answer in a [`Window`].
+const BODY: u64 = 128;
+
 impl Window {
-    /// Microseconds of CPU that a request took of `running`, which listens at `listen`.
-    pub(crate) fn cpu_us(
-        self,
-        running: &Running,
-        listen: SocketAddr,
-        origin: &mut Origin,
-        stop: &AtomicBool,
-    ) -> Result<f64, Error> {
-        let url: crate::url::Url = format!("http://{listen}/").parse().map_err(Error::Input)?;
-        let plan = Plan {
-            target: listen,
-            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-            head_request: false,
-            connections: self.connections,
-            pipeline: 1,
-            close: false,
-            rate: None,
-            warm_up: self.warm_up,
-            duration: self.duration,
-            timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(2),
-            status: 200,
-            body: Some(self.body),
-            blocking: false,
-        };
+    /// Prepares this process for `rounds` of these windows: on its own core, with an origin at `listen`.
+    pub(crate) fn prepare(self, rounds: u32, args: &GatewayArgs, listen: SocketAddr) -> Result<Origin, Error> {
+        if rounds == 0 || self.connections == 0 {
+            return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
+        }
+        net::raise_descriptor_limit();
+        net::pin(args.load_core)?;
+        Ok(Origin::new(&OriginOptions { listen, ..OriginOptions::plain(BODY) })?)
+    }
+
+    /// Microseconds of CPU that a request took of the gateway.
+    pub(crate) fn cpu_us(self, gateway: &Gateway, origin: &mut Origin, stop: &AtomicBool) -> Result<f64, Error> {
+        let Self { connections, warm_up, duration } = self;
+        let Gateway { running, listen, .. } = gateway;
+        let plan = Plan { connections, warm_up, duration, body: Some(BODY), ..Plan::get(*listen) };
         let mut at = Vec::new();
         let mut observe = |_, _| at.push(running.cpu_ns());
         let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Failed("interrupted".to_owned()));
+        }
         let cpu: Vec<u64> = at.into_iter().collect::<Result<_, _>>()?;
         match (&cpu[..], outcome.failed(), outcome.completed) {
             ([before, after], 0, 1..) => Ok((after - before) as f64 / outcome.completed as f64 / 1e3),

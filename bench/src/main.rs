@@ -1,6 +1,7 @@
 //! The bench command: a load generator, an origin to point a gateway at, and what compares Ringway with its peers.
 #![forbid(unsafe_code)]
 
+mod attacks;
 mod balance;
 mod builds;
 mod cli;
@@ -14,11 +15,13 @@ mod http2;
 mod load;
 mod mesh;
 mod micro;
+mod multiplex;
 mod net;
 mod origin;
 #[cfg(feature = "peers")]
 mod peers;
 mod reloads;
+mod train;
 mod url;
 mod websocket;
 

@@ -178,6 +178,19 @@ pub(crate) fn write(fd: &impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     }
 }
 
+/// One write of several pieces: the bytes taken, or `None` when the socket is full.
+///
+/// # Errors
+/// When the connection failed.
+pub(crate) fn write_vectored(fd: &impl AsFd, parts: &[io::IoSlice<'_>]) -> io::Result<Option<usize>> {
+    let flags = rustix::net::SendFlags::NOSIGNAL;
+    match rustix::net::sendmsg(fd, parts, &mut rustix::net::SendAncillaryBuffer::default(), flags) {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Keeps the calling thread, and the threads and processes it starts later, on one CPU.
 ///
 /// # Errors

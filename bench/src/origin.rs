@@ -2,7 +2,10 @@
 //! answers rendered beforehand. It reads just enough of a request to find its end, so any method works.
 //!
 //! `/bytes/N` answers N bytes; every other path answers the default size. It can run alone, or be stepped by the
-//! load generator's loop, so that both share one core without fighting for it.
+//! load generator's loop, so that both share one core without fighting for it. A connection that begins with the preface
+//! of HTTP/2 is spoken to in that, unless answers are to be late, to fail or to be very large.
+
+mod http2;
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -14,6 +17,8 @@ use std::time::Duration;
 use crate::clock::{Clock, nanoseconds};
 use crate::http::{self, Body, Framing, Malformed};
 use crate::net::{self, Poller};
+use http2::{Http2, Ordinary};
+use ringway_proto::http2::{Preface, preface};
 
 const LISTENER: u64 = u64::MAX;
 const READ_BYTES: usize = 256 * 1024;
@@ -76,6 +81,7 @@ struct Connection {
     partial: Vec<u8>,
     /// The request body being passed over.
     body: Body,
+    speech: Speech,
     output: VecDeque<Output>,
     /// Answers that still wait for their delay.
     delayed: usize,
@@ -83,6 +89,14 @@ struct Connection {
     closing: bool,
     /// It ends now, whatever waits.
     cut: bool,
+}
+
+/// What a connection speaks.
+enum Speech {
+    /// Its first bytes have not come.
+    Unknown,
+    Http1,
+    Http2(Box<Http2>),
 }
 
 enum Output {
@@ -95,6 +109,8 @@ struct Shared {
     clock: Clock,
     body: u64,
     ordinary: Vec<u8>,
+    /// What is answered over HTTP/2, where that is spoken.
+    over_http2: Option<Ordinary>,
     scratch: Vec<u8>,
     block: Vec<u8>,
     delay_ns: u64,
@@ -137,6 +153,9 @@ impl Origin {
                 clock: Clock::start(),
                 body: options.body,
                 ordinary,
+                over_http2: (options.delay.is_zero() && options.fails.is_none())
+                    .then(|| Ordinary::new(options.body))
+                    .flatten(),
                 scratch: Vec::new(),
                 block: vec![b'x'; BLOCK_BYTES],
                 delay_ns: nanoseconds(options.delay),
@@ -202,6 +221,18 @@ impl Origin {
         if alive && !connection.output.is_empty() {
             alive = flush(connection, &self.shared.block);
         }
+        // Over HTTP/2 only so much is put together at once.
+        while alive
+            && connection.output.is_empty()
+            && let Speech::Http2(http2) = &mut connection.speech
+        {
+            self.shared.scratch.clear();
+            http2.write(Duration::from_nanos(self.shared.clock.now()), &mut self.shared.scratch);
+            if self.shared.scratch.is_empty() {
+                break;
+            }
+            alive = write_scratch(connection, &mut self.shared);
+        }
         if !alive || connection.is_finished() {
             self.remove(ready.token);
         }
@@ -236,6 +267,7 @@ impl Origin {
                 fd,
                 partial: Vec::new(),
                 body: Body::new(Framing::None),
+                speech: if self.shared.over_http2.is_some() { Speech::Unknown } else { Speech::Http1 },
                 output: VecDeque::new(),
                 delayed: 0,
                 closing: false,
@@ -312,6 +344,9 @@ fn receive(connection: &mut Connection, token: u64, ended: bool, buffer: &mut [u
         if connection.cut {
             return false;
         }
+        if taken.is_err() && matches!(connection.speech, Speech::Http2(_)) {
+            return false;
+        }
         if taken.is_err() {
             shared
                 .scratch
@@ -330,6 +365,21 @@ fn receive(connection: &mut Connection, token: u64, ended: bool, buffer: &mut [u
 
 /// Answers the requests in `input` and returns how many bytes they took.
 fn consume(connection: &mut Connection, token: u64, input: &[u8], shared: &mut Shared) -> Result<usize, Malformed> {
+    if matches!(connection.speech, Speech::Unknown) {
+        connection.speech = match preface(input) {
+            Preface::Http2 => Speech::Http2(Box::new(Http2::new(Duration::from_nanos(shared.clock.now())))),
+            Preface::Other => Speech::Http1,
+            Preface::Partial => return Ok(0),
+        };
+    }
+    if let Speech::Http2(http2) = &mut connection.speech
+        && let Some(ordinary) = &shared.over_http2
+    {
+        let now = Duration::from_nanos(shared.clock.now());
+        let (used, answered) = http2.receive(input, ordinary, now, &mut shared.scratch)?;
+        shared.served += answered;
+        return Ok(used);
+    }
     let mut at = 0;
     loop {
         let rest = input.get(at..).unwrap_or_default();

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
     let gateway = Gateway::start(args, origin.address()?)?;
     let each = args.reloads / args.windows;
-    let plan = plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX))?;
+    let plan = plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX));
     let (mut with, mut without) = (Side::new(), Side::new());
     for window in 1..=args.windows {
         without.measure(&plan, &mut origin, &mut |_| (), stop)?;
@@ -132,25 +132,17 @@ impl Side {
     }
 }
 
-fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Result<Plan, Error> {
-    let url: crate::url::Url = format!("http://{target}/").parse().map_err(Error::Input)?;
-    Ok(Plan {
-        target,
-        request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-        head_request: false,
+fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Plan {
+    Plan {
         connections: args.connections,
-        pipeline: 1,
-        close: false,
         rate: Some(args.rate),
         warm_up: WARM_UP,
         duration,
-        timeout: Duration::from_secs(10),
-        grace: Duration::from_secs(2),
-        status: 200,
         body: Some(BODY),
         // Control has to run on this CPU too.
         blocking: true,
-    })
+        ..Plan::get(target)
+    }
 }
 
 /// The gateway, and where its config and log are.

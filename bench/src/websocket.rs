@@ -12,9 +12,10 @@ use clap::Args;
 use ringway_proto::websocket::{Incoming, Limits, Messages, Side, encode, handshake};
 
 use crate::cli::{Error, parse_duration};
-use crate::compare::median;
 use crate::compare::peers::{Peer, Setting};
 use crate::compare::process::{self, Running, Scratch};
+use crate::compare::traffic::Traffic;
+use crate::compare::{Spread, median};
 use crate::net::{self, Poller};
 
 const LISTENER: u64 = u64::MAX;
@@ -83,6 +84,7 @@ pub(crate) fn run(args: &WebsocketArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
                 origin: net::local_address(&world.listener)?,
                 core: args.peer_core,
                 busy_poll: false,
+                traffic: Traffic::default(),
                 upgrades: true,
                 body: args.bytes as u64,
                 connections: args.connections,
@@ -103,12 +105,19 @@ pub(crate) fn run(args: &WebsocketArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
         "Echoes of {} bytes over {} connections, {} windows of {:?} in turn: CPU of the peer for a message and its echo",
         args.bytes, args.connections, args.rounds, args.window
     );
-    println!("{:<16} {:>12} {:>12} {:>12} {:>10}", "", "us, median", "least", "most", "echoes/s");
+    let (of_rounds, min_max) = ("/ringway", "min - max");
+    println!("{:<16} {:>12} {min_max:>15} {of_rounds:>9} {min_max:>13} {:>10}", "", "us, median", "echoes/s");
+    let cpu = |found: &[Found]| found.iter().map(|found| found.cpu).collect::<Vec<_>>();
+    let ringway = peers.iter().find(|(peer, ..)| *peer == Peer::Ringway).map(|(.., found)| cpu(found));
     for (peer, _, found) in &peers {
-        let cpu: Vec<f64> = found.iter().map(|found| found.cpu).collect();
-        let (least, most) = cpu.iter().fold((f64::MAX, 0.0_f64), |(least, most), &us| (least.min(us), most.max(us)));
         let rate = median(found.iter().map(|found| found.rate));
-        println!("{:<16} {:>12.3} {least:>12.3} {most:>12.3} {rate:>10.0}", peer.name(), median(cpu));
+        let Some(us) = Spread::of(&cpu(found)) else { continue };
+        let ratio = ringway.as_ref().and_then(|ringway| Spread::of_ratios(&cpu(found), ringway));
+        let (middle, ends) = ratio.map_or(("-".to_owned(), "-".to_owned()), |ratio| {
+            (format!("{:.2}x", ratio.median), format!("{:.2} - {:.2}", ratio.min, ratio.max))
+        });
+        let range = format!("{:.3} - {:.3}", us.min, us.max);
+        println!("{:<16} {:>12.3} {range:>15} {middle:>9} {ends:>13} {rate:>10.0}", peer.name(), us.median);
     }
     for (peer, version, _) in &peers {
         println!("{}: {version}", peer.name());

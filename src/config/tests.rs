@@ -43,7 +43,7 @@ macro_rules! certificate {
 }
 
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 64] = [
+const HOLES: [(&str, &str); 65] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -103,6 +103,13 @@ const HOLES: [(&str, &str); 64] = [
         ),
     ),
     ("[route.websocket]", "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\nwebsocket = { @ }\n"),
+    (
+        "[route.websocket.deflate]",
+        concat!(
+            "[[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"users\"\n",
+            "websocket = { compression = \"terminate\", deflate = { @ } }\n"
+        ),
+    ),
     (
         "[route.mirror]",
         concat!(
@@ -264,7 +271,7 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("server_name", _) => "\"a.test\"",
                 ("tls", _) if title == "[upstream.NAME]" => "{ ca = \"tests/tls/fixed/other.pem\" }",
                 ("memory" | "max_connection_window", _) => "\"5MiB\"",
-                ("enabled" | "tickets", _) => "false",
+                ("enabled" | "tickets", _) | ("upstream", "true or false") => "false",
                 ("websocket", _) if title == "[listener.NAME.http2]" => "false",
                 ("max_window" | "connection_window", _) => "\"3MiB\"",
                 ("budget" | "budget_refill", "number") => "5000",
@@ -364,6 +371,9 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("websocket", _) => "{ drain = \"3s\" }",
                 ("frames", _) => "\"raw\"",
                 ("compression", _) => "\"off\"",
+                ("origins", _) => "\"same\"",
+                ("deflate", _) => "{ level = 2 }",
+                ("context_takeover", _) => "true",
                 (_, "rate or \"off\"") => "\"7/min\"",
                 ("ping_interval", _) => "\"7s\"",
                 _ => continue,
@@ -526,6 +536,13 @@ fn what_a_raw_websocket_cannot_hold_and_rates_that_are_none_are_errors() {
         route("frames = \"raw\", ping_interval = \"1s\""),
         ["route.websocket.ping_interval: `frames = \"raw\"` looks at nothing that `ping_interval` could be about"]
     );
+    assert_eq!(
+        route("deflate = { level = 1 }"),
+        ["route.websocket.deflate: only with `compression = \"terminate\"` does the gateway compress"]
+    );
+    assert!(route("frames = \"raw\", origins = [\"same\", \"https://*.example.com\"]").is_empty());
+    assert_eq!(route("origins = [\"example.com\"]").len(), 1);
+    assert_eq!(route("origins = []").len(), 1);
     for rate in ["10", "10/", "10/day", "-1/s", "/s", "0/s", "5000000000/s"] {
         assert_eq!(route(&format!("message_rate = \"{rate}\"")).len(), 1, "{rate}");
     }

@@ -22,7 +22,6 @@ use super::watch::Watcher;
 use super::words::{ready_line, short_of_files, unknown};
 use crate::core::{FromCore, ToCore};
 use crate::plan::Upstream;
-use crate::tls::TicketKeys;
 use crate::upstream::Drained;
 
 /// Endpoints that may be drained at once.
@@ -61,8 +60,8 @@ pub(super) struct Parts {
     /// The admin API, where there is to be one.
     pub(super) admin: Option<Server>,
     pub(super) upgrade: Upgrade,
-    /// Those of the sessions of TLS.
-    pub(super) tickets: Arc<TicketKeys>,
+    /// Those of TLS sessions.
+    pub(super) tickets: Tickets,
 }
 
 /// The loop that waits for events.
@@ -86,7 +85,7 @@ pub(super) struct Loop {
     pub(super) draining: bool,
     /// A signal came, whatever it drains for.
     is_told_to_end: bool,
-    tickets: Tickets,
+    pub(super) tickets: Tickets,
 }
 
 impl Loop {
@@ -110,7 +109,7 @@ impl Loop {
             cut: 0,
             draining: false,
             is_told_to_end: false,
-            tickets: Tickets::new(tickets),
+            tickets,
         };
         if !this.upgrade.is_taking() {
             this.start_admin(log);

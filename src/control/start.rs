@@ -32,6 +32,7 @@ use super::machine::{Failed, Loop, Parts};
 use super::notify::Notifier;
 use super::offers::{DoorKey, Offers};
 use super::plans::{MetricsPlace, Origin, Plans};
+use super::tickets::Tickets;
 use super::upgrade::{self, Launch, Stage, Upgrade};
 use super::watch::Watcher;
 use super::watchdog;
@@ -41,7 +42,6 @@ use crate::observe::Metrics;
 use crate::observe::records::Recorder;
 use crate::plan::{self, BusyPoll, DataCores, Level, Plan};
 use crate::service;
-use crate::tls::TicketKeys;
 use crate::upstream::Drained;
 
 /// Stack of a core's thread in bytes. Tasks live on the heap; this is for calls alone.
@@ -116,7 +116,7 @@ impl Control {
             None if takes_over => return Err(Failed::new("control.upgrade_socket is not set".to_owned())),
             _ => None,
         };
-        let Before { doors, upgrade, admin, drained, found, past, histories, start, stage } =
+        let Before { doors, upgrade, admin, drained, found, past, histories, tickets, start, stage } =
             Before::new(before, &mut plan);
         let mut discovery = Discovery::new(events.clone(), found, &plan, log);
         // Before any port is bound, so that nobody waits for an answer that could not be given.
@@ -160,15 +160,15 @@ impl Control {
             log::spawn(plan.cores.control.map(|cpu| cpu as usize), cpus.len(), plan.log.queue as usize, access, tell)?;
         log.set_scribe(scribe);
         let mut recorders = recorders.into_iter();
-        let tickets =
-            TicketKeys::new().map(Arc::new).ok_or_else(|| Failed::new("there is no randomness".to_owned()))?;
+        let tickets = tickets.or_else(Tickets::new);
+        let tickets = tickets.ok_or_else(|| Failed::new("there is no randomness".to_owned()))?;
         for (core, (((&cpu, first), line), place)) in cpus.iter().zip(first).zip(lines.cores).zip(places).enumerate() {
             let pulse = Arc::new(Pulse::default());
             // The core owns it; the watchdog ends with the last.
             pulses.push(Arc::downgrade(&pulse));
             let records = recorders.next().unwrap_or_else(Recorder::to_nobody);
-            let outfit =
-                Outfit { first, line, place, records, beat: notifier.beat_interval(), tickets: tickets.clone() };
+            let (beat, tickets) = (notifier.beat_interval(), tickets.keys().clone());
+            let outfit = Outfit { first, line, place, records, beat, tickets };
             let machine = Machine { core, cpu, metrics: metrics.clone(), descriptors, pulse };
             start_core(machine, outfit, &events)?;
         }
@@ -216,6 +216,8 @@ struct Before {
     past: Vec<Past>,
     /// How the health of things changed in its time.
     histories: service::Histories,
+    /// The keys of its session tickets.
+    tickets: Option<Tickets>,
     start: Start,
     stage: Stage,
 }
@@ -237,6 +239,7 @@ impl Before {
             found: before.found,
             past: before.past,
             histories: before.histories,
+            tickets: before.tickets.map(|(keys, since)| Tickets::inherited(keys, since)),
             start,
             stage: Stage::Taking(before.link),
         }

@@ -11,15 +11,31 @@ use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
 /// The keys of now, and since when.
+#[derive(Debug)]
 pub(super) struct Tickets {
     keys: Arc<TicketKeys>,
     since: Instant,
 }
 
 impl Tickets {
-    /// With the keys that cores have started with.
-    pub(super) fn new(keys: Arc<TicketKeys>) -> Self {
-        Self { keys, since: Instant::now() }
+    /// New ones. Nothing where the system has no randomness.
+    pub(super) fn new() -> Option<Self> {
+        Some(Self { keys: Arc::new(TicketKeys::new()?), since: Instant::now() })
+    }
+
+    /// Those of the process before: sessions that it began go on, and its keys are used no longer than they were to be.
+    pub(super) fn inherited(keys: Arc<TicketKeys>, since: Instant) -> Self {
+        Self { keys, since: since.min(Instant::now()) }
+    }
+
+    /// The keys of now.
+    pub(super) fn keys(&self) -> &Arc<TicketKeys> {
+        &self.keys
+    }
+
+    /// Since when they are those of now.
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     /// When there are to be new ones. Where nobody takes tickets none are made.

@@ -97,6 +97,8 @@ pub struct CoreState {
     checks: Rc<Checks>,
     /// What is so in whatever plan.
     drained: RefCell<Arc<Drained>>,
+    /// How often those changed.
+    drains: Cell<u64>,
     last_gone: RefCell<Option<Waker>>,
     next_id: Cell<u64>,
     reported: Cell<Stats>,
@@ -208,6 +210,7 @@ impl CoreState {
             seat: first.seat,
             checks: Rc::default(),
             drained: RefCell::default(),
+            drains: Cell::new(0),
             last_gone: RefCell::default(),
             next_id,
             reported: Cell::default(),
@@ -396,6 +399,19 @@ impl CoreState {
             pool.set_drained(&drained);
         }
         *self.drained.borrow_mut() = drained;
+        // What lasts is told to end.
+        self.drains.set(self.drains.get() + 1);
+        self.wake_all();
+    }
+
+    /// How often an operator took endpoints out, or in again.
+    pub fn drains(&self) -> u64 {
+        self.drains.get()
+    }
+
+    /// Whether an operator took this endpoint out.
+    pub fn is_drained(&self, upstream: &str, endpoint: &str) -> bool {
+        self.drained.borrow().has(upstream, endpoint)
     }
 
     /// How its connections are.

@@ -37,6 +37,7 @@ pub use chain::{Request, Response, Verdict, Walked, rehearse, rehearse_answer, w
 pub use client::Client;
 pub use edits::{Edited, Edits, Fate};
 pub use exchange::{Exchange, Traffic};
+pub(crate) use http2::turn;
 pub use input::Input;
 pub(crate) use passing::arrived;
 pub(crate) use progress::{Bound, Progress};

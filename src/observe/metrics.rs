@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ringway_proto::http2::Fault;
 use ringway_proto::websocket::Kind;
+use ringway_proto::websocket::deflate::Work;
 use ringway_runtime::histogram::{
     CounterId, CounterSet, CreateError, GaugeId, GaugeSet, HistogramId, Problem, Schema, SchemaBuilder, SchemaError,
     Shape, Snapshot, Start, Unit, Writer,
@@ -687,6 +688,16 @@ impl Metrics {
         self.add_some(self.ids.websocket.message(from, kind));
         if let Some(id) = self.ids.websocket.message_bytes.get(from as usize) {
             self.writer.record(id, bytes);
+        }
+    }
+
+    /// Messages of this side were expanded or compressed anew.
+    pub fn websocket_recoded(&self, from: WebsocketSide, work: Work) {
+        let stages = [work.expanded_from, work.expanded_to, work.compressed_from, work.compressed_to];
+        for (stage, bytes) in stages.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0) {
+            if let Some(id) = self.ids.websocket.recoded(from, stage) {
+                self.add(id, bytes);
+            }
         }
     }
 

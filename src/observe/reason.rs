@@ -166,6 +166,8 @@ reasons! {
     Overloaded = "overloaded", 503, Internal, "the gateway is at its limit";
     /// The gateway is about to end.
     Draining = "draining", 503, Internal, "the gateway is shutting down";
+    /// A page whose origin is not among those of the route asks for a WebSocket connection.
+    WebsocketOrigin = "websocket_origin", 403, Client, "pages of this origin may not open WebSocket connections here";
     /// A client broke the WebSocket protocol or a limit after its handshake, or did not answer a ping. Never sent: it is
     /// why the connection was closed.
     WebsocketClient = "websocket_client_error", 400, Client, "the client broke the WebSocket protocol or a limit";

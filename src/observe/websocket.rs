@@ -79,6 +79,8 @@ const CLOSES: [&str; 16] = [
     "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1010", "1011", "1012", "1013", "1014", "3xxx", "4xxx",
     "none", "abnormal",
 ];
+/// What becomes of the bytes of messages that the gateway expands or compresses.
+const STAGES: [&str; 4] = ["expanded_from", "expanded_to", "compressed_from", "compressed_to"];
 /// What the log calls an end without a close frame (RFC 6455 section 7.4.1).
 const ABNORMAL: u16 = 1006;
 /// What the log calls a close frame without a code.
@@ -115,6 +117,7 @@ pub(super) struct Ids {
     messages: CounterSet,
     pub(super) message_bytes: HistogramSet,
     control: CounterSet,
+    recoded: CounterSet,
     errors: CounterSet,
     closes: CounterSet,
 }
@@ -138,6 +141,11 @@ impl Ids {
                 Shape::COARSE,
                 PEERS.map(|side| [("side", side)]),
             ),
+            recoded: build.counters(
+                "ringway_websocket_recoded_bytes_total",
+                Unit::Bytes,
+                PEERS.iter().flat_map(|&side| STAGES.map(|stage| [("side", side), ("stage", stage)])),
+            ),
             control: build.counters(
                 "ringway_websocket_control_frames_total",
                 Unit::None,
@@ -160,6 +168,10 @@ impl Ids {
 
     pub(super) fn message(&self, side: WebsocketSide, kind: Kind) -> Option<CounterId> {
         self.messages.get(side as usize * 2 + usize::from(kind == Kind::Binary))
+    }
+
+    pub(super) fn recoded(&self, side: WebsocketSide, stage: usize) -> Option<CounterId> {
+        self.recoded.get(side as usize * STAGES.len() + stage)
     }
 
     pub(super) fn control(&self, side: WebsocketSide, frame: ControlFrame) -> Option<CounterId> {

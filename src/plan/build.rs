@@ -265,7 +265,7 @@ impl<'c> Builder<'c, '_> {
             mirror: self.mirror(section).map(Box::new),
             deadline: section.deadline.clone().map(Box::new),
             grpc: Box::new(section.grpc.value),
-            websocket: Box::new(section.websocket),
+            websocket: Arc::new(section.websocket.clone()),
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,

@@ -43,7 +43,7 @@ pub use router::{Captures, Explained, Headers, Lost, MAX_CAPTURES, Miss, NoHeade
 pub(crate) use router::{Predicate, Test};
 pub use template::{Scope, Template, TemplateError, Variable, Vars};
 pub(crate) use templates::Templates;
-pub use websocket::{Rate, Websocket};
+pub use websocket::{Compression, Origin, Rate, Termination, Websocket};
 
 use crate::config::Secret;
 use crate::policy::Policy;
@@ -694,7 +694,7 @@ pub struct Route {
     /// How it carries calls of gRPC.
     pub grpc: Box<Grpc>,
     /// How it carries WebSocket connections.
-    pub websocket: Box<Websocket>,
+    pub websocket: Arc<Websocket>,
     /// Who is shed first when a core is at its limits.
     pub priority: Priority,
     /// Replaces the listener's limit on request bodies.

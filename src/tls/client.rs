@@ -117,6 +117,7 @@ impl ClientSettings {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        config.enable_secret_extraction = true;
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(CoreClient { config: Arc::new(config), server_name: self.server_name.clone() })
     }

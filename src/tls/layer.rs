@@ -1,27 +1,24 @@
-//! rustls behind the runtime's layer: records in, plaintext out, and back.
+//! TLS behind the runtime's layer: records in, plaintext out, and back.
 //!
-//! Records are decrypted where they were received, as long as nobody else has a lease on that buffer. What is left of a
-//! record or of a message of the handshake waits in `partial` for its rest; at most what rustls allows of one.
+//! rustls shakes hands. It gets one record at a time, so that it never sees one that comes after the handshake: those are
+//! for [`Records`]. Records are opened where they were received, as long as nobody else has a lease on that buffer. What is
+//! left of a record or of a message of the handshake waits in `partial` for its rest; at most what is allowed of one.
 
 use super::client::CoreClient;
+use super::record::{HEADER, Kept, Plain, Records};
 use super::server::CoreServer;
 use super::session::{Failure, Session};
-use ringway_runtime::buffer::Lease;
+use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::engine::{Layer, Received};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, Error};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{CommonState, Error, ExtractedSecrets, PeerMisbehaved};
 use std::cell::{Cell, OnceCell};
 use std::io;
 use std::rc::Rc;
 
-/// Bytes of a record's header (RFC 8446 section 5.1).
-const HEADER: usize = 5;
-/// Plaintext of one record at most.
-const RECORD: usize = 1 << 14;
-/// What a record adds to its plaintext at most, with any suite.
-const OVERHEAD: usize = 64;
 /// Bytes kept of a partial record; memory beyond is given back.
 const KEEP: usize = 512;
 
@@ -45,15 +42,19 @@ impl Handshake {
 }
 
 /// One side of a connection of rustls.
-trait Side {
+trait Side: Sized {
     type Data;
+    type Kept: Kept;
     const IS_SERVER: bool;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
     fn state(&self) -> &CommonState;
+    /// Gives up the keys of a connection whose handshake is done.
+    fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error>;
 }
 
 impl Side for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+    type Kept = KernelConnection<ServerConnectionData>;
     const IS_SERVER: bool = true;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -61,10 +62,14 @@ impl Side for UnbufferedServerConnection {
     fn state(&self) -> &CommonState {
         self
     }
+    fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error> {
+        self.dangerous_into_kernel_connection()
+    }
 }
 
 impl Side for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+    type Kept = KernelConnection<ClientConnectionData>;
     const IS_SERVER: bool = false;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -72,16 +77,30 @@ impl Side for UnbufferedClientConnection {
     fn state(&self) -> &CommonState {
         self
     }
+    fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error> {
+        self.dangerous_into_kernel_connection()
+    }
 }
 
-struct Tls<S> {
-    side: S,
+/// Who has the connection.
+enum Stage<S: Side> {
+    /// rustls, until the handshake is done.
+    Handshake(Box<S>),
+    Traffic(Box<Records<S::Kept>>),
+    /// Nobody any more. It is not asked again: what is gone would be looked for.
+    Broken(Error),
+}
+
+struct Tls<S: Side> {
+    stage: Stage<S>,
     partial: Vec<u8>,
+    /// Bytes of `partial` that rustls has looked at, and keeps until a message is whole.
+    shown: usize,
+    /// Where plaintext lies in what is being received.
+    plain: Plain,
     handshake: Rc<Handshake>,
     /// The peer has said that nothing follows.
     ended: bool,
-    /// What went wrong. rustls is not asked again then: it would look for what is gone.
-    broken: Option<Error>,
 }
 
 /// The layer of a connection that was accepted, and how its handshake goes.
@@ -123,75 +142,107 @@ fn missing(bytes: &[u8]) -> usize {
     }
 }
 
+/// Where the record at `at` ends, where its header is there.
+fn end_of_record(bytes: &[u8], at: usize) -> Option<usize> {
+    let &[_, _, _, high, low] = bytes.get(at..)?.first_chunk::<HEADER>()?;
+    Some(at + HEADER + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// What rustls has still to tell the peer after an error. It must not look at `bytes` again, which it does once it has
+/// nothing more to tell.
+fn last_words<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) {
+    while side.state().wants_write() {
+        match side.process(bytes).state {
+            Ok(ConnectionState::EncodeTlsData(data)) => {
+                if encode(data, send).is_err() {
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Has rustls take all it can of `bytes`, and says how many it took.
+fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) -> Result<usize, Error> {
+    let mut used = 0;
+    loop {
+        let UnbufferedStatus { discard, state } = side.process(bytes.get_mut(used..).unwrap_or_default());
+        let more = match state {
+            Ok(ConnectionState::EncodeTlsData(data)) => {
+                encode(data, send)?;
+                true
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                true
+            }
+            Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => false,
+            Ok(_) => return Err(Error::General("data came before the handshake was done".to_owned())),
+            Err(error) => {
+                last_words(side, bytes.get_mut(used + discard..).unwrap_or_default(), send);
+                return Err(error);
+            }
+        };
+        used += discard;
+        if !more {
+            return Ok(used);
+        }
+    }
+}
+
 impl<S: Side + 'static> Tls<S> {
     fn boxed(side: S) -> (Box<dyn Layer>, Rc<Handshake>) {
         let handshake = Rc::<Handshake>::default();
-        let this = Self { side, partial: Vec::new(), handshake: handshake.clone(), ended: false, broken: None };
+        let stage = Stage::Handshake(Box::new(side));
+        let plain = Plain::default();
+        let this = Self { stage, partial: Vec::new(), shown: 0, plain, handshake: handshake.clone(), ended: false };
         (Box::new(this), handshake)
     }
 
-    /// Has rustls take all it can of `bytes`, and says how many it took.
+    /// Takes all that is whole in `bytes`, and says how many bytes that is.
     fn drive(&mut self, bytes: &mut [u8], out: &mut Received) -> Result<usize, Error> {
-        let mut used = 0;
-        loop {
-            let UnbufferedStatus { mut discard, state } = self.side.process(bytes.get_mut(used..).unwrap_or_default());
-            let state = match state {
-                Ok(state) => state,
-                Err(error) => {
-                    self.last_words(bytes.get_mut(used + discard..).unwrap_or_default(), &mut out.send);
-                    return Err(error);
-                }
-            };
-            let more = match state {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        out.plain.extend_from_slice(record.payload);
-                    }
-                    true
-                }
-                ConnectionState::EncodeTlsData(data) => {
-                    encode(data, &mut out.send)?;
-                    true
-                }
-                ConnectionState::TransmitTlsData(data) => {
-                    data.done();
-                    true
-                }
-                ConnectionState::PeerClosed => {
-                    (self.ended, out.ended) = (true, true);
-                    true
-                }
-                ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) | ConnectionState::Closed => false,
-                _ => return Err(Error::General("early data was not asked for".to_owned())),
-            };
-            used += discard;
-            if !more {
+        let (mut used, mut end) = (0, std::mem::take(&mut self.shown));
+        while let Stage::Handshake(side) = &mut self.stage {
+            let next = end_of_record(bytes, end).filter(|next| *next <= bytes.len());
+            // What is not whole is shown, too: so a header that is wrong is refused as soon as it is there.
+            let until = next.unwrap_or(bytes.len());
+            used += shake(&mut **side, bytes.get_mut(used..until).unwrap_or_default(), &mut out.send)?;
+            self.settle()?;
+            if self.is_established() && used != until {
+                // Part of a message behind the last of the handshake: its rest would come under other keys.
+                return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
+            }
+            let Some(next) = next else {
+                self.shown = end.saturating_sub(used);
                 return Ok(used);
-            }
+            };
+            end = next;
         }
-    }
-
-    /// What rustls has still to tell the peer after an error. It must not look at `bytes` again, which it does once it has
-    /// nothing more to tell.
-    fn last_words(&mut self, bytes: &mut [u8], send: &mut Vec<u8>) {
-        while self.side.state().wants_write() {
-            match self.side.process(bytes).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => {
-                    if encode(data, send).is_err() {
-                        return;
-                    }
+        match &mut self.stage {
+            Stage::Traffic(records) => {
+                used = records.receive(bytes, used, &mut self.plain, &mut out.send)?;
+                if records.has_ended() {
+                    (self.ended, out.ended) = (true, true);
                 }
-                _ => return,
+                Ok(used)
             }
+            Stage::Broken(error) => Err(error.clone()),
+            Stage::Handshake(_) => Ok(used),
         }
     }
 
-    /// Takes note of what was agreed on, once it was.
+    /// Takes note of what was agreed on, once it was, and takes the keys over.
     fn settle(&mut self) -> Result<(), Error> {
-        if self.handshake.session.get().is_none() && self.is_established() {
-            let session = Session::of(self.side.state(), S::IS_SERVER)?;
+        let Stage::Handshake(side) = &self.stage else { return Ok(()) };
+        if side.state().is_handshaking() {
+            return Ok(());
+        }
+        let session = Session::of(side.state(), S::IS_SERVER)?;
+        let between = Stage::Broken(Error::HandshakeNotComplete);
+        if let Stage::Handshake(side) = std::mem::replace(&mut self.stage, between) {
+            let (secrets, kept) = side.give_up()?;
+            self.stage = Stage::Traffic(Box::new(Records::new(kept, secrets)?));
             // Nobody else sets it.
             let _ = self.handshake.session.set(session);
         }
@@ -199,10 +250,10 @@ impl<S: Side + 'static> Tls<S> {
     }
 
     fn take(&mut self, mut bytes: Lease, out: &mut Received) -> Result<(), Error> {
-        out.plain.reserve(bytes.len());
         // First the rest of a record that came in parts.
         while !self.partial.is_empty() && !bytes.is_empty() {
-            let count = missing(&self.partial).min(bytes.len());
+            let count = missing(self.partial.get(self.shown..).unwrap_or_default()).min(bytes.len());
+            self.partial.reserve(count);
             self.partial.extend_from_slice(bytes.get(..count).unwrap_or_default());
             bytes.advance(count);
             self.drive_partial(out)?;
@@ -210,73 +261,65 @@ impl<S: Side + 'static> Tls<S> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let Some(whole) = bytes.get_mut() else {
-            self.partial.extend_from_slice(&bytes);
-            return self.drive_partial(out);
-        };
-        let used = self.drive(whole, out)?;
-        self.partial.extend_from_slice(whole.get(used..).unwrap_or_default());
-        Ok(())
+        if bytes.get_mut().is_none() {
+            bytes = Lease::copied(&bytes);
+        }
+        let driven = self.drive(bytes.get_mut().unwrap_or_default(), out);
+        if let Ok(used) = driven {
+            self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        }
+        self.pass_on(bytes, out);
+        driven.map(|_| ())
     }
 
     fn drive_partial(&mut self, out: &mut Received) -> Result<(), Error> {
         let mut partial = std::mem::take(&mut self.partial);
-        let used = self.drive(&mut partial, out)?;
-        partial.drain(..used);
-        if partial.is_empty() && partial.capacity() > KEEP {
-            partial = Vec::new();
-        }
-        self.partial = partial;
-        Ok(())
-    }
-
-    fn failed(&mut self, error: &Error) -> io::Error {
-        self.broken = Some(error.clone());
-        if self.handshake.session.get().is_none() && self.handshake.failure.get().is_none() {
-            self.handshake.failure.set(Some(Failure::from(error)));
-        }
-        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-    }
-
-    fn still_whole(&self) -> io::Result<()> {
-        self.broken.as_ref().map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())))
-    }
-
-    /// Appends `plain` as records, or the end where there is none.
-    fn write(&mut self, plain: Option<&[u8]>, send: &mut Vec<u8>) -> Result<(), Error> {
-        loop {
-            match self.side.process(&mut self.partial).state? {
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    let start = send.len();
-                    let length = plain.map_or(0, <[u8]>::len);
-                    let mut room = length + (length / RECORD + 1) * OVERHEAD;
-                    loop {
-                        send.resize(start + room, 0);
-                        let to = send.get_mut(start..).unwrap_or_default();
-                        let written = match plain {
-                            Some(plain) => traffic.encrypt(plain, to),
-                            None => traffic.queue_close_notify(to),
-                        };
-                        match written {
-                            Ok(count) => {
-                                send.truncate(start + count);
-                                return Ok(());
-                            }
-                            Err(EncryptError::InsufficientSize(wanted)) if wanted.required_size > room => {
-                                room = wanted.required_size;
-                            }
-                            Err(error) => {
-                                send.truncate(start);
-                                return Err(Error::General(error.to_string()));
-                            }
-                        }
-                    }
-                }
-                ConnectionState::EncodeTlsData(data) => encode(data, send)?,
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed => self.ended = true,
-                _ => return Err(Error::HandshakeNotComplete),
+        let driven = self.drive(&mut partial, out);
+        if self.plain.is_empty() {
+            partial.drain(..driven?);
+            if partial.is_empty() && partial.capacity() > KEEP {
+                partial = Vec::new();
             }
+            self.partial = partial;
+            return Ok(());
+        }
+        if let Ok(used) = driven {
+            self.partial.extend_from_slice(partial.get(used..).unwrap_or_default());
+        }
+        self.pass_on(partial.into(), out);
+        driven.map(|_| ())
+    }
+
+    /// Passes on the plaintext that lies in `bytes`.
+    fn pass_on(&mut self, mut bytes: Lease, out: &mut Received) {
+        let mut pieces = self.plain.take().peekable();
+        while let Some(piece) = pieces.next() {
+            if pieces.peek().is_some() {
+                out.plain.push_back(bytes.slice(piece.start, piece.end));
+            } else {
+                bytes.truncate(piece.end);
+                bytes.advance(piece.start);
+                out.plain.push_back(bytes);
+                return;
+            }
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> io::Error {
+        if self.handshake.session.get().is_none() && self.handshake.failure.get().is_none() {
+            self.handshake.failure.set(Some(Failure::from(&error)));
+        }
+        let shown = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        // The keys go with it.
+        self.stage = Stage::Broken(error);
+        shown
+    }
+
+    fn write(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Traffic(records) => records.send(plain.len(), |each| plain.slices(each), send),
+            Stage::Handshake(_) => Err(Error::HandshakeNotComplete),
+            Stage::Broken(error) => Err(error.clone()),
         }
     }
 }
@@ -286,12 +329,11 @@ impl<S: Side + 'static> Layer for Tls<S> {
         let mut out = Received { send: std::mem::take(send), ..Received::default() };
         let driven = self.drive(&mut [], &mut out);
         *send = out.send;
-        driven.map(|_| ()).map_err(|error| self.failed(&error))
+        driven.map(|_| ()).map_err(|error| self.failed(error))
     }
 
     fn receive(&mut self, bytes: Lease, out: &mut Received) -> io::Result<()> {
-        self.still_whole()?;
-        self.take(bytes, out).and_then(|()| self.settle()).map_err(|error| self.failed(&error))
+        self.take(bytes, out).map_err(|error| self.failed(error))
     }
 
     fn ended(&mut self) -> io::Result<()> {
@@ -305,18 +347,17 @@ impl<S: Side + 'static> Layer for Tls<S> {
     }
 
     fn is_established(&self) -> bool {
-        !self.side.state().is_handshaking()
+        matches!(self.stage, Stage::Traffic(_))
     }
 
-    fn send(&mut self, plain: &[u8], send: &mut Vec<u8>) -> io::Result<()> {
-        self.still_whole()?;
-        self.write(Some(plain), send).map_err(|error| self.failed(&error))
+    fn send(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> io::Result<()> {
+        self.write(plain, send).map_err(|error| self.failed(error))
     }
 
     fn finish(&mut self, send: &mut Vec<u8>) {
         // Before anything is agreed on there is nothing to end.
-        if self.broken.is_none() && self.is_established() {
-            let _ = self.write(None, send);
+        if let Stage::Traffic(records) = &mut self.stage {
+            records.end(send);
         }
     }
 }

@@ -137,12 +137,15 @@ impl ServerSettings {
         };
         let mut config = builder.with_cert_resolver(self.resolver.clone());
         config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        // Ours is the order that counts. Clients that know only one kind of suite get it all the same.
+        config.ignore_client_order = true;
+        // The records after the handshake are ours.
+        config.enable_secret_extraction = true;
         if self.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
-        if !self.tickets {
-            config.send_tls13_tickets = 0;
-        }
+        // One is enough for a client to come back with, and it gets another then.
+        config.send_tls13_tickets = usize::from(self.tickets);
         Ok(config)
     }
 

@@ -2,25 +2,25 @@
 
 use super::*;
 use proptest::prelude::*;
-use ringway_runtime::buffer::Lease;
+use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::engine::{Layer, Received};
 use std::rc::Rc;
 use std::time::Duration;
 
-const PEM: &[u8] = include_bytes!("../../tests/tls/fixed/server.pem");
+pub(super) const PEM: &[u8] = include_bytes!("../../tests/tls/fixed/server.pem");
 /// The authority of that.
-const AUTHORITY: &[u8] = include_bytes!("../../tests/tls/fixed/other.pem");
-const KEY: &[u8] = include_bytes!("../../tests/tls/fixed/server.key");
+pub(super) const AUTHORITY: &[u8] = include_bytes!("../../tests/tls/fixed/other.pem");
+pub(super) const KEY: &[u8] = include_bytes!("../../tests/tls/fixed/server.key");
 
-type Side = (Box<dyn Layer>, Rc<Handshake>);
+pub(super) type Side = (Box<dyn Layer>, Rc<Handshake>);
 
-struct World {
+pub(super) struct World {
     server: CoreServer,
     client: CoreClient,
 }
 
 impl World {
-    fn new(least: Version) -> Self {
+    pub(super) fn new(least: Version) -> Self {
         let parts = ServerParts {
             certificates: vec![Certificate::read(PEM, KEY, None).unwrap()],
             client_auth: None,
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    fn sides(&self) -> (Side, Side) {
+    pub(super) fn sides(&self) -> (Side, Side) {
         (connect(&self.client, "localhost").unwrap(), accept(&self.server).unwrap())
     }
 }
@@ -60,13 +60,22 @@ fn carry(sides: [&mut Side; 2], mut wires: [Vec<u8>; 2], sizes: &[usize]) -> [Ve
             let mut out = Received::default();
             sides[1 - from].0.receive(piece.into(), &mut out).unwrap();
             wires[1 - from].extend(out.send);
-            read[1 - from].extend(out.plain);
+            read[1 - from].extend(out.plain.iter().flat_map(|lease| lease.to_vec()));
         }
     }
     read
 }
 
-fn hello(side: &mut Side) -> Vec<u8> {
+/// What is to be sent, in these pieces.
+pub(super) fn outbox(pieces: &[&[u8]]) -> Outbox {
+    let mut outbox = Outbox::default();
+    for piece in pieces {
+        outbox.push(Lease::copied(piece));
+    }
+    outbox
+}
+
+pub(super) fn hello(side: &mut Side) -> Vec<u8> {
     let mut send = Vec::new();
     side.0.start(&mut send).unwrap();
     send
@@ -92,8 +101,8 @@ proptest! {
         for length in lengths {
             let bytes: Vec<u8> = (0..length).map(|at| (at * 31 + at / 251) as u8).collect();
             let mut wires = [Vec::new(), Vec::new()];
-            client.0.send(&bytes, &mut wires[0]).unwrap();
-            server.0.send(&bytes, &mut wires[1]).unwrap();
+            client.0.send(&outbox(&[&bytes]), &mut wires[0]).unwrap();
+            server.0.send(&outbox(&[&bytes]), &mut wires[1]).unwrap();
             let read = carry([&mut client, &mut server], wires, &sizes);
             prop_assert!(read[0] == bytes && read[1] == bytes);
         }
@@ -137,7 +146,7 @@ proptest! {
             failed = taken.is_err();
             prop_assert_eq!(server.1.failure().is_some(), failed);
             let mut send = Vec::new();
-            prop_assert!(server.0.send(b"early", &mut send).is_err() || server.0.is_established());
+            prop_assert!(server.0.send(&outbox(&[b"early"]), &mut send).is_err() || server.0.is_established());
         }
     }
 }

@@ -10,6 +10,7 @@ use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 const NAME: usize = 16;
 const NONCE: usize = 12;
@@ -21,22 +22,27 @@ const SEALS: usize = 1;
 
 struct Key {
     name: [u8; NAME],
-    key: RandomizedNonceKey,
+    cipher: RandomizedNonceKey,
+    /// What the key is made of: the process that takes over is told.
+    bytes: Zeroizing<[u8; KEY]>,
 }
 
 impl Key {
     fn new() -> Option<Arc<Self>> {
-        let (mut name, mut bytes) = ([0; NAME], [0; KEY]);
+        let (mut name, mut bytes) = ([0; NAME], Zeroizing::new([0; KEY]));
         rand::fill(&mut name).ok()?;
-        rand::fill(&mut bytes).ok()?;
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes);
-        bytes.fill(0);
-        Some(Arc::new(Self { name, key: key.ok()? }))
+        rand::fill(&mut *bytes).ok()?;
+        Self::of(name, bytes)
+    }
+
+    fn of(name: [u8; NAME], bytes: Zeroizing<[u8; KEY]>) -> Option<Arc<Self>> {
+        let cipher = RandomizedNonceKey::new(&AES_256_GCM, &*bytes).ok()?;
+        Some(Arc::new(Self { name, cipher, bytes }))
     }
 
     fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
-        let nonce = self.key.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
+        let nonce = self.cipher.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
         let mut ticket = Vec::with_capacity(NAME + NONCE + sealed.len());
         ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(nonce.as_ref());
@@ -47,7 +53,7 @@ impl Key {
     fn open(&self, context: &[u8], nonce: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut bytes = sealed.to_vec();
-        let length = self.key.open_in_place(nonce, Aad::from(context), &mut bytes).ok()?.len();
+        let length = self.cipher.open_in_place(nonce, Aad::from(context), &mut bytes).ok()?.len();
         bytes.truncate(length);
         Some(bytes)
     }
@@ -74,6 +80,35 @@ impl TicketKeys {
     pub fn rotated(&self) -> Option<Self> {
         let kept = self.0.iter().take(KNOWN - 1).cloned();
         Some(Self(std::iter::once(Key::new()?).chain(kept).collect()))
+    }
+
+    /// All of them as text, for the process that takes over.
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(self.0.len() * 2 * (NAME + KEY)));
+        for byte in self.0.iter().flat_map(|key| key.name.iter().chain(key.bytes.iter())) {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        text
+    }
+
+    /// Those of the process before. Nothing where it makes no sense.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().chunks_exact(2 * (NAME + KEY));
+        if !digits.remainder().is_empty() || !(SEALS + 1..=KNOWN).contains(&digits.len()) {
+            return None;
+        }
+        let digit = |byte: u8| Some(char::from(byte).to_digit(16)? as u8);
+        let keys = digits.map(|digits| {
+            let (mut name, mut bytes) = ([0; NAME], Zeroizing::new([0; KEY]));
+            for (byte, pair) in name.iter_mut().chain(bytes.iter_mut()).zip(digits.chunks_exact(2)) {
+                let &[high, low] = pair else { return None };
+                *byte = (digit(high)? << 4) | digit(low)?;
+            }
+            Key::of(name, bytes)
+        });
+        keys.collect::<Option<_>>().map(Self)
     }
 }
 

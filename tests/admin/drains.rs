@@ -3,13 +3,15 @@
 use serde_json::json;
 
 use super::Place;
-use crate::support::{Engine, Origin, on_both_engines};
+use crate::support::{Client, Engine, Gateway, Origin, OriginConn, on_both_engines};
 
 on_both_engines!(
     a_drained_endpoint_finishes_its_requests_and_gets_no_new_ones,
     with_every_endpoint_drained_requests_are_refused,
     others_help_when_the_first_are_drained,
     a_gateway_that_drains_is_not_ready_and_finishes_its_requests,
+    websockets_of_a_drained_endpoint_are_closed_and_no_others,
+    websockets_of_a_gateway_that_drains_are_closed,
 );
 
 fn drain(place: &Place, what: &str, origin: &Origin) {
@@ -158,4 +160,55 @@ fn others_help_when_the_first_are_drained(engine: Engine) {
     assert!(String::from_utf8_lossy(&told.stdout).contains("0 failures, drained"), "{told:?}");
     drain(&place, "undrain", &first);
     asks(&first);
+}
+
+/// A WebSocket connection by way of the gateway, whichever endpoint it gets.
+fn websocket(gateway: &Gateway, origin: &Origin) -> (Client, OriginConn) {
+    let mut client = gateway.connect();
+    client.send(crate::websocket::request(""));
+    let mut upstream = origin.accept();
+    upstream.head();
+    upstream.send(crate::websocket::switch(""));
+    assert_eq!(client.head().status(), 101);
+    (client, upstream)
+}
+
+/// A close frame of the gateway with 1001, to a client and to an endpoint; what the mask makes of the code is not looked at.
+fn expect_away(client: &mut Client, upstream: &mut OriginConn) {
+    assert_eq!(client.take(4), [0x88, 2, 0x03, 0xe9]);
+    assert_eq!(upstream.take(8)[..2], [0x88, 0x82]);
+    upstream.finish();
+    client.expect_end();
+}
+
+fn websockets_of_a_drained_endpoint_are_closed_and_no_others(engine: Engine) {
+    let place = Place::new();
+    let [one, other] = [(); 2].map(|()| Origin::listen());
+    let config = place.config(engine).origin(&one).more(&place.section("")).route("websocket = { drain = \"50ms\" }");
+    let gateway = config.start();
+    let (mut client, mut upstream) = websocket(&gateway, &one);
+    let both = config.origin(&other);
+    gateway.run(&both);
+    drain(&place, "drain", &other);
+    // It was told of the drain, which was not its own.
+    client.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(upstream.take(7), b"\x81\x81\0\0\0\0x");
+    drain(&place, "undrain", &other);
+    drain(&place, "drain", &one);
+    expect_away(&mut client, &mut upstream);
+    // Another one goes elsewhere, and stays.
+    let (mut client, mut upstream) = websocket(&gateway, &other);
+    client.send(b"\x81\x81\0\0\0\0x");
+    assert_eq!(upstream.take(7), b"\x81\x81\0\0\0\0x");
+}
+
+fn websockets_of_a_gateway_that_drains_are_closed(engine: Engine) {
+    let place = Place::new();
+    let origin = Origin::listen();
+    let config = place.config(engine).origin(&origin).more(&place.section(""));
+    let gateway = config.route("websocket = { drain = \"50ms\" }").start();
+    let (mut client, mut upstream) = websocket(&gateway, &origin);
+    assert_eq!(place.post("/v1/drain", "").status, 200);
+    expect_away(&mut client, &mut upstream);
+    assert_eq!(gateway.child.wait().exit.code(), Some(0));
 }

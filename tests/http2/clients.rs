@@ -1,11 +1,17 @@
-//! Clients that were written by others: curl, h2load, and h2 of Python.
+//! Clients that were written by others: curl, h2load, hyper, and h2 of Python.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::Command;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::{Config, Engine, Message, Origin, OriginConn, on_both_engines};
 
-on_both_engines!(curl_is_served, h2load_is_served, a_client_of_python_is_served);
+on_both_engines!(curl_is_served, h2load_is_served, a_client_of_hyper_is_served, a_client_of_python_is_served);
 
 /// Answers with what it was asked.
 pub(crate) fn echo(request: &Message, upstream: &mut OriginConn) -> bool {
@@ -67,6 +73,42 @@ fn h2load_is_served(engine: Engine) {
     let said = run(Command::new("h2load").args(["-n", "3000", "-c", "4", "-m", "32", &url]));
     assert!(said.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
     assert!(said.contains("3000 2xx"), "{said}");
+}
+
+fn a_client_of_hyper_is_served(engine: Engine) {
+    let (origin, _) = Origin::serve(echo);
+    let gateway = Config::new(engine).origin(&origin).start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let wire = TcpStream::connect(gateway.address).unwrap();
+    wire.set_nonblocking(true).unwrap();
+    runtime.block_on(async {
+        let io = TokioIo::new(tokio::net::TcpStream::from_std(wire).unwrap());
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let connection = tokio::spawn(connection);
+        // All at once, with bodies beyond a window, and answers with trailers.
+        let asked: Vec<_> = (0..40)
+            .map(|at: usize| {
+                let (mut sender, body) = (sender.clone(), vec![b'x'; at % 2 * at * 3001]);
+                let path = if at % 4 == 2 { "/chunked".to_owned() } else { format!("/p{at}") };
+                let request = Request::post(format!("http://a{path}")).body(Full::new(Bytes::from(body.clone())));
+                let wanted = [format!("POST {path} ").as_bytes(), &body].concat();
+                tokio::spawn(async move {
+                    let response = sender.send_request(request.unwrap()).await.unwrap();
+                    assert_eq!(response.status(), 200);
+                    let whole = response.into_body().collect().await.unwrap();
+                    let is_chunked = path == "/chunked";
+                    let sum = whole.trailers().and_then(|trailers| trailers.get("x-sum").cloned());
+                    assert_eq!(sum.is_some(), is_chunked);
+                    assert!(whole.to_bytes() == wanted.repeat(if is_chunked { 100 } else { 1 }), "{path}");
+                })
+            })
+            .collect();
+        for asked in asked {
+            asked.await.unwrap();
+        }
+        drop(sender);
+        connection.await.unwrap().unwrap();
+    });
 }
 
 /// Talks to the address in its arguments, over TLS where a file of authorities follows it, and prints what differs from

@@ -1,6 +1,7 @@
 //! HTTP/2: clients of others and raw frames, in front of origins that speak HTTP/1.1.
 
 pub(crate) mod clients;
+mod conformance;
 mod ends;
 pub(crate) mod grpc;
 mod heads;

@@ -19,14 +19,14 @@ use super::http::{Peer, body, within};
 use super::retry::{body_behind, exchange, number_of};
 use super::{Gateway, ORIGIN_PORT, seeds, with_listener};
 
-const CORES: usize = 2;
-const ORIGINS: usize = 3;
+pub(super) const CORES: usize = 2;
+pub(super) const ORIGINS: usize = 3;
 const CLIENTS: usize = 4;
 const REQUESTS: usize = 6;
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A config that has no upstream.
-const OTHER: &str =
+pub(super) const OTHER: &str =
     "[service.s]\ntype = \"respond\"\n[[route]]\nname = \"all\"\npath = \"/{rest...}\"\nservice = \"s\"\n";
 
 /// What an origin does with a connection or a request.
@@ -65,7 +65,7 @@ const MANNERS: [Manner; 9] = [
 
 /// An origin whose manners follow each other.
 #[derive(Clone)]
-struct Origin {
+pub(super) struct Origin {
     engine: Engine,
     manners: Rc<[Manner]>,
     /// The requests whose answers it cut short.
@@ -73,7 +73,7 @@ struct Origin {
 }
 
 impl Origin {
-    fn start(world: &World, at: usize, cut: &Rc<RefCell<BTreeSet<usize>>>) -> SocketAddr {
+    pub(super) fn start(world: &World, at: usize, cut: &Rc<RefCell<BTreeSet<usize>>>) -> SocketAddr {
         let name = format!("origin-{at}");
         let engine = world.node(&name).unwrap();
         let address = SocketAddr::new(world.address(&name), ORIGIN_PORT);
@@ -162,7 +162,7 @@ fn keys(draw: u64) -> String {
 }
 
 /// A name service whose answers follow each other, and what control makes of them.
-struct Names {
+pub(super) struct Names {
     dice: Engine,
     plan: Arc<Plan>,
     origins: Box<[Endpoint]>,
@@ -222,7 +222,7 @@ impl Names {
 }
 
 /// Clients that ask for one thing after the other, while names may change: how each request ended, by its number.
-fn ask(world: &World, gateway: &Gateway, mut names: Option<&mut Names>) -> BTreeMap<usize, io::Result<u16>> {
+pub(super) fn ask(world: &World, gateway: &Gateway, mut names: Option<&mut Names>) -> BTreeMap<usize, io::Result<u16>> {
     let outcomes: Rc<RefCell<BTreeMap<usize, io::Result<u16>>>> = Rc::default();
     let left = Rc::new(Cell::new(CLIENTS));
     for client in 0..CLIENTS {

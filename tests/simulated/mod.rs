@@ -10,6 +10,7 @@ mod failing;
 mod faults;
 mod health;
 mod http;
+mod http2;
 mod overload;
 mod placement;
 mod plans;
@@ -69,11 +70,16 @@ impl Gateway {
 
     /// The same with a plan that has such a listener.
     fn start_plan(world: &World, cores: usize, plan: Arc<Plan>) -> Self {
+        Self::start_at(world, "gateway", cores, plan)
+    }
+
+    /// The same on a machine of this name.
+    fn start_at(world: &World, name: &str, cores: usize, plan: Arc<Plan>) -> Self {
         let mut offers = Offers::new(cores);
         let mut first = draft_plan(&mut offers, cores, 1, plan);
         let lines = lines(cores);
         let mut this = Self {
-            address: SocketAddr::new(world.address("gateway"), PORT),
+            address: SocketAddr::new(world.address(name), PORT),
             cores: Vec::new(),
             loads: None,
             control: RefCell::new(lines.control.into_control()),
@@ -85,7 +91,7 @@ impl Gateway {
         let places = places(cores, first.plan.cores.placement);
         let offers = std::mem::take(&mut first.offers);
         for ((first, line), place) in offers.into_iter().zip(lines.cores).zip(places) {
-            let engine = world.node("gateway").unwrap();
+            let engine = world.node(name).unwrap();
             this.cores.push(engine.clone());
             this.loads = place.as_ref().map(|place| place.loads().clone());
             let (recorder, records) = ring(1 << 16, || ());

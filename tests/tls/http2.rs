@@ -13,6 +13,7 @@ use crate::support::{Config, Engine, Origin, on_both_engines};
 
 on_both_engines!(
     h2load_and_python_are_served,
+    curl_speaks_either_protocol_over_either_version,
     every_kind_of_call_goes_through_tls_on_both_sides,
     a_listener_that_goes_lets_its_streams_end,
 );
@@ -29,6 +30,20 @@ fn h2load_and_python_are_served(engine: Engine) {
     let mut python = Command::new("target/python/bin/python");
     let said = clients::run(python.args(["-c", SCRIPT, &host, &port]).arg(&authority.file));
     assert_eq!(said.trim(), "all well");
+}
+
+fn curl_speaks_either_protocol_over_either_version(engine: Engine) {
+    let authority = Authority::new("authority");
+    let (origin, _) = Origin::serve(echo);
+    let gateway = with(engine, &authority.issue("server", &["localhost"])).origin(&origin).start();
+    for (protocol, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for tls in ["1.2", "1.3"] {
+            let (least, said) = (format!("--tlsv{tls}"), "|%{http_version} %{http_code}");
+            let mut curl = super::curl(&authority, gateway.address, "localhost");
+            curl.args([protocol, &least, "--tls-max", tls, "-d", "hello", "-w", said]);
+            assert_eq!(clients::run(&mut curl), format!("POST / hello|{version} 200"), "{protocol} {tls}");
+        }
+    }
 }
 
 fn every_kind_of_call_goes_through_tls_on_both_sides(engine: Engine) {

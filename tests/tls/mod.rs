@@ -8,7 +8,7 @@ mod peers;
 mod records;
 mod reload;
 mod server;
-mod upstreams;
+pub(crate) mod upstreams;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,11 +34,11 @@ pub(crate) fn with(engine: Engine, issued: &Issued) -> Config {
 }
 
 /// A client that trusts this authority, and knows the sessions it has had.
-struct Client {
-    config: ClientConfig,
+pub(crate) struct Client {
+    pub(crate) config: ClientConfig,
 }
 
-type Connection = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 impl Client {
     fn of(authority: &Authority, versions: &[&'static SupportedProtocolVersion]) -> Self {
@@ -51,12 +51,12 @@ impl Client {
         Self { config }
     }
 
-    fn trusting(authority: &Authority) -> Self {
+    pub(crate) fn trusting(authority: &Authority) -> Self {
         Self::of(authority, rustls::ALL_VERSIONS)
     }
 
     /// Connects and shakes hands.
-    fn connect(&self, address: SocketAddr, name: &'static str) -> io::Result<Connection> {
+    pub(crate) fn connect(&self, address: SocketAddr, name: &'static str) -> io::Result<Connection> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from(name).unwrap();

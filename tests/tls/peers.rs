@@ -56,9 +56,16 @@ fn suites_and_key_exchanges_are_as_documented(engine: Engine) {
         (&["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"], "TLS_CHACHA20_POLY1305_SHA256"),
         (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], "ECDHE-ECDSA-AES256-GCM-SHA384"),
         (&["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], "ECDHE-ECDSA-CHACHA20-POLY1305"),
-        (&["-groups", "X25519"], "TLS_AES_256_GCM_SHA384"),
-        (&["-groups", "P-256"], "TLS_AES_256_GCM_SHA384"),
-        (&["-groups", "P-384"], "TLS_AES_256_GCM_SHA384"),
+        // The order of the gateway counts, not that of the client.
+        (&["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"], "TLS_AES_128_GCM_SHA256"),
+        (
+            &["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"],
+            "TLS_AES_256_GCM_SHA384",
+        ),
+        (&["-tls1_2"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (&["-groups", "X25519"], "TLS_AES_128_GCM_SHA256"),
+        (&["-groups", "P-256"], "TLS_AES_128_GCM_SHA256"),
+        (&["-groups", "P-384"], "TLS_AES_128_GCM_SHA256"),
     ] {
         let (said, is_well) = s_client(gateway.address, &[&["-brief", "-servername", "localhost"], words].concat());
         assert!(is_well && said.contains(&format!("Ciphersuite: {suite}")), "{words:?}: {said}");

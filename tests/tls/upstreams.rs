@@ -128,13 +128,18 @@ fn sessions_with_it_go_on(engine: Engine) {
     assert_eq!(total(dir.path(), "ringway_tls_handshakes_total", &labels), 9);
 }
 
-/// Accepts TLS connections and answers each with these bytes, and then ends them without a word.
-fn abrupt(issued: &Issued, answer: &'static [u8]) -> SocketAddr {
+/// A server with this certificate.
+pub(crate) fn server_config(issued: &Issued) -> ServerConfig {
     let chain = CertificateDer::pem_file_iter(&issued.certificate).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&issued.key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
+}
+
+/// Accepts TLS connections and answers each with these bytes, and then ends them without a word.
+fn abrupt(issued: &Issued, answer: &'static [u8]) -> SocketAddr {
+    let config = Arc::new(server_config(issued));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -10,6 +10,7 @@ on_both_engines!(
     extensions_that_are_not_known_are_not_offered,
     compression_can_be_turned_off,
     an_answer_that_does_not_follow_is_refused,
+    only_pages_of_known_origins_may_open_one,
     an_endpoint_may_refuse,
     frames_right_behind_the_heads_are_passed_on,
     raw_frames_are_left_alone,
@@ -163,4 +164,34 @@ fn raw_frames_are_left_alone(engine: Engine) {
     let mut open = open_with(&gateway, &origin, "Sec-WebSocket-Extensions: x-own\r\n");
     open.up(b"\xff\xff no frame");
     open.down(b"\xff\xff neither");
+}
+
+fn only_pages_of_known_origins_may_open_one(engine: Engine) {
+    for frames in ["", "frames = \"raw\", "] {
+        let keys = format!("{frames}origins = [\"same\", \"https://*.example.com\"]");
+        let (gateway, origin) = gateway(engine, &keys);
+        for refused in ["https://evil.example", "http://a.evil.example", "null", "https://example.com.evil.example"] {
+            let answer = gateway.connect().send(request(&format!("Origin: {refused}\r\n"))).response();
+            assert_eq!((answer.status(), answer.code().as_str()), (403, "websocket_origin"), "{refused}");
+        }
+        let two = "Origin: https://app.example.com\r\nOrigin: https://evil.example\r\n";
+        assert_eq!(gateway.connect().send(request(two)).response().status(), 403);
+        origin.expect_no_connection();
+        // Who is no browser need not say whose page it is. The request is for host `a`.
+        for known in ["", "Origin: http://a\r\n", "Origin: https://app.example.com\r\n"] {
+            let mut client = gateway.connect();
+            client.send(request(known));
+            let mut upstream = origin.accept();
+            upstream.head();
+            upstream.send(switch(""));
+            assert_eq!(client.head().status(), 101, "{known}");
+        }
+        // What is no WebSocket is nobody's business here.
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n");
+        let mut upstream = origin.accept();
+        upstream.head();
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+    }
 }

@@ -14,18 +14,22 @@ on_both_engines!(
 );
 
 fn connect<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut fields = request("CONNECT", "/chat", &[]);
+    connect_to("/chat", more)
+}
+
+fn connect_to<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut fields = request("CONNECT", path, &[]);
     fields.insert(1, (":protocol", "websocket"));
     fields.extend(more);
     fields
 }
 
-const VERSION: (&str, &str) = ("sec-websocket-version", "13");
+pub(super) const VERSION: (&str, &str) = ("sec-websocket-version", "13");
 /// The server wants it.
 const CHAT: (&str, &str) = ("sec-websocket-protocol", "chat");
 
 /// A stream that WebSocket is spoken on.
-struct Socket<'a> {
+pub(super) struct Socket<'a> {
     http2: &'a mut Http2,
     stream: u32,
     came: Vec<u8>,
@@ -35,13 +39,23 @@ struct Socket<'a> {
 impl<'a> Socket<'a> {
     /// Opens it, and gives the fields of the answer.
     fn open(http2: &'a mut Http2, stream: u32, more: &[(&str, &str)]) -> (Self, Vec<(String, String)>) {
-        http2.head(stream, &connect(more), false);
+        Self::open_at(http2, stream, "/chat", more)
+    }
+
+    /// Opens it at this path.
+    pub(super) fn open_at(
+        http2: &'a mut Http2,
+        stream: u32,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> (Self, Vec<(String, String)>) {
+        http2.head(stream, &connect_to(path, more), false);
         let head = http2.next_of(HEADERS);
         assert_eq!((head.stream, &*head.fields[0].1), (stream, "200"), "{:?}", head.fields);
         (Self { http2, stream, came: Vec::new(), has_ended: false }, head.fields)
     }
 
-    fn send(&mut self, frame: impl AsRef<[u8]>) -> &mut Self {
+    pub(super) fn send(&mut self, frame: impl AsRef<[u8]>) -> &mut Self {
         for piece in frame.as_ref().chunks(16_384) {
             self.http2.data(self.stream, piece, false);
         }
@@ -65,7 +79,7 @@ impl<'a> Socket<'a> {
     }
 
     /// The next frame of WebSocket.
-    fn frame(&mut self) -> (u8, Vec<u8>) {
+    pub(super) fn frame(&mut self) -> (u8, Vec<u8>) {
         let (first, is_masked, payload) = read(|count| {
             while self.came.len() < count {
                 self.more();

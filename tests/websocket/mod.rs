@@ -1,6 +1,8 @@
 //! WebSocket through the gateway: with frames that the test writes itself, and with a real client and a real server.
 
 mod closing;
+mod compression;
+mod families;
 mod frames;
 mod handshake;
 mod http2;

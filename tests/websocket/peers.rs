@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Child, Config, Engine, on_both_engines};
 
-on_both_engines!(a_real_client_and_a_real_server_understand_each_other, the_same_without_compression,);
+on_both_engines!(
+    a_real_client_and_a_real_server_understand_each_other,
+    the_same_without_compression,
+    the_same_where_the_gateway_compresses,
+);
 
 fn python(script: &str) -> Command {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -27,9 +31,18 @@ pub(super) fn server() -> (Child, SocketAddr) {
 }
 
 fn run(engine: Engine, keys: &str, compression: &str) {
+    run_with(engine, keys, compression, compression);
+}
+
+/// The client finds this compression, and so does the server.
+fn run_with(engine: Engine, keys: &str, with_client: &str, with_server: &str) {
     let (_server, address) = server();
     let gateway = Config::new(engine).endpoint(address).route(&format!("websocket = {{ {keys} }}")).start();
-    let client = python("client.py").arg(gateway.address.to_string()).arg(compression).output().expect("it runs");
+    let client = python("client.py")
+        .arg(gateway.address.to_string())
+        .args([with_client, with_server])
+        .output()
+        .expect("it runs");
     let said = String::from_utf8_lossy(&client.stdout);
     assert!(client.status.success(), "{said}\n{}", String::from_utf8_lossy(&client.stderr));
     assert!(said.ends_with("all well\n"), "{said}");
@@ -41,4 +54,14 @@ fn a_real_client_and_a_real_server_understand_each_other(engine: Engine) {
 
 fn the_same_without_compression(engine: Engine) {
     run(engine, "compression = \"off\", ping_interval = \"100ms\"", "none");
+}
+
+fn the_same_where_the_gateway_compresses(engine: Engine) {
+    for (deflate, server) in [
+        ("level = 1", "deflate"),
+        ("context_takeover = true, window_bits = 9, min_size = \"1B\", level = 9", "deflate"),
+        ("context_takeover = true, upstream = false", "none"),
+    ] {
+        run_with(engine, &format!("compression = \"terminate\", deflate = {{ {deflate} }}"), "deflate", server);
+    }
 }

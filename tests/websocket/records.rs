@@ -8,7 +8,7 @@ use crate::support::{Config, Engine, Origin, on_both_engines};
 
 on_both_engines!(a_connection_is_told_of,);
 
-fn counter(found: &Value, name: &str, labels: &Value) -> u64 {
+pub(super) fn counter(found: &Value, name: &str, labels: &Value) -> u64 {
     let counters = found["counters"].as_array().unwrap();
     let of = |counter: &&Value| {
         let wanted = labels.as_object().unwrap();

@@ -75,22 +75,15 @@ fn measure(
         gateway.cores()
     );
     let _running = gateway.start(&config, listen, &scratch)?;
-    let url: crate::url::Url = format!("http://{listen}/").parse().map_err(Error::Input)?;
     let plan = Plan {
-        target: listen,
-        request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-        head_request: false,
         connections: CONNECTIONS,
-        pipeline: 1,
-        close: false,
         rate: Some(rate),
         warm_up: WARM_UP,
         duration,
         timeout: Duration::from_secs(30),
         grace: Duration::from_secs(10),
-        status: 200,
-        body: None,
         blocking: true,
+        ..Plan::get(listen)
     };
     let outcome = load::run(&plan, None, &mut |_, _| (), stop).map_err(|error| Error::Failed(error.to_string()))?;
     match outcome.failed() {

@@ -5,6 +5,7 @@
 pub(crate) mod peers;
 pub(crate) mod process;
 mod report;
+pub(crate) mod traffic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,13 +16,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::{Error, parse_size};
+use crate::load::tls::Handshakes;
 use crate::load::{self, Edge, Plan, Summary};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use peers::{Peer, Setting};
 use process::{Running, Scratch};
-pub(crate) use report::median;
 use report::{Latency, Machine, PeerReport, Report, Sample};
+pub(crate) use report::{Spread, median};
+use traffic::Traffic;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Part of the slowest peer's most that the open loop asks of all.
@@ -42,17 +45,17 @@ pub(crate) struct CompareArgs {
     /// Body bytes of each answer
     #[arg(long, default_value = "128", value_parser = parse_size)]
     body: u64,
-    /// Connections kept busy
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
+    #[command(flatten)]
+    traffic: Traffic,
     /// Rounds; medians are taken over them
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds measured in each
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Who takes part
-    #[arg(long, value_delimiter = ',', default_value = "ringway,ringway-glommio,nginx,haproxy,floor")]
+    /// Who takes part; by default Ringway, nginx and HAProxy, in clear HTTP/1.1 also Ringway on glommio and the floor, and
+    /// for gRPC Envoy
+    #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
     /// Poll without ever sleeping, where a peer can
     #[arg(long)]
@@ -64,7 +67,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, conflicts_with = "closed_only")]
     rate: Option<f64>,
     /// Instead, open so many idle connections and tell what memory each takes
-    #[arg(long, value_name = "CONNECTIONS")]
+    #[arg(long, value_name = "CONNECTIONS", conflicts_with_all = ["http2", "grpc", "handshakes"])]
     idle: Option<usize>,
     /// The gateway; by default the one beside this program
     #[arg(long, value_name = "PATH")]
@@ -92,8 +95,12 @@ struct Bench<'a> {
 }
 
 pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    if args.connections == 0 || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds <= 600.0) {
-        return Err(Error::Input("--connections, --rounds and --seconds must be above 0".to_owned()));
+    if args.traffic.connections() == 0
+        || args.traffic.streams() == 0
+        || args.rounds == 0
+        || !(args.seconds > 0.0 && args.seconds <= 600.0)
+    {
+        return Err(Error::Input("--connections, --streams, --rounds and --seconds must be above 0".to_owned()));
     }
     if args.rate.is_some_and(|rate| rate.is_nan() || rate < 1.0) {
         return Err(Error::Input("--rate must be at least 1".to_owned()));
@@ -106,10 +113,12 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     let origin_address = origin.address()?;
     let mut bench = Bench { args, ringway, scratch: Scratch::new()?, origin, origin_address, descriptors, stop };
 
+    args.traffic.prepare(bench.scratch.path())?;
     let (mut peers, mut skipped) = (Vec::new(), Vec::new());
-    for &peer in &args.peers {
+    for peer in args.peers() {
         // Starting it once tells whether it can run here at all.
-        let tried = peer.version(&bench.ringway).and_then(|version| match bench.start(peer) {
+        let version = peer.speaks(&args.traffic).and_then(|()| peer.version(&bench.ringway));
+        let tried = version.and_then(|version| match bench.start(peer) {
             Ok(_) => Ok(version),
             Err(Error::Input(why) | Error::Failed(why)) => Err(why),
         });
@@ -130,6 +139,21 @@ pub(crate) fn run(args: &CompareArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     }
 }
 
+impl CompareArgs {
+    /// Who takes part.
+    fn peers(&self) -> Vec<Peer> {
+        let mut peers = vec![Peer::Ringway, Peer::Nginx, Peer::Haproxy];
+        if !self.peers.is_empty() {
+            peers.clone_from(&self.peers);
+        } else if self.traffic.grpc {
+            peers.push(Peer::Envoy);
+        } else if self.traffic.is_plain() {
+            peers.extend([Peer::RingwayGlommio, Peer::Floor]);
+        }
+        peers
+    }
+}
+
 impl Bench<'_> {
     fn compare(&mut self, peers: Vec<(Peer, String)>, skipped: Vec<(&'static str, String)>) -> Result<(), Error> {
         let args = self.args;
@@ -141,7 +165,9 @@ impl Bench<'_> {
         let mut direct = Vec::new();
         if let Some(rate) = open_rate.filter(|rate| *rate >= 1.0) {
             self.rounds("open loop", &peers, Some(rate), &mut samples)?;
-            for _ in 0..args.rounds {
+            // The origin speaks no TLS.
+            let rounds = if args.traffic.tls.is_none() { args.rounds } else { 0 };
+            for _ in 0..rounds {
                 direct.push(self.direct(rate)?);
             }
         }
@@ -149,7 +175,9 @@ impl Bench<'_> {
             command: std::env::args().collect::<Vec<_>>().join(" "),
             machine: Machine::this(args.peer_core, args.load_core),
             body_bytes: args.body,
-            connections: args.connections,
+            traffic: args.traffic.text(),
+            connections: args.traffic.connections(),
+            streams: args.traffic.streams(),
             rounds: args.rounds,
             seconds: args.seconds,
             busy_poll: args.busy_poll,
@@ -166,9 +194,11 @@ impl Bench<'_> {
             let text = serde_json::to_string_pretty(&report).map_err(|error| Error::Failed(error.to_string()))?;
             std::fs::write(path, text).map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
         }
-        match report.peers.iter().map(|peer| peer.failed).sum() {
+        match report.peers.iter().map(|peer| peer.failed + peer.wrong_handshakes).sum() {
             0 => Ok(()),
-            failed => Err(Error::Failed(format!("{failed} requests failed, so these figures prove nothing"))),
+            failed => Err(Error::Failed(format!(
+                "{failed} requests failed or were not as asked, so these figures prove nothing"
+            ))),
         }
     }
 
@@ -183,10 +213,11 @@ impl Bench<'_> {
             for ((peer, _), samples) in std::iter::zip(peers, samples.iter_mut()) {
                 let sample = self.sample(*peer, rate)?;
                 eprintln!(
-                    "{what}, round {round}: {:<16} {:>8.2} us/request, {:>7.0}/s",
+                    "{what}, round {round}: {:<16} {:>8.2} us/request, {:>7.0}/s{}",
                     peer.name(),
                     sample.cpu_us_per_request,
-                    sample.load.rate
+                    sample.load.rate,
+                    if sample.is_sound() { "" } else { ", FAILED" }
                 );
                 samples.push(sample);
             }
@@ -202,9 +233,10 @@ impl Bench<'_> {
             origin: self.origin_address,
             core: self.args.peer_core,
             busy_poll: self.args.busy_poll,
+            traffic: self.args.traffic,
             upgrades: false,
             body: self.args.body,
-            connections: self.args.connections,
+            connections: self.args.traffic.connections(),
             descriptors: self.descriptors,
             directory: self.scratch.path(),
             ringway: &self.ringway,
@@ -219,7 +251,7 @@ impl Bench<'_> {
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
-        let plan = self.plan(target, self.args.connections, rate, WARM_UP, seconds)?;
+        let plan = self.plan(target, self.args.traffic.connections(), rate, WARM_UP, seconds)?;
         let mut edges = Vec::new();
         let mut observe = |_: Edge, answered: u64| edges.push((running.cpu_ns(), answered, Instant::now()));
         let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop)
@@ -234,7 +266,13 @@ impl Bench<'_> {
         }
         let cpu_ns = cpu_1?.saturating_sub(cpu_0?) as f64;
         let answered = answered_1.saturating_sub(answered_0).max(1);
+        let wrong_handshakes = match self.args.traffic.handshakes {
+            Some(Handshakes::Full) => outcome.handshakes.resumed,
+            Some(Handshakes::Resumed) => outcome.handshakes.full,
+            None => 0,
+        };
         Ok(Sample {
+            wrong_handshakes,
             cpu_us_per_request: cpu_ns / 1e3 / answered as f64,
             busy: cpu_ns / 1e9 / to.duration_since(from).as_secs_f64(),
             load: outcome.summary(&plan),
@@ -244,7 +282,8 @@ impl Bench<'_> {
     /// Runs one round of the open loop against the origin itself.
     fn direct(&mut self, rate: f64) -> Result<Summary, Error> {
         let seconds = Duration::from_secs_f64(self.args.seconds);
-        let plan = self.plan(self.origin_address, self.args.connections, Some(rate), WARM_UP, seconds)?;
+        let connections = self.args.traffic.connections();
+        let plan = self.plan(self.origin_address, connections, Some(rate), WARM_UP, seconds)?;
         let outcome = load::run(&plan, Some(&mut self.origin), &mut |_, _| (), self.stop)
             .map_err(|error| Error::Failed(format!("the origin: {error}")))?;
         Ok(outcome.summary(&plan))
@@ -258,23 +297,8 @@ impl Bench<'_> {
         warm_up: Duration,
         duration: Duration,
     ) -> Result<Plan, Error> {
-        let url: crate::url::Url = format!("http://{target}/").parse().map_err(Error::Input)?;
-        Ok(Plan {
-            target,
-            request: url.request("GET", &[], false, 0).map_err(Error::Input)?,
-            head_request: false,
-            connections,
-            pipeline: 1,
-            close: false,
-            rate,
-            warm_up,
-            duration,
-            timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(2),
-            status: 200,
-            body: Some(self.args.body),
-            blocking: false,
-        })
+        let plan = self.args.traffic.plan(target, self.args.body).map_err(Error::Input)?;
+        Ok(Plan { connections, rate, warm_up, duration, ..plan })
     }
 
     /// Opens idle connections and tells what memory each takes: before any request, and after one on each.

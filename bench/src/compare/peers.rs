@@ -8,6 +8,8 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
+use super::traffic::{BOTH, CERTIFICATE, KEY, Traffic};
+
 /// Who can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
@@ -19,6 +21,8 @@ pub(crate) enum Peer {
     Nginx,
     /// HAProxy, one thread
     Haproxy,
+    /// Envoy, one worker
+    Envoy,
     /// The bare io_uring byte forwarder
     Floor,
     /// A bare proxy on monoio with Ringway's codec (feature `peers`)
@@ -34,6 +38,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) origin: SocketAddr,
     pub(crate) core: usize,
     pub(crate) busy_poll: bool,
+    /// What clients speak.
+    pub(crate) traffic: Traffic,
     /// Whether connections become something else than HTTP, which nginx must be told.
     pub(crate) upgrades: bool,
     /// Body bytes of an answer.
@@ -55,6 +61,7 @@ impl Peer {
             Self::RingwayGlommio => "ringway-glommio",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
             Self::Floor => "floor",
             Self::Monoio => "monoio",
             Self::Tokio => "tokio",
@@ -66,21 +73,37 @@ impl Peer {
         matches!(self, Self::Floor | Self::Monoio | Self::Tokio)
     }
 
+    /// Why it cannot take part in a comparison of this traffic.
+    ///
+    /// # Errors
+    /// What it does not speak.
+    pub(crate) fn speaks(self, traffic: &Traffic) -> Result<(), String> {
+        match self {
+            Self::Floor | Self::Monoio | Self::Tokio if traffic.tls.is_some() => Err("it speaks no TLS".to_owned()),
+            // It passes on what it gets, which the origin understands.
+            Self::Floor if traffic.http2 => Err("it would not speak HTTP/1.1 with the origin".to_owned()),
+            Self::Monoio | Self::Tokio if traffic.is_http2() => Err("it speaks no HTTP/2".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// The version installed, or why this peer cannot run here.
     pub(crate) fn version(self, ringway: &Path) -> Result<String, String> {
         let (program, argument) = match self {
             Self::Ringway | Self::RingwayGlommio => (ringway.to_owned(), "version"),
             Self::Nginx => (PathBuf::from("nginx"), "-v"),
             Self::Haproxy => (PathBuf::from("haproxy"), "-v"),
+            Self::Envoy => (envoy(), "--version"),
             Self::Floor => return Ok(env!("CARGO_PKG_VERSION").to_owned()),
             Self::Monoio | Self::Tokio if cfg!(feature = "peers") => return Ok(env!("CARGO_PKG_VERSION").to_owned()),
             Self::Monoio | Self::Tokio => return Err("built without the feature `peers`".to_owned()),
         };
         let output =
             Command::new(&program).arg(argument).output().map_err(|error| format!("{}: {error}", program.display()))?;
-        // nginx tells its version on standard error.
+        // nginx tells its version on standard error, and Envoy after an empty line.
         let text = [output.stdout, output.stderr].concat();
-        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned();
         if output.status.success() { Ok(line) } else { Err(format!("{}: {line}", program.display())) }
     }
 
@@ -104,11 +127,25 @@ impl Peer {
                 std::fs::write(&config, haproxy(setting))?;
                 arguments("haproxy", [Path::new("-db"), Path::new("-f"), &config])
             }
+            Self::Envoy => {
+                let config = config.with_extension("yaml");
+                std::fs::write(&config, envoy_config(setting))?;
+                let mut command = arguments(envoy(), [Path::new("-c"), &config]);
+                command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]);
+                command
+            }
             Self::Floor => own("floor", setting)?,
             Self::Monoio => own("proxy-monoio", setting)?,
             Self::Tokio => own("proxy-tokio", setting)?,
         })
     }
+}
+
+/// Envoy: where `tools/setup --peers` puts it, which is near this program, or wherever it is found.
+fn envoy() -> PathBuf {
+    let near =
+        std::env::current_exe().ok().and_then(|program| Some(program.parent()?.with_file_name("python/bin/envoy")));
+    near.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("envoy"))
 }
 
 fn arguments<'a>(program: impl AsRef<Path>, arguments: impl IntoIterator<Item = &'a Path>) -> Command {
@@ -144,7 +181,12 @@ fn floor_buffers(body: u64, connections: usize) -> (usize, usize) {
 }
 
 fn ringway(setting: &Setting<'_>, engine: &str) -> String {
-    let Setting { listen, origin, core, directory, .. } = setting;
+    let Setting { listen, origin, core, directory, traffic, .. } = setting;
+    let tls = traffic.tls.map_or(String::new(), |_| {
+        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", certificate.display(), key.display())
+    });
+    let protocol = if traffic.grpc { "protocol = \"h2\"\n" } else { "" };
     let busy_poll = if setting.busy_poll { "always" } else { "off" };
     let metrics = directory.join("metrics");
     let metrics = metrics.display();
@@ -156,15 +198,19 @@ engine = "{engine}"
 busy_poll = "{busy_poll}"
 metrics_dir = "{metrics}"
 
+[limits]
+# All clients are at one address.
+handshakes_per_source = "off"
+
 [listener.web]
 address = "{listen}"
-# The other peers add none of these unless told to.
+{tls}# The other peers add none of these unless told to.
 forwarded = "none"
 via = false
 
 [upstream.origin]
 endpoints = ["{origin}"]
-pool = {{ max_idle = 1024, max_connections = 4096 }}
+{protocol}pool = {{ max_idle = 1024, max_connections = 4096 }}
 
 [[route]]
 name = "all"
@@ -175,9 +221,28 @@ upstream = "origin"
 }
 
 fn nginx(setting: &Setting<'_>) -> String {
-    let Setting { listen, origin, directory, descriptors, upgrades, .. } = setting;
+    let Setting { listen, origin, directory, descriptors, upgrades, traffic, .. } = setting;
     let directory = directory.display();
+    let tls = traffic.tls.map_or(String::new(), |_| {
+        format!(
+            "
+        ssl_certificate {directory}/{CERTIFICATE};
+        ssl_certificate_key {directory}/{KEY};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;
+        ssl_ecdh_curve X25519;
+        ssl_session_tickets on;
+        ssl_session_timeout 1h;"
+        )
+    });
+    let ssl = if traffic.tls.is_some() { " ssl" } else { "" };
+    let http2 = if traffic.is_http2() { " http2" } else { "" };
     let connection = if *upgrades { "upgrade; proxy_set_header Upgrade $http_upgrade" } else { "\"\"" };
+    let pass = if traffic.grpc {
+        "grpc_pass grpc://origin".to_owned()
+    } else {
+        format!("proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection {connection}")
+    };
     let mut text = String::new();
     if rustix::process::geteuid().is_root() {
         // Otherwise the worker could not write to the temporary directory.
@@ -215,11 +280,10 @@ http {{
         keepalive_timeout 3600s;
     }}
     server {{
-        listen {listen} backlog=4096;
+        listen {listen}{ssl}{http2} backlog=4096;{tls}
+        http2_max_concurrent_streams 1000;
         location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection {connection};
+            {pass};
         }}
     }}
 }}
@@ -229,13 +293,24 @@ http {{
 }
 
 fn haproxy(setting: &Setting<'_>) -> String {
-    let Setting { listen, origin, descriptors, .. } = setting;
+    let Setting { listen, origin, descriptors, directory, traffic, .. } = setting;
+    let bind = match traffic.tls {
+        Some(_) => format!(
+            " ssl crt {} alpn {} ciphers ECDHE-ECDSA-AES128-GCM-SHA256 ciphersuites TLS_AES_128_GCM_SHA256 curves X25519",
+            directory.join(BOTH).display(),
+            if traffic.is_http2() { "h2" } else { "http/1.1" }
+        ),
+        None if traffic.is_http2() => " proto h2".to_owned(),
+        None => String::new(),
+    };
+    let protocol = if traffic.grpc { " proto h2" } else { "" };
     // It would rather have descriptors for both sides of each, which idle connections never use.
     let connections = descriptors.saturating_sub(2000).clamp(100, 60_000);
     format!(
         "global
     nbthread 1
     no strict-limits
+    tune.h2.max-concurrent-streams 1000
     maxconn {connections}
 defaults
     mode http
@@ -249,10 +324,90 @@ defaults
     http-reuse always
     option http-keep-alive
 frontend web
-    bind {listen}
+    bind {listen}{bind}
     default_backend origin
 backend origin
-    server origin {origin} pool-max-conn -1 pool-purge-delay 1h
+    server origin {origin}{protocol} pool-max-conn -1 pool-purge-delay 1h
 "
+    )
+}
+
+fn envoy_config(setting: &Setting<'_>) -> String {
+    let Setting { listen, origin, directory, traffic, .. } = setting;
+    let tls = traffic.tls.map_or(String::new(), |_| {
+        format!(
+            "
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [{alpn}]
+            tls_params:
+              tls_minimum_protocol_version: TLSv1_2
+              tls_maximum_protocol_version: TLSv1_3
+              cipher_suites: [ECDHE-ECDSA-AES128-GCM-SHA256]
+              ecdh_curves: [X25519]
+            tls_certificates:
+            - certificate_chain: {{ filename: '{certificate}' }}
+              private_key: {{ filename: '{key}' }}",
+            alpn = if traffic.is_http2() { "h2" } else { "http/1.1" },
+            certificate = directory.join(CERTIFICATE).display(),
+            key = directory.join(KEY).display(),
+        )
+    });
+    let http2 = if traffic.grpc {
+        "
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }"
+    } else {
+        ""
+    };
+    let many = 1_000_000;
+    format!(
+        "static_resources:
+  listeners:
+  - name: web
+    address: {{ socket_address: {{ address: {}, port_value: {} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          codec_type: AUTO
+          generate_request_id: false
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes:
+              - match: {{ prefix: / }}
+                route: {{ cluster: origin, timeout: 0s }}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+              dynamic_stats: false
+              suppress_envoy_headers: true{tls}
+  clusters:
+  - name: origin
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers:
+      thresholds:
+      - {{ max_connections: {many}, max_pending_requests: {many}, max_requests: {many} }}
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }}{http2}
+",
+        listen.ip(),
+        listen.port(),
+        origin.ip(),
+        origin.port(),
     )
 }

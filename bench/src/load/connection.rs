@@ -1,12 +1,14 @@
-//! One connection of the load generator: what it has sent, what it reads, and where in an answer it is.
+//! One connection of the load generator: where it is in its life, what its bytes go through, and what it speaks.
 
-use std::collections::VecDeque;
-use std::io;
 use std::os::fd::OwnedFd;
 
-use super::Failure;
-use crate::http::{self, Body, Framing, ResponseHead};
-use crate::net;
+use rustls::HandshakeKind;
+
+use super::http1::Http1;
+use super::http2::{self, Http2};
+use super::tls::Tls;
+use super::wire::{Read, Wire};
+use super::{Failure, Plan};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum State {
     /// Closed by a failure; a later sweep tries again.
     Failed,
     Connecting,
+    /// The handshake of TLS is under way, and nothing is sent before it is over.
+    Shaking,
     Open,
     /// The last answer has come; only the server's close is waited for.
     Ending,
@@ -27,8 +31,10 @@ pub(crate) struct Sent {
     pub(crate) intended: u64,
     /// When sending began.
     pub(crate) started: u64,
-    /// How much of the time between is the generator's own fault.
+    /// How late it went, once it was due and a connection free.
     pub(crate) lateness: u64,
+    /// For most of that the machine did not let the generator go on, or this is sent while it catches up after that.
+    pub(crate) is_held: bool,
 }
 
 /// An answer that has come entirely.
@@ -37,232 +43,174 @@ pub(crate) struct Answer {
     pub(crate) sent: Sent,
     pub(crate) status: u16,
     pub(crate) body: u64,
+    /// The server closes the connection after it.
     pub(crate) close: bool,
 }
 
-/// How one read ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// There was less than the buffer holds, or nothing.
-    Drained,
-    /// The buffer is full: there may be more.
-    More,
-    /// The stream has ended.
-    End,
+/// The request that is sent again and again, ready for the wire.
+pub(crate) struct Requests {
+    /// In HTTP/1.1: as often as one write may need it, and how long one is.
+    repeated: Vec<u8>,
+    length: usize,
+    /// In HTTP/2.
+    http2: Option<http2::Request>,
+    to_head: bool,
 }
 
-#[derive(Debug)]
+impl Requests {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            repeated: plan.request.repeat(plan.pipeline + 1),
+            length: plan.request.len(),
+            http2: plan.http2.clone(),
+            to_head: plan.head_request,
+        }
+    }
+}
+
 pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) state: State,
     /// When the state was entered.
     pub(crate) since: u64,
-    pub(crate) in_flight: VecDeque<Sent>,
-    fd: Option<OwnedFd>,
-    /// The start of a head whose end has not come.
-    partial: Vec<u8>,
-    /// The answer being read.
-    reading: Option<(ResponseHead, Body)>,
-    /// Bytes of requests still to be written, and where in a request the next one is.
-    unsent: usize,
-    at: usize,
+    wire: Option<Wire>,
+    speech: Speech,
+}
+
+enum Speech {
+    Http1(Http1),
+    Http2(Box<Http2>),
 }
 
 impl Connection {
-    pub(crate) fn new() -> Self {
-        Self {
-            generation: 0,
-            state: State::Closed,
-            since: 0,
-            in_flight: VecDeque::new(),
-            fd: None,
-            partial: Vec::new(),
-            reading: None,
-            unsent: 0,
-            at: 0,
-        }
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let speech = if plan.http2.is_some() {
+            Speech::Http2(Box::new(Http2::new(plan.pipeline, 0)))
+        } else {
+            Speech::Http1(Http1::default())
+        };
+        Self { generation: 0, state: State::Closed, since: 0, wire: None, speech }
     }
 
-    pub(crate) fn connecting(&mut self, fd: OwnedFd, now: u64) {
-        (self.fd, self.state, self.since) = (Some(fd), State::Connecting, now);
+    pub(crate) fn connecting(&mut self, fd: OwnedFd, tls: Option<&Tls>, now: u64) -> std::io::Result<()> {
+        self.wire = Some(Wire::new(fd, tls)?);
+        (self.state, self.since) = (State::Connecting, now);
+        Ok(())
     }
 
     /// Ends the connection; the generation changes, so that what is still said of the old one is ignored.
     pub(crate) fn close(&mut self, now: u64) {
         self.generation = self.generation.wrapping_add(1);
-        (self.fd, self.state, self.since) = (None, State::Closed, now);
-        (self.reading, self.unsent, self.at) = (None, 0, 0);
-        self.partial.clear();
-        self.in_flight.clear();
+        (self.wire, self.state, self.since) = (None, State::Closed, now);
+        match &mut self.speech {
+            Speech::Http1(http1) => http1.clear(),
+            Speech::Http2(http2) => http2.begin(now),
+        }
     }
 
-    /// How the connect ended.
-    pub(crate) fn connected(&mut self, now: u64) -> io::Result<()> {
-        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        net::connect_outcome(fd)?;
-        (self.state, self.since) = (State::Open, now);
+    /// How the connect ended. Where there is TLS, its handshake comes first; a connection for one request sends that as
+    /// soon as the handshake lets it.
+    pub(crate) fn connected(&mut self, for_one: bool, now: u64) -> std::io::Result<()> {
+        let wire = self.wire.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        wire.connected()?;
+        let state = if wire.has_tls() && !for_one { State::Shaking } else { State::Open };
+        (self.state, self.since) = (state, now);
         Ok(())
     }
 
-    /// Counts one more request of `length` bytes; [`Connection::flush`] writes it.
-    pub(crate) fn push(&mut self, sent: Sent, length: usize) {
-        self.in_flight.push_back(sent);
-        self.unsent += length;
+    /// Goes on with the handshake; whether the connection is open now.
+    pub(crate) fn shake(&mut self, now: u64) -> Result<bool, Failure> {
+        let Some(wire) = &mut self.wire else { return Err(Failure::Closed) };
+        if !wire.shake()? {
+            return Ok(false);
+        }
+        let protocol: &[u8] = if matches!(self.speech, Speech::Http2(_)) { b"h2" } else { b"http/1.1" };
+        if !wire.agreed_on(protocol) {
+            return Err(Failure::Tls);
+        }
+        (self.state, self.since) = (State::Open, now);
+        Ok(true)
     }
 
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.unsent > 0
+    /// How the handshake went, once it is over.
+    pub(crate) fn handshake(&self) -> Option<HandshakeKind> {
+        self.wire.as_ref()?.handshake()
     }
 
-    /// Writes what the socket takes. `requests` holds the request of `length` bytes as often as one write may need it.
-    pub(crate) fn flush(&mut self, requests: &[u8], length: usize) -> io::Result<()> {
-        let Some(fd) = self.fd.as_ref() else { return Ok(()) };
-        while self.unsent > 0 {
-            let bytes = requests.get(self.at..self.at + self.unsent).ok_or(io::ErrorKind::InvalidInput)?;
-            let Some(count) = net::write(fd, bytes)? else { return Ok(()) };
-            self.unsent -= count;
-            self.at = (self.at + count) % length;
+    /// Requests under way.
+    pub(crate) fn under_way(&self) -> usize {
+        match &self.speech {
+            Speech::Http1(http1) => http1.under_way(),
+            Speech::Http2(http2) => http2.under_way(),
+        }
+    }
+
+    /// When the oldest of them was sent.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        match &self.speech {
+            Speech::Http1(http1) => http1.oldest(),
+            Speech::Http2(http2) => http2.oldest(),
+        }
+    }
+
+    /// Puts one more request under way; [`Connection::flush`] writes it.
+    pub(crate) fn push(&mut self, sent: Sent, requests: &Requests) -> Result<(), Failure> {
+        match (&mut self.speech, &requests.http2) {
+            (Speech::Http1(http1), _) => http1.push(sent, requests.length),
+            (Speech::Http2(http2), Some(request)) => http2.push(sent, request)?,
+            (Speech::Http2(_), None) => {}
         }
         Ok(())
     }
 
+    /// Whether the server takes no more requests on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(&self.speech, Speech::Http2(http2) if http2.is_leaving())
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        let said = match &self.speech {
+            Speech::Http1(http1) => http1.has_unsent(),
+            Speech::Http2(http2) => http2.has_unsent(),
+        };
+        said || self.wire.as_ref().is_some_and(Wire::has_unsent)
+    }
+
+    /// Writes what there is room for.
+    pub(crate) fn flush(&mut self, requests: &Requests, now: u64) -> Result<(), Failure> {
+        let Some(wire) = &mut self.wire else { return Ok(()) };
+        match &mut self.speech {
+            Speech::Http1(http1) => http1.flush(wire, &requests.repeated, requests.length)?,
+            Speech::Http2(http2) => http2.flush(wire, now)?,
+        }
+        wire.flush()
+    }
+
     /// Reads once into `buffer` and returns the bytes got.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Read)> {
-        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        Ok(match net::read(fd, buffer)? {
-            None => (0, Read::Drained),
-            Some(0) => (0, Read::End),
-            Some(count) if count < buffer.len() => (count, Read::Drained),
-            Some(count) => (count, Read::More),
-        })
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<(usize, Read), Failure> {
+        self.wire.as_mut().ok_or(Failure::Closed)?.read(buffer)
     }
 
     /// Takes answers off `input`, which follows what earlier calls were given, and tells each complete one.
     pub(crate) fn consume(
         &mut self,
         input: &[u8],
-        to_head_request: bool,
+        requests: &Requests,
+        now: u64,
         answered: &mut impl FnMut(Answer),
     ) -> Result<(), Failure> {
-        if self.partial.is_empty() {
-            let used = self.consume_all(input, to_head_request, answered)?;
-            self.partial.extend_from_slice(input.get(used..).unwrap_or_default());
-        } else {
-            let mut whole = std::mem::take(&mut self.partial);
-            whole.extend_from_slice(input);
-            let used = self.consume_all(&whole, to_head_request, answered)?;
-            whole.drain(..used);
-            self.partial = whole;
-        }
-        Ok(())
-    }
-
-    fn consume_all(
-        &mut self,
-        input: &[u8],
-        to_head_request: bool,
-        answered: &mut impl FnMut(Answer),
-    ) -> Result<usize, Failure> {
-        let mut at = 0;
-        loop {
-            let rest = input.get(at..).unwrap_or_default();
-            let (head, body) = match &mut self.reading {
-                Some((head, body)) => {
-                    at += body.skip(rest).map_err(|_| Failure::Malformed)?;
-                    (*head, *body)
-                }
-                None if rest.is_empty() => return Ok(at),
-                None => {
-                    if self.in_flight.is_empty() {
-                        return Err(Failure::Malformed);
-                    }
-                    let head = http::response_head(rest, to_head_request).map_err(|_| Failure::Malformed)?;
-                    let Some(head) = head else { return Ok(at) };
-                    at += head.len;
-                    // An interim answer (1xx) only announces the one that counts.
-                    if head.status >= 200 {
-                        self.reading = Some((head, Body::new(head.framing)));
-                    }
-                    continue;
-                }
-            };
-            if !body.is_done() {
-                return Ok(at);
-            }
-            self.reading = None;
-            let Some(sent) = self.in_flight.pop_front() else { return Err(Failure::Malformed) };
-            answered(Answer { sent, status: head.status, body: body.content, close: head.close });
+        match &mut self.speech {
+            Speech::Http1(http1) => http1.consume(input, requests.to_head, answered),
+            Speech::Http2(http2) => http2.consume(input, now, answered),
         }
     }
 
     /// Tells of the end of the stream: the answer it completes, or the failure it is.
     pub(crate) fn end(&mut self) -> Result<Option<Answer>, Failure> {
-        match self.reading.take() {
-            Some((head, body)) if head.framing == Framing::UntilClose => {
-                let sent = self.in_flight.pop_front();
-                let answer = |sent| Answer { sent, status: head.status, body: body.content, close: true };
-                if self.in_flight.is_empty() { Ok(sent.map(answer)) } else { Err(Failure::Closed) }
-            }
-            Some(_) => Err(Failure::Truncated),
-            None if self.in_flight.is_empty() => Ok(None),
-            None => Err(Failure::Closed),
+        match &mut self.speech {
+            Speech::Http1(http1) => http1.end(),
+            Speech::Http2(http2) if http2.under_way() == 0 => Ok(None),
+            Speech::Http2(_) => Err(Failure::Closed),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connection(requests: u64) -> Connection {
-        let mut connection = Connection::new();
-        for intended in 0..requests {
-            connection.push(Sent { intended, started: intended, lateness: 0 }, 1);
-        }
-        connection
-    }
-
-    fn feed(connection: &mut Connection, pieces: &[&[u8]]) -> (Vec<Answer>, Result<(), Failure>) {
-        let mut answers = Vec::new();
-        for piece in pieces {
-            if let Err(failure) = connection.consume(piece, false, &mut |answer| answers.push(answer)) {
-                return (answers, Err(failure));
-            }
-        }
-        (answers, Ok(()))
-    }
-
-    #[test]
-    fn pipelined_answers_come_in_order_however_they_are_cut() {
-        let wire: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc\
-            HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n0\r\n\r\n";
-        for cut in 0..wire.len() {
-            let mut connection = connection(2);
-            let (answers, outcome) = feed(&mut connection, &[&wire[..cut], &wire[cut..]]);
-            outcome.unwrap();
-            let seen: Vec<_> = answers.iter().map(|a| (a.sent.intended, a.status, a.body)).collect();
-            assert_eq!(seen, [(0, 200, 3), (1, 404, 2)], "cut at {cut}");
-            assert!(connection.end().unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn an_answer_nobody_asked_for_is_malformed() {
-        let (answers, outcome) = feed(&mut connection(1), &[b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n"]);
-        assert_eq!((answers.len(), outcome), (1, Err(Failure::Malformed)));
-    }
-
-    #[test]
-    fn the_end_of_the_stream_is_told_by_where_it_came() {
-        let end = |wire: &[u8]| {
-            let mut connection = connection(1);
-            feed(&mut connection, &[wire]).1.unwrap();
-            connection.end().map(|answer| answer.map(|answer| answer.body))
-        };
-        assert_eq!(end(b""), Err(Failure::Closed));
-        assert_eq!(end(b"HTTP/1.1 200 OK\r\nConte"), Err(Failure::Closed));
-        assert_eq!(end(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), Err(Failure::Truncated));
-        assert_eq!(end(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), Err(Failure::Truncated));
-        assert_eq!(end(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(Some(3)));
     }
 }

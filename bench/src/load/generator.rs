@@ -5,9 +5,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::connection::{Answer, Connection, Read, Sent, State};
+use super::connection::{Answer, Connection, Requests, Sent, State};
+use super::held::Held;
 use super::pauses::Pauses;
-use super::report::Outcome;
+use super::report::{Handshakes, Outcome};
+use super::wire::Read;
 use super::{Failure, Plan};
 use crate::clock::{Clock, nanoseconds};
 use crate::net::{self, Poller, Ready};
@@ -31,6 +33,8 @@ pub(crate) enum Edge {
 
 /// A piece of work that took longer was held up by the machine.
 const PIECE_MAX_NS: u64 = 20_000;
+/// A poll that finds nothing takes about as long.
+const POLL_NS: u64 = 1000;
 /// Part of the time between two sends that may be spent waiting for the next one instead of doing other work.
 const GUARD_SHARE: f64 = 0.25;
 
@@ -110,8 +114,7 @@ struct Generator<'a> {
     connections: Vec<Connection>,
     places: VecDeque<Place>,
     schedule: Option<Schedule>,
-    /// The request, as often as a write may need it.
-    requests: Vec<u8>,
+    requests: Requests,
     read_buffer: Vec<u8>,
     outcome: Outcome,
     /// Answers since the start, inside the window or not.
@@ -125,6 +128,9 @@ struct Generator<'a> {
     sweep_at: u64,
     /// When a piece of work began or ended last.
     marked: u64,
+    held: Held,
+    /// The machine made a request late, and what has become due since is not sent yet.
+    is_behind: bool,
     /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
     piece: u64,
     connect_error: Option<io::Error>,
@@ -139,10 +145,10 @@ impl<'a> Generator<'a> {
             plan,
             clock: Clock::start(),
             poller: Poller::new()?,
-            connections: (0..plan.connections).map(|_| Connection::new()).collect(),
+            connections: (0..plan.connections).map(|_| Connection::new(plan)).collect(),
             places: VecDeque::with_capacity(plan.connections * plan.pipeline),
             schedule: None,
-            requests: plan.request.repeat(plan.pipeline + 1),
+            requests: Requests::new(plan),
             read_buffer: vec![0; 256 * 1024],
             outcome: Outcome::new(),
             answered: 0,
@@ -153,6 +159,8 @@ impl<'a> Generator<'a> {
             issuing: false,
             sweep_at: 0,
             marked: 0,
+            held: Held::new(),
+            is_behind: false,
             piece: 0,
             connect_error: None,
         })
@@ -166,7 +174,7 @@ impl<'a> Generator<'a> {
         let count = |connections: &[Connection], state| connections.iter().filter(|c| c.state == state).count();
         let mut next = 0;
         loop {
-            let connecting = count(&self.connections, State::Connecting);
+            let connecting = count(&self.connections, State::Connecting) + count(&self.connections, State::Shaking);
             let last = (next + CONNECTING_MAX.saturating_sub(connecting)).min(self.connections.len());
             for index in next..last {
                 self.connect(index);
@@ -205,6 +213,7 @@ impl<'a> Generator<'a> {
         self.window.0 = self.clock.now();
         self.window.1 = self.window.0 + nanoseconds(self.plan.duration);
         self.outcome.body_bytes = 0;
+        self.outcome.handshakes = Handshakes::default();
         self.outcome.pauses = Pauses::new(self.window.0);
     }
 
@@ -222,12 +231,12 @@ impl<'a> Generator<'a> {
     /// Requests are under way, or were due inside the window and not yet sent.
     fn has_work(&self) -> bool {
         self.schedule.as_ref().is_some_and(|schedule| schedule.due < self.window.1)
-            || self.connections.iter().any(|connection| !connection.in_flight.is_empty())
+            || self.connections.iter().any(|connection| connection.under_way() > 0)
     }
 
     fn finish(mut self) -> Outcome {
         for connection in &self.connections {
-            self.outcome.failures[Failure::Timeout as usize] += connection.in_flight.len() as u64;
+            self.outcome.failures[Failure::Timeout as usize] += connection.under_way() as u64;
         }
         if let Some(schedule) = self.schedule.take()
             && schedule.due < self.window.1
@@ -253,6 +262,7 @@ impl<'a> Generator<'a> {
 
     /// Handles what is ready; between any two events, what has become due is sent.
     fn poll_once(&mut self, origin: &mut Option<&mut Origin>) -> io::Result<()> {
+        self.wait_for_due(POLL_NS);
         let wait = self.plan.blocking.then(|| self.idle_time(origin.as_deref()));
         let count = self.poller.wait(wait)?;
         self.mark_idle();
@@ -285,6 +295,7 @@ impl<'a> Generator<'a> {
             self.outcome.pauses.worked(now);
         } else {
             self.outcome.pauses.idled(now);
+            self.held.looked(self.marked, now);
         }
         self.marked = now;
         now
@@ -294,7 +305,11 @@ impl<'a> Generator<'a> {
     fn mark_work(&mut self) -> u64 {
         let now = self.clock.now();
         self.outcome.pauses.worked(now);
-        now.saturating_sub(std::mem::replace(&mut self.marked, now))
+        let before = std::mem::replace(&mut self.marked, now);
+        if self.schedule.is_some() {
+            self.held.worked(before, now);
+        }
+        now.saturating_sub(before)
     }
 
     /// A piece of work was done since the last mark.
@@ -305,8 +320,13 @@ impl<'a> Generator<'a> {
 
     /// Sends the next request before a piece of work that would otherwise make it late, waiting where it is due soon.
     fn keep_clear(&mut self) {
+        self.wait_for_due(self.piece);
+    }
+
+    /// Where the next request is due within `guard`, looks at nothing but the clock until then, and sends it.
+    fn wait_for_due(&mut self, guard: u64) {
         let Some(schedule) = &self.schedule else { return };
-        let (due, guard) = (schedule.due, self.piece.min((schedule.interval_ns * GUARD_SHARE) as u64));
+        let (due, guard) = (schedule.due, guard.min((schedule.interval_ns * GUARD_SHARE) as u64));
         if self.plan.blocking || due >= self.window.1 || due > self.marked + guard || self.places.is_empty() {
             return;
         }
@@ -334,6 +354,7 @@ impl<'a> Generator<'a> {
         loop {
             let Some(schedule) = &mut self.schedule else { return };
             if schedule.due > now || schedule.due >= self.window.1 {
+                self.is_behind = false;
                 return;
             }
             let Some(place) = self.places.pop_front() else { return };
@@ -342,8 +363,10 @@ impl<'a> Generator<'a> {
                 continue;
             }
             let intended = schedule.advance();
-            let lateness = now.saturating_sub(intended.max(place.since));
-            self.issue(place.index, Sent { intended, started: now, lateness });
+            let due = intended.max(place.since);
+            let lateness = now.saturating_sub(due);
+            self.is_behind |= 2 * self.held.between(due, now) > lateness;
+            self.issue(place.index, Sent { intended, started: now, lateness, is_held: self.is_behind });
             self.mark_work();
             now = self.marked;
         }
@@ -351,9 +374,10 @@ impl<'a> Generator<'a> {
 
     /// Puts one request under way on a connection, opening that first where need be.
     fn issue(&mut self, index: usize, sent: Sent) {
-        let length = self.plan.request.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
-        connection.push(sent, length);
+        if let Err(failure) = connection.push(sent, &self.requests) {
+            return self.fail(index, failure);
+        }
         match connection.state {
             State::Closed | State::Failed => self.connect(index),
             _ => self.flush(index),
@@ -362,8 +386,11 @@ impl<'a> Generator<'a> {
 
     fn flush(&mut self, index: usize) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.state == State::Open && connection.flush(&self.requests, self.plan.request.len()).is_err() {
-            self.fail(index, Failure::Reset);
+        if connection.state != State::Open {
+            return;
+        }
+        if let Err(failure) = connection.flush(&self.requests, self.clock.now()) {
+            self.fail(index, failure);
         }
     }
 
@@ -371,8 +398,12 @@ impl<'a> Generator<'a> {
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let token = u64::from(connection.generation) << 32 | index as u64;
-        match net::connect(&self.plan.target).and_then(|fd| self.poller.add(&fd, token).map(|()| fd)) {
-            Ok(fd) => connection.connecting(fd, now),
+        let connected = net::connect(&self.plan.target).and_then(|fd| {
+            self.poller.add(&fd, token)?;
+            connection.connecting(fd, self.plan.tls.as_ref(), now)
+        });
+        match connected {
+            Ok(()) => {}
             Err(error) => {
                 self.connect_error = Some(error);
                 self.fail(index, Failure::Connect);
@@ -386,16 +417,18 @@ impl<'a> Generator<'a> {
             return;
         }
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let free = self.plan.pipeline.saturating_sub(connection.in_flight.len());
+        let free = self.plan.pipeline.saturating_sub(connection.under_way());
         if self.schedule.is_some() {
             let generation = connection.generation;
             self.places.extend((0..free).map(|_| Place { index, generation, since: now }));
         } else if self.plan.close {
-            self.issue(index, Sent { intended: now, started: now, lateness: 0 });
+            self.issue(index, Sent { intended: now, started: now, lateness: 0, is_held: false });
         } else {
             for _ in 0..free {
-                let sent = Sent { intended: now, started: now, lateness: 0 };
-                connection.push(sent, self.plan.request.len());
+                let sent = Sent { intended: now, started: now, lateness: 0, is_held: false };
+                if let Err(failure) = connection.push(sent, &self.requests) {
+                    return self.fail(index, failure);
+                }
             }
             self.flush(index);
         }
@@ -405,7 +438,7 @@ impl<'a> Generator<'a> {
     fn fail(&mut self, index: usize, failure: Failure) {
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(index) else { return };
-        self.outcome.failures[failure as usize] += connection.in_flight.len().max(1) as u64;
+        self.outcome.failures[failure as usize] += connection.under_way().max(1) as u64;
         connection.close(now);
         connection.state = State::Failed;
     }
@@ -421,12 +454,30 @@ impl<'a> Generator<'a> {
                 return;
             }
             let now = self.clock.now();
-            if let Err(error) = connection.connected(now) {
+            if let Err(error) = connection.connected(self.plan.close, now) {
                 self.connect_error = Some(error);
                 return self.fail(index, Failure::Connect);
             }
-            if !self.plan.close {
+            if connection.state == State::Open && !self.plan.close {
                 self.offer(index, now);
+            }
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.state == State::Shaking {
+            let now = self.clock.now();
+            match connection.shake(now) {
+                Ok(false) => return,
+                Ok(true) => {
+                    self.outcome.handshakes.count(connection);
+                    self.offer(index, now);
+                    // What came with the end of the handshake makes no event of its own.
+                    return self.receive(index, ready.ended);
+                }
+                Err(failure) => {
+                    self.connect_error =
+                        Some(io::Error::other(format!("the handshake of TLS failed: {}", failure.name())));
+                    return self.fail(index, failure);
+                }
             }
         }
         let Some(connection) = self.connections.get(index) else { return };
@@ -445,9 +496,10 @@ impl<'a> Generator<'a> {
             if matches!(connection.state, State::Closed | State::Failed) {
                 return;
             }
-            let Ok((count, read)) = connection.read(&mut self.read_buffer) else {
-                let clean = connection.state == State::Ending;
-                return if clean { self.recycle(index) } else { self.fail(index, Failure::Reset) };
+            let (count, read) = match connection.read(&mut self.read_buffer) {
+                Ok(done) => done,
+                Err(_) if connection.state == State::Ending => return self.recycle(index),
+                Err(failure) => return self.fail(index, failure),
             };
             let now = self.clock.now();
             if read == Read::End {
@@ -458,7 +510,8 @@ impl<'a> Generator<'a> {
             }
             let input = self.read_buffer.get(..count).unwrap_or_default();
             let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
-            let outcome = connection.consume(input, self.plan.head_request, &mut |answer: Answer| tally.count(answer));
+            let count = &mut |answer: Answer| tally.count(answer);
+            let outcome = connection.consume(input, &self.requests, now, count);
             let (answers, close) = (tally.answers, tally.close);
             self.answered += answers;
             if let Err(failure) = outcome {
@@ -466,9 +519,14 @@ impl<'a> Generator<'a> {
             }
             if answers > 0 {
                 if self.plan.close {
+                    self.outcome.handshakes.count(connection);
                     connection.state = State::Ending;
+                } else if connection.is_leaving() {
+                    if connection.under_way() == 0 {
+                        return self.recycle(index);
+                    }
                 } else if close {
-                    if connection.in_flight.is_empty() {
+                    if connection.under_way() == 0 {
                         return self.recycle(index);
                     }
                     return self.fail(index, Failure::Closed);
@@ -478,6 +536,10 @@ impl<'a> Generator<'a> {
                 } else {
                     self.offer(index, now);
                 }
+            }
+            // What is said of windows and settings, where no request took it along.
+            if self.connections.get(index).is_some_and(Connection::has_unsent) {
+                self.flush(index);
             }
             if read == Read::Drained && !ended {
                 return;
@@ -524,11 +586,13 @@ impl<'a> Generator<'a> {
         let oldest = now.saturating_sub(nanoseconds(self.plan.timeout));
         for index in 0..self.connections.len() {
             let Some(connection) = self.connections.get(index) else { return };
-            let waits_since = connection.in_flight.front().map_or(connection.since, |sent| sent.started);
+            let waits_since = connection.oldest().unwrap_or(connection.since);
             match connection.state {
                 State::Failed if self.issuing && connection.since + SWEEP_NS / 2 <= now => self.retry(index, now),
-                State::Connecting | State::Ending if waits_since < oldest => self.fail(index, Failure::Timeout),
-                State::Open if !connection.in_flight.is_empty() && waits_since < oldest => {
+                State::Connecting | State::Shaking | State::Ending if waits_since < oldest => {
+                    self.fail(index, Failure::Timeout);
+                }
+                State::Open if connection.under_way() > 0 && waits_since < oldest => {
                     self.fail(index, Failure::Timeout);
                 }
                 _ => {}
@@ -574,7 +638,11 @@ impl<'a> Tally<'a> {
             self.outcome.latency.saturating_record(self.now.saturating_sub(answer.sent.intended));
             self.outcome.service.saturating_record(self.now.saturating_sub(answer.sent.started));
             if self.plan.rate.is_some() {
-                self.outcome.lateness.saturating_record(answer.sent.lateness);
+                let Sent { lateness, is_held, .. } = answer.sent;
+                self.outcome.lateness.saturating_record(lateness);
+                if !is_held {
+                    self.outcome.own_lateness.saturating_record(lateness);
+                }
             }
         }
     }

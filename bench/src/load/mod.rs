@@ -6,8 +6,13 @@
 
 mod connection;
 mod generator;
+mod held;
+mod http1;
+pub(crate) mod http2;
 mod pauses;
 mod report;
+pub(crate) mod tls;
+mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,13 +26,17 @@ pub(crate) use report::{Outcome, Percentiles, Summary, histogram};
 pub(crate) struct Plan {
     /// The server.
     pub(crate) target: SocketAddr,
-    /// One whole request.
+    /// One whole request of HTTP/1.1.
     pub(crate) request: Vec<u8>,
+    /// The same for HTTP/2, which is spoken where it is there.
+    pub(crate) http2: Option<http2::Request>,
+    /// Connections are over TLS.
+    pub(crate) tls: Option<tls::Tls>,
     /// The request is a HEAD, so answers have no body.
     pub(crate) head_request: bool,
     /// Connections kept busy.
     pub(crate) connections: usize,
-    /// Requests that may be under way on one connection.
+    /// Requests that may be under way on one connection, which HTTP/2 has as streams.
     pub(crate) pipeline: usize,
     /// A connection of its own for each request.
     pub(crate) close: bool,
@@ -41,12 +50,36 @@ pub(crate) struct Plan {
     pub(crate) timeout: Duration,
     /// After the window, how long answers under way are waited for.
     pub(crate) grace: Duration,
-    /// The status every answer must have.
+    /// The status every answer must have. A call of gRPC that fails has none.
     pub(crate) status: u16,
     /// Body bytes every answer must have; `None` takes those of the first answer as the rule.
     pub(crate) body: Option<u64>,
     /// Wait in the kernel when there is nothing to do, instead of polling: for a core that others share.
     pub(crate) blocking: bool,
+}
+
+impl Plan {
+    /// Requests for `/` over one connection, for ten seconds, each answered with 200.
+    pub(crate) fn get(target: SocketAddr) -> Self {
+        Self {
+            target,
+            request: format!("GET / HTTP/1.1\r\nHost: {target}\r\n\r\n").into_bytes(),
+            http2: None,
+            tls: None,
+            head_request: false,
+            connections: 1,
+            pipeline: 1,
+            close: false,
+            rate: None,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+            status: 200,
+            body: None,
+            blocking: false,
+        }
+    }
 }
 
 /// What can go wrong with a request.
@@ -55,7 +88,7 @@ pub(crate) struct Plan {
 pub(crate) enum Failure {
     /// The connection could not be opened.
     Connect,
-    /// The connection was reset.
+    /// The connection was reset, or a stream of it.
     Reset,
     /// The connection was closed before an answer began, or inside its head.
     Closed,
@@ -67,6 +100,8 @@ pub(crate) enum Failure {
     Length,
     /// The answer is no HTTP, or nobody asked for it.
     Malformed,
+    /// TLS broke: the handshake failed, or records are wrong.
+    Tls,
     /// No answer in time.
     Timeout,
     /// The request was due, and no connection was free to send it on before the run ended.
@@ -75,7 +110,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Connect,
         Self::Reset,
         Self::Closed,
@@ -83,6 +118,7 @@ impl Failure {
         Self::Status,
         Self::Length,
         Self::Malformed,
+        Self::Tls,
         Self::Timeout,
         Self::Unsent,
     ];
@@ -97,6 +133,7 @@ impl Failure {
             Self::Status => "status",
             Self::Length => "length",
             Self::Malformed => "malformed",
+            Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Unsent => "unsent",
         }

@@ -8,13 +8,34 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use rustls::HandshakeKind;
 use serde::Serialize;
 
+use super::connection::Connection;
 use super::pauses::Pauses;
 use super::{Failure, Plan};
 
 /// A scheduling error below this, at the 99th percentile, is wanted.
 const ERROR_WANTED_NS: u64 = 10_000;
+
+/// How connections over TLS began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Handshakes {
+    pub(crate) full: u64,
+    /// With the session of an earlier one.
+    pub(crate) resumed: u64,
+}
+
+impl Handshakes {
+    /// Counts that of a connection, where it had one.
+    pub(super) fn count(&mut self, connection: &Connection) {
+        match connection.handshake() {
+            Some(HandshakeKind::Resumed) => self.resumed += 1,
+            Some(_) => self.full += 1,
+            None => {}
+        }
+    }
+}
 
 /// What a run counted.
 #[derive(Debug)]
@@ -27,29 +48,35 @@ pub(crate) struct Outcome {
     pub(crate) body_bytes: u64,
     /// Failures of the whole run, by number of [`Failure`].
     pub(crate) failures: [u64; Failure::ALL.len()],
+    /// Handshakes of TLS that ended inside the window.
+    pub(crate) handshakes: Handshakes,
     /// Connections opened again because the server had closed them in good order.
     pub(crate) reconnects: u64,
     /// From the moment a request was due to the end of its answer, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// From the start of sending to the end of the answer, in nanoseconds.
     pub(crate) service: Histogram<u64>,
-    /// How late the generator itself was: from the moment a request was due and a connection free to its sending.
+    /// How late requests went: from the moment one was due and a connection free to its sending.
     pub(crate) lateness: Histogram<u64>,
+    /// The same of those that the machine did not hold up.
+    pub(crate) own_lateness: Histogram<u64>,
     /// How late the machine alone would have made it: of moments at which it had nothing to do.
     pub(crate) pauses: Pauses,
 }
 
 impl Outcome {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seconds: 0.0,
             completed: 0,
             body_bytes: 0,
             failures: [0; Failure::ALL.len()],
+            handshakes: Handshakes::default(),
             reconnects: 0,
             latency: histogram(),
             service: histogram(),
             lateness: histogram(),
+            own_lateness: histogram(),
             pauses: Pauses::new(0),
         }
     }
@@ -65,7 +92,9 @@ impl Outcome {
             target: plan.target.to_string(),
             connections: plan.connections,
             pipeline: plan.pipeline,
+            protocol: protocol(plan),
             connection_per_request: plan.close,
+            handshakes: self.handshakes,
             rate_intended: plan.rate,
             seconds: self.seconds,
             requests: self.completed,
@@ -82,6 +111,7 @@ impl Outcome {
             latency_ns: Percentiles::of(&self.latency),
             service_ns: Percentiles::of(&self.service),
             scheduling_error_ns: plan.rate.map(|_| Percentiles::of(&self.lateness)),
+            own_error_ns: plan.rate.map(|_| Percentiles::of(&self.own_lateness)),
             machine_error_ns: plan.rate.map(|_| Percentiles::of(self.pauses.lateness())),
         }
     }
@@ -102,6 +132,7 @@ impl Outcome {
             ("latency", &self.latency),
             ("service", &self.service),
             ("scheduling-error", &self.lateness),
+            ("own-error", &self.own_lateness),
             ("machine-error", self.pauses.lateness()),
         ] {
             if histogram.is_empty() {
@@ -111,6 +142,12 @@ impl Outcome {
         }
         io::Write::flush(&mut file)
     }
+}
+
+fn protocol(plan: &Plan) -> String {
+    let http = if plan.http2.is_some() { "HTTP/2" } else { "HTTP/1.1" };
+    let tls = plan.tls.as_ref().map(|tls| format!(" over TLS {}", tls.version().name()));
+    [http, tls.as_deref().unwrap_or_default()].concat()
 }
 
 /// From a nanosecond to a minute at three digits; what is beyond counts as a minute.
@@ -124,7 +161,11 @@ pub(crate) struct Summary {
     pub(crate) target: String,
     pub(crate) connections: usize,
     pub(crate) pipeline: usize,
+    /// `HTTP/1.1` or `HTTP/2`, and the version of TLS under it.
+    pub(crate) protocol: String,
     pub(crate) connection_per_request: bool,
+    /// Of connections that were opened before the window there are none.
+    pub(crate) handshakes: Handshakes,
     /// Requests a second asked for; absent in a closed loop.
     pub(crate) rate_intended: Option<f64>,
     pub(crate) seconds: f64,
@@ -139,6 +180,8 @@ pub(crate) struct Summary {
     pub(crate) service_ns: Percentiles,
     /// Absent in a closed loop, where nothing is scheduled.
     pub(crate) scheduling_error_ns: Option<Percentiles>,
+    /// The same of those that the machine is not known to have held up.
+    pub(crate) own_error_ns: Option<Percentiles>,
     /// What of it a loop without work would have had, too: pauses of the machine. Absent in a closed loop.
     pub(crate) machine_error_ns: Option<Percentiles>,
 }
@@ -206,9 +249,11 @@ impl Summary {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{} · {mode} · {} connections, pipeline {}{}",
+            "{} · {mode} · {} · {} connections, {} {}{}",
             self.target,
+            self.protocol,
             self.connections,
+            if self.protocol.starts_with("HTTP/2") { "streams" } else { "pipeline" },
             self.pipeline,
             if self.connection_per_request { ", a connection per request" } else { "" }
         );
@@ -222,17 +267,30 @@ impl Summary {
             self.failed,
             if self.reconnects > 0 { format!(", {} reconnects", self.reconnects) } else { String::new() }
         );
+        let Handshakes { full, resumed } = self.handshakes;
+        if full + resumed > 0 {
+            let _ = writeln!(text, "{full} full handshakes, {resumed} resumed");
+        }
         for (kind, count) in &self.failures {
             let _ = writeln!(text, "  failed: {kind} {count}");
         }
         text += &Percentiles::heading();
         text += &self.latency_ns.row("latency");
-        if let (Some(error), Some(machine)) = (&self.scheduling_error_ns, &self.machine_error_ns) {
+        if let (Some(error), Some(own), Some(machine)) =
+            (&self.scheduling_error_ns, &self.own_error_ns, &self.machine_error_ns)
+        {
             text += &self.service_ns.row("service time");
             text += &error.row("scheduling error");
+            text += &own.row("its own");
             text += &machine.row("machine alone");
             let verdict = if error.p99 < ERROR_WANTED_NS { "within" } else { "NOT within" };
             let _ = writeln!(text, "the generator kept its schedule {verdict} 10 us (p99 of the scheduling error)");
+            if own.count < error.count {
+                let held = error.count - own.count;
+                let part = held as f64 / error.count as f64 * 100.0;
+                let _ =
+                    writeln!(text, "the machine held up {held} of them ({part:.2}%), which are not in its own error");
+            }
             if machine.p99 >= ERROR_WANTED_NS {
                 let _ = writeln!(text, "the machine's pauses alone are beyond that");
             }

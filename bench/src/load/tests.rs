@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::report::Outcome;
+use super::report::{Handshakes, Outcome};
+use super::tls::{Tls, Version};
 use super::{Failure, Plan, run};
+use crate::multiplex::grpc_message;
 use crate::origin::{Options, Origin};
 
 fn origin(body: u64, delay: Duration) -> Origin {
@@ -14,22 +17,8 @@ fn origin(body: u64, delay: Duration) -> Origin {
 }
 
 fn plan(target: SocketAddr) -> Plan {
-    Plan {
-        target,
-        request: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
-        head_request: false,
-        connections: 4,
-        pipeline: 1,
-        close: false,
-        rate: None,
-        warm_up: Duration::ZERO,
-        duration: Duration::from_millis(50),
-        timeout: Duration::from_secs(10),
-        grace: Duration::from_secs(10),
-        status: 200,
-        body: None,
-        blocking: false,
-    }
+    let (duration, grace) = (Duration::from_millis(50), Duration::from_secs(10));
+    Plan { connections: 4, duration, grace, ..Plan::get(target) }
 }
 
 /// Runs against an origin in the same loop, and returns the answers it says it gave.
@@ -150,4 +139,125 @@ fn a_server_that_is_not_there_is_an_error() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = run(&plan(gone), None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap_err();
     assert!(error.to_string().contains("0 of 4 connections"), "{error}");
+}
+
+/// The same plan over HTTP/2; with a message it is a call of gRPC.
+fn over_http2(plan: &mut Plan, streams: usize, message: Option<u64>) {
+    let url: crate::url::Url = format!("http://{}/", plan.target).parse().unwrap();
+    let (method, body) = message.map_or(("GET", Vec::new()), |bytes| ("POST", grpc_message(bytes)));
+    let request = url.http2_request(method, &[], body).unwrap();
+    plan.http2 = Some(if message.is_some() { request.of_grpc() } else { request });
+    plan.pipeline = streams;
+}
+
+#[test]
+fn over_http2_many_requests_share_a_connection() {
+    for (connections, streams) in [(1, 1), (2, 16), (1, 100)] {
+        let mut origin = origin(1000, Duration::ZERO);
+        let outcome = run_with(&mut origin, |plan| {
+            over_http2(plan, streams, None);
+            (plan.connections, plan.body) = (connections, Some(1000));
+        });
+        assert_eq!(outcome.failed(), 0, "{:?}", outcome.failures);
+        assert!(outcome.completed > 100, "{}", outcome.completed);
+        assert_eq!(outcome.reconnects, 0);
+    }
+}
+
+#[test]
+fn bodies_larger_than_the_windows_go_both_ways_over_http2() {
+    let mut origin = origin(5_000_000, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        over_http2(plan, 3, None);
+        let request = plan.http2.as_mut().unwrap();
+        request.body = vec![b'x'; 5_000_000].into();
+        "POST".clone_into(&mut request.method);
+        (plan.body, plan.duration) = (Some(5_000_000), Duration::from_millis(500));
+    });
+    assert_eq!((outcome.failed(), outcome.completed > 0), (0, true), "{:?}", outcome.failures);
+}
+
+#[test]
+fn a_call_of_grpc_gets_a_message_and_its_status() {
+    let mut origin = origin(100, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        over_http2(plan, 16, Some(20));
+        plan.body = Some(105);
+    });
+    assert_eq!((outcome.failed(), outcome.completed > 0), (0, true), "{:?}", outcome.failures);
+}
+
+#[test]
+fn an_open_loop_over_http2_sends_every_request_that_is_due() {
+    let mut origin = origin(10, Duration::ZERO);
+    let outcome = run_with(&mut origin, |plan| {
+        over_http2(plan, 4, None);
+        (plan.rate, plan.duration) = (Some(1000.0), Duration::from_millis(100));
+    });
+    assert_eq!(outcome.failed(), 0);
+    assert!((98..=102).contains(&outcome.latency.len()), "{} requests", outcome.latency.len());
+}
+
+#[test]
+fn what_speaks_no_http2_is_malformed() {
+    let outcome = failures(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", |plan| over_http2(plan, 1, None));
+    assert!(outcome.failures[Failure::Malformed as usize] > 0, "{:?}", outcome.failures);
+}
+
+/// A server over TLS that closes each connection after its first answer, in both versions and with tickets.
+fn server_over_tls() -> SocketAddr {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key).unwrap();
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(stream), config) = (stream, config.clone()) else { return };
+            std::thread::spawn(move || {
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream);
+                let mut request = [0; 1024];
+                if matches!(stream.read(&mut request), Ok(count) if count > 0) {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn handshakes_are_full_or_resumed_as_asked_in_both_versions() {
+    let target = server_over_tls();
+    for version in [Version::V1_2, Version::V1_3] {
+        for resume in [false, true] {
+            let mut plan = plan(target);
+            plan.tls = Some(Tls::new("localhost", version, resume, false).unwrap());
+            (plan.close, plan.body) = (true, Some(2));
+            (plan.warm_up, plan.duration) = (Duration::from_millis(200), Duration::from_millis(100));
+            let outcome = run(&plan, None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap();
+            assert_eq!((outcome.failed(), outcome.completed > 0), (0, true), "{:?}", outcome.failures);
+            let Handshakes { full, resumed } = outcome.handshakes;
+            assert_eq!((full > 0, resumed > 0), (!resume, resume), "{version:?}: {:?}", outcome.handshakes);
+        }
+    }
+}
+
+#[test]
+fn connections_over_tls_are_open_when_their_handshakes_are_over() {
+    let mut plan = plan(server_over_tls());
+    plan.tls = Some(Tls::new("localhost", Version::V1_3, false, false).unwrap());
+    let outcome = run(&plan, None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap();
+    assert_eq!(outcome.failed(), 0, "{:?}", outcome.failures);
+    // Each is closed after an answer, and opened anew.
+    assert!(outcome.completed > 0 && outcome.reconnects > 0);
+    plan.tls = Some(Tls::new("localhost", Version::V1_3, false, true).unwrap());
+    over_http2(&mut plan, 1, None);
+    let error = run(&plan, None, &mut |_, _| {}, &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("handshake"), "it does not speak HTTP/2: {error}");
 }

@@ -160,7 +160,12 @@ impl Table {
     }
 }
 
+#[inline]
 fn equals((head, tail): (&[u8], &[u8]), bytes: &[u8]) -> bool {
+    // Few wrap around, and what was found by its hash is the same nearly always.
+    if tail.is_empty() {
+        return head == bytes;
+    }
     bytes.split_at_checked(head.len()).is_some_and(|(front, back)| front == head && back == tail)
 }
 

@@ -418,6 +418,9 @@ impl Reader<'_> {
                 Some(host) if !walk.has_authority && values::authority(host.of(walk.text)).is_none() => {
                     walk.refuse(RequestError::BadHost.into());
                 }
+                Some(_) if parts.protocol.is_some() && walk.notes.length.is_some() => {
+                    walk.refuse(HeadError::ConnectLength);
+                }
                 Some(_) => {}
             }
         }

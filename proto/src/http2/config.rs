@@ -80,6 +80,9 @@ pub struct Costs {
     pub closed: u32,
     /// A window that makes us send less than 256 bytes of data though there is more (CVE-2019-9511). Default 20.
     pub dribble: u32,
+    /// A stream whose window the peer keeps shut until it is reset (CVE-2019-9517): it held what waits for it all that
+    /// time. Default 500.
+    pub stall: u32,
     /// Earned by each stream that ends as it should: half of all streams may be reset. Default 50.
     pub ended: u32,
     /// Earned by each DATA frame that we send, which the peer may answer with window updates. Default 4.
@@ -104,6 +107,7 @@ impl Default for Costs {
             unknown: 5,
             closed: 5,
             dribble: 20,
+            stall: 500,
             ended: 50,
             sent: 4,
         }

@@ -162,6 +162,8 @@ faults! {
         BadScheme = "h2_bad_scheme", 400, "the scheme is neither http nor https";
         /// A `:protocol` that is no token (RFC 8441 section 4).
         BadProtocol = "h2_bad_protocol", 400, "the protocol is not a token";
+        /// Content-Length in an extended CONNECT, whose data is no content (RFC 9110 section 9.3.6).
+        ConnectLength = "h2_connect_length", 400, "CONNECT has no content and so no Content-Length";
         /// An interim response that ends the stream (section 8.1).
         InterimEnd = "h2_interim_response_ends", 502, "an interim response ends the stream";
         /// 101, which HTTP/2 does not have (section 8.6).

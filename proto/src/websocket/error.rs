@@ -62,6 +62,8 @@ errors! {
         ExpectedContinuation = "expected_continuation", "a message begins inside another one";
         /// A text that is not UTF-8 (RFC 6455 section 8.1).
         InvalidUtf8 = "invalid_utf8", "a text is not UTF-8";
+        /// A compressed message that is no DEFLATE (RFC 7692 section 7.2.2).
+        InvalidDeflate = "invalid_deflate", "a compressed message cannot be expanded";
         /// A close frame with half a code (RFC 6455 section 5.5.1).
         CloseTooShort = "close_too_short", "a close frame has one byte";
         /// A code that may not be sent (RFC 6455 section 7.4).
@@ -72,6 +74,8 @@ errors! {
         MessageTooLarge = "message_too_large", "a message is too large";
         /// More than [`Limits::fragments`](super::Limits::fragments).
         TooManyFragments = "too_many_fragments", "a message has too many frames";
+        /// More than [`RecoderSettings::ratio`](super::deflate::RecoderSettings::ratio).
+        ExpandsTooMuch = "expands_too_much", "a compressed message expands to too many times its bytes";
     }
 }
 
@@ -79,8 +83,8 @@ impl FrameError {
     /// What the connection is closed with.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Self::FrameTooLarge | Self::MessageTooLarge => CloseCode::TOO_BIG,
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
+            Self::FrameTooLarge | Self::MessageTooLarge | Self::ExpandsTooMuch => CloseCode::TOO_BIG,
             Self::TooManyFragments => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL,
         }

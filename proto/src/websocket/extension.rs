@@ -1,5 +1,6 @@
 //! `Sec-WebSocket-Extensions` (RFC 6455 section 9.1), of which permessage-deflate (RFC 7692) is understood.
 
+use super::Side;
 use crate::http1::values;
 
 /// One extension of a list, as it stands there.
@@ -23,6 +24,15 @@ pub struct Deflate {
     pub server_max_window_bits: Option<u8>,
     /// The same of the client. An offer may have the parameter without a value.
     pub client_max_window_bits: Option<Option<u8>>,
+}
+
+/// What one that compresses itself agrees to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Willing {
+    /// The largest window of either side, as a power of two, 9 to 15.
+    pub bits: u8,
+    /// Whether what was sent before may be remembered.
+    pub context_takeover: bool,
 }
 
 /// The extensions of a field value, in order; an error where it is malformed.
@@ -122,6 +132,67 @@ fn bits(value: &[u8]) -> Option<u8> {
 }
 
 impl Deflate {
+    /// What a client that is willing to so much offers.
+    pub fn offer(willing: Willing) -> Self {
+        let bits = (willing.bits < 15).then_some(willing.bits);
+        Self {
+            server_no_context_takeover: !willing.context_takeover,
+            client_no_context_takeover: !willing.context_takeover,
+            server_max_window_bits: bits,
+            client_max_window_bits: Some(bits),
+        }
+    }
+
+    /// How a server that is willing to so much answers this offer (RFC 7692 section 7.1).
+    #[must_use]
+    pub fn answer(&self, willing: Willing) -> Self {
+        let within = |bits: Option<u8>| {
+            let bits = bits.unwrap_or(15).min(willing.bits);
+            (bits < 15).then_some(bits)
+        };
+        Self {
+            server_no_context_takeover: self.server_no_context_takeover || !willing.context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover || !willing.context_takeover,
+            // A limit of the client's is confirmed, whatever it is.
+            server_max_window_bits: within(self.server_max_window_bits).or(self.server_max_window_bits),
+            // A client that did not offer it cannot be limited.
+            client_max_window_bits: self.client_max_window_bits.and_then(|most| within(most).map(Some)),
+        }
+    }
+
+    /// The window that what a side sends needs, as a power of two, and whether that side forgets after each message; of
+    /// what was agreed on.
+    pub fn of(&self, side: Side) -> (u8, bool) {
+        let (bits, forgets) = match side {
+            Side::Client => (self.client_max_window_bits.flatten(), self.client_no_context_takeover),
+            Side::Server => (self.server_max_window_bits, self.server_no_context_takeover),
+        };
+        (bits.unwrap_or(15), forgets)
+    }
+
+    /// Appends it as one element of a list.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"permessage-deflate");
+        let flags = [
+            (self.server_no_context_takeover, &b"; server_no_context_takeover"[..]),
+            (self.client_no_context_takeover, b"; client_no_context_takeover"),
+        ];
+        for (_, name) in flags.iter().filter(|(is_set, _)| *is_set) {
+            out.extend_from_slice(name);
+        }
+        let limits = [
+            (self.server_max_window_bits.map(Some), &b"; server_max_window_bits"[..]),
+            (self.client_max_window_bits, b"; client_max_window_bits"),
+        ];
+        for (bits, name) in limits {
+            let Some(bits) = bits else { continue };
+            out.extend_from_slice(name);
+            if let Some(bits) = bits {
+                out.extend_from_slice(format!("={bits}").as_bytes());
+            }
+        }
+    }
+
     /// Whether an answer may agree to this offer so (RFC 7692 section 7.1).
     pub fn may_be_answered(&self, answer: &Self) -> bool {
         let kept = |offered: bool, answered: bool| answered || !offered;

@@ -58,11 +58,9 @@ impl Messages {
             match step.event {
                 Event::Held | Event::AfterClose => {}
                 Event::Data { payload, message, .. } => {
-                    let from = taken.len() - payload.min(taken.len());
+                    let (payload, key) = Reader::payload_of(key, taken, payload);
                     let start = self.gathered.len();
-                    self.gathered.extend_from_slice(taken.get(from..).unwrap_or_default());
-                    // A frame that began in this step has its key in its head.
-                    let key = key.or_else(|| key_of(taken.get(..from).unwrap_or_default()));
+                    self.gathered.extend_from_slice(payload);
                     if let (Some((key, offset)), Some(new)) = (key, self.gathered.get_mut(start..)) {
                         mask(new, key, offset);
                     }
@@ -79,10 +77,4 @@ impl Messages {
         }
         Ok((at, None))
     }
-}
-
-/// The key at the end of a head.
-fn key_of(head: &[u8]) -> Option<([u8; 4], u64)> {
-    let is_masked = head.get(1).is_some_and(|second| second & 0x80 != 0);
-    head.last_chunk().filter(|_| is_masked).map(|key| (*key, 0))
 }

@@ -4,7 +4,7 @@
 //! [`Reader`] follows the frames that one side sends and keeps none of their payload: it says where each frame and
 //! message ends and refuses what breaks the protocol or a limit, so that a proxy can pass the bytes on as they came.
 //! [`Messages`] stands on it and gathers whole messages, for an endpoint. [`encode`] writes frames. [`handshake`] checks
-//! the requests and answers that the protocol begins with.
+//! the requests and answers that the protocol begins with. [`deflate`] stands between sides that compress differently.
 //!
 //! A client masks what it sends, a server does not (RFC 6455 section 5.1): whoever reads says with [`Side`] who sends.
 //!
@@ -20,6 +20,7 @@
 //! ```
 
 mod close;
+pub mod deflate;
 pub mod encode;
 mod error;
 pub mod extension;
@@ -35,7 +36,7 @@ pub use error::{AnswerError, FrameError, HandshakeError};
 pub use frame::{CONTROL_MAX, FrameHead, HEAD_MAX, Opcode};
 pub use mask::mask;
 pub use messages::{Incoming, Messages};
-pub use reader::{Event, Kind, Message, Reader, Step};
+pub use reader::{Event, Key, Kind, Message, Reader, Step};
 pub use utf8::Utf8;
 
 /// Who sends.

@@ -51,6 +51,9 @@ pub enum Event {
     AfterClose,
 }
 
+/// What a payload is masked with, and which byte of it comes next.
+pub type Key = ([u8; 4], u64);
+
 /// What was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
@@ -140,10 +143,24 @@ impl Reader {
         self.is_closed
     }
 
-    /// Whether the data frame under way, or the last one, is masked, and its key.
-    pub(super) fn key(&self) -> Option<([u8; 4], u64)> {
+    /// The message that is under way, as far as it has come.
+    pub fn message(&self) -> Option<Message> {
+        self.message.as_ref().map(|current| current.message)
+    }
+
+    /// What the data frame under way is masked with, and which byte of its payload comes next.
+    pub fn key(&self) -> Option<Key> {
         let frame = self.frame?;
         frame.head.mask.map(|key| (key, frame.head.len - frame.left))
+    }
+
+    /// The `payload` bytes of a data frame that a step took last, and what they are masked with; `key` is what
+    /// [`Reader::key`] said before the step.
+    pub fn payload_of(key: Option<Key>, taken: &[u8], payload: usize) -> (&[u8], Option<Key>) {
+        let (head, payload) = taken.split_at_checked(taken.len() - payload.min(taken.len())).unwrap_or((taken, &[]));
+        // A frame that began in this step has its key at the end of its head.
+        let is_masked = head.get(1).is_some_and(|second| second & 0x80 != 0);
+        (payload, key.or_else(|| head.last_chunk().filter(|_| is_masked).map(|key| (*key, 0))))
     }
 
     /// Reads the next step of `input`, which begins where the last step ended. An error is final.

@@ -78,7 +78,7 @@ impl Outbox {
     }
 
     /// Calls `each` with every unsent slice in order until it returns false.
-    pub(crate) fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8]) -> bool) {
+    pub fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8]) -> bool) {
         let mut skip = self.sent;
         let mut from = 0;
         for piece in &self.pieces {
@@ -183,8 +183,8 @@ pub struct Outboxes {
 impl Outboxes {
     /// Outboxes kept for reuse; more are freed.
     const KEEP: usize = 1024;
-    /// An outbox that grew past this many bytes is freed.
-    const KEEP_BYTES: usize = 64 * 1024;
+    /// An outbox that grew past this many bytes is freed. A whole receive buffer behind a head fits, as records of TLS too.
+    const KEEP_BYTES: usize = 72 * 1024;
     /// First capacity in bytes: an ordinary head with a small body.
     const FIRST: usize = 2048;
 

@@ -5,8 +5,10 @@ mod frames;
 pub mod memory;
 mod pulse;
 pub(crate) mod random;
+mod ready;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 
 pub use frames::{Framed, Frames};
 pub use pulse::{Look, Pulse};
+pub use ready::Ready;

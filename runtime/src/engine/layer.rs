@@ -5,6 +5,7 @@
 //! straight into the outbox of the stream below; so backpressure counts what is really unsent.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +30,8 @@ pub trait Layer {
     /// Whether both sides have agreed, so that [`Layer::send`] may be called.
     fn is_established(&self) -> bool;
 
-    /// Turns `plain` into bytes of the wire, and appends them to `send`.
-    fn send(&mut self, plain: &[u8], send: &mut Vec<u8>) -> io::Result<()>;
+    /// Turns all of `plain` into bytes of the wire, and appends them to `send`.
+    fn send(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> io::Result<()>;
 
     /// Appends what tells the peer that nothing more is sent.
     fn finish(&mut self, send: &mut Vec<u8>);
@@ -39,8 +40,8 @@ pub trait Layer {
 /// What came of received bytes.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// For the task that reads.
-    pub plain: Vec<u8>,
+    /// For the task that reads, in order. A layer appends to it.
+    pub plain: VecDeque<Lease>,
     /// For the peer: handshakes, acknowledgements, alerts.
     pub send: Vec<u8>,
     /// The peer said that nothing follows.
@@ -66,11 +67,11 @@ pub(super) struct Layered {
 
 struct State {
     layer: Box<dyn Layer>,
-    /// Read from the wire, and not yet by the task.
-    unread: Option<Lease>,
+    /// What came of what was read from the wire. The task has not read its plaintext yet.
+    received: Received,
     /// Written, and not yet turned into bytes of the wire.
     unsent: Option<Box<Outbox>>,
-    /// The peer said that nothing follows.
+    /// Nothing follows.
     ended: bool,
     failure: Option<Failure>,
     /// The stream below is to tell its peer of the end once everything was sent.
@@ -95,7 +96,8 @@ impl From<&Failure> for io::Error {
 
 impl Layered {
     pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom, early: Option<Lease>) -> Self {
-        let mut state = State { layer, unread: None, unsent: None, ended: false, failure: None, finishing: false };
+        let received = Received::default();
+        let mut state = State { layer, received, unsent: None, ended: false, failure: None, finishing: false };
         let started = below.with_outbox(|outbox| outbox.write(|send| state.layer.start(send)));
         state.failure = started.err().map(Failure::from);
         below.flush();
@@ -127,16 +129,13 @@ impl Layered {
                 return;
             }
         };
-        let mut out = Received::default();
-        let taken = state.layer.receive(lease, &mut out);
-        if !out.send.is_empty() {
-            self.below.with_outbox(|outbox| outbox.write(|send| send.extend_from_slice(&out.send)));
+        let taken = state.layer.receive(lease, &mut state.received);
+        if !state.received.send.is_empty() {
+            let made = std::mem::take(&mut state.received.send);
+            self.below.with_outbox(|outbox| outbox.write(|send| send.extend_from_slice(&made)));
             self.below.flush();
         }
-        if !out.plain.is_empty() {
-            state.unread = Some(out.plain.into());
-        }
-        state.ended |= out.ended;
+        state.ended |= state.received.ended;
         if let Err(error) = taken {
             state.failure = Some(error.into());
         } else if state.unsent.is_some() {
@@ -151,14 +150,7 @@ impl Layered {
             return;
         }
         let Some(outbox) = unsent.take() else { return };
-        let sealed = self.below.with_outbox(|below| {
-            let mut result = Ok(());
-            outbox.slices(|slice| {
-                result = below.write(|send| layer.send(slice, send));
-                result.is_ok()
-            });
-            result
-        });
+        let sealed = self.below.with_outbox(|below| below.write(|send| layer.send(&outbox, send)));
         *failure = sealed.err().map(Failure::from);
         self.room.0.borrow_mut().give_back(outbox);
         self.below.flush();
@@ -197,7 +189,7 @@ impl Layered {
     pub(super) fn poll_read(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         let state = &mut *self.state.borrow_mut();
         loop {
-            if let Some(lease) = state.unread.take() {
+            if let Some(lease) = state.received.plain.pop_front() {
                 return Poll::Ready(Ok(Some(lease)));
             }
             if let Some(failure) = &state.failure {
@@ -220,7 +212,7 @@ impl Layered {
     fn is_quiet_after(&self, look: impl Fn(&Stream) -> bool) -> bool {
         let state = &mut *self.state.borrow_mut();
         loop {
-            if state.unread.is_some() || state.ended || state.failure.is_some() {
+            if !state.received.plain.is_empty() || state.ended || state.failure.is_some() {
                 return false;
             }
             if look(&self.below) {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use super::Engine;
 use crate::buffer::{Chunks, Lease, Outbox, Outboxes};
+use crate::core::Ready;
 use crate::core::tasks::Waiter;
 
 /// What a core keeps for its pairs.
@@ -28,11 +29,16 @@ pub(crate) struct Stream {
     side: usize,
 }
 
+/// Where a task finds that it was woken for an end, and by which key.
+type Note = (Rc<Ready>, usize);
+
 struct Pair {
     engine: Engine,
     limit: usize,
     address: Option<SocketAddr>,
     ways: RefCell<[Way; 2]>,
+    /// Where each end's task finds that it was woken for it.
+    noted: RefCell<[Option<Note>; 2]>,
 }
 
 /// How a writer ended.
@@ -115,7 +121,8 @@ impl Way {
 
 /// Two streams between which up to `limit` bytes each way count as sent.
 pub(crate) fn pair(engine: &Engine, limit: usize, address: Option<SocketAddr>) -> (Stream, Stream) {
-    let pair = Rc::new(Pair { engine: engine.clone(), limit, address, ways: RefCell::default() });
+    let pair =
+        Rc::new(Pair { engine: engine.clone(), limit, address, ways: RefCell::default(), noted: RefCell::default() });
     (Stream { pair: pair.clone(), side: 0 }, Stream { pair, side: 1 })
 }
 
@@ -134,6 +141,27 @@ impl Stream {
 
     fn locals(&self) -> &Locals {
         self.pair.engine.locals()
+    }
+
+    pub(crate) fn note_in(&self, ready: &Rc<Ready>, key: usize) {
+        if let Some(noted) = self.pair.noted.borrow_mut().get_mut(self.side) {
+            match noted {
+                // The same list, as a rule.
+                Some((list, known)) if Rc::ptr_eq(list, ready) => *known = key,
+                _ => *noted = Some((ready.clone(), key)),
+            }
+        }
+    }
+
+    /// Wakes who waits at the other end.
+    fn wake_peer(&self, waiter: Waiter) {
+        if matches!(waiter, Waiter::Nobody) {
+            return;
+        }
+        if let Some(Some((ready, key))) = self.pair.noted.borrow().get(1 - self.side) {
+            ready.add(*key);
+        }
+        self.pair.engine.wake(waiter);
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -159,7 +187,7 @@ impl Stream {
             };
             (read, Waiter::Nobody)
         });
-        self.pair.engine.wake(writer);
+        self.wake_peer(writer);
         read
     }
 
@@ -196,7 +224,7 @@ impl Stream {
             way.is_flushed = true;
             way.reader.take()
         });
-        self.pair.engine.wake(reader);
+        self.wake_peer(reader);
     }
 
     pub(crate) fn poll_unsent_at_most(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
@@ -228,7 +256,7 @@ impl Stream {
             way.end.get_or_insert(how);
             way.reader.take()
         });
-        self.pair.engine.wake(reader);
+        self.wake_peer(reader);
     }
 
     pub(crate) fn reset_on_close(&self) {
@@ -259,7 +287,7 @@ impl Drop for Stream {
             way.reader = Waiter::Nobody;
             way.writer.take()
         });
-        self.pair.engine.wake(writer);
+        self.wake_peer(writer);
         self.end(drops_as.unwrap_or(End::Eof));
     }
 }

@@ -58,8 +58,8 @@ pub use timer::Timer;
 
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::clock::{Instant, Wall};
-use crate::core::Pulse;
 use crate::core::tasks::Waiter;
+use crate::core::{Pulse, Ready};
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::port::Inbox;
 use crate::net::{Address, ListenSpec, Placement, Remote, bind_for_cores};
@@ -642,6 +642,14 @@ impl Stream {
         match &self.0 {
             StreamKind::Local(stream) => stream.refuse_on_close(),
             _ => self.reset_on_drop(),
+        }
+    }
+
+    /// Has `key` added to `ready` whenever the task that waits for something of this end of a pair is woken for it.
+    /// Streams of other kinds add nothing.
+    pub fn note_in(&self, ready: &Rc<Ready>, key: usize) {
+        if let StreamKind::Local(stream) = &self.0 {
+            stream.note_in(ready, key);
         }
     }
 

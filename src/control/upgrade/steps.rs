@@ -146,6 +146,7 @@ impl Loop {
                     found: self.discovery.sets_to_hand_over(log),
                     past: self.plans.past(),
                     histories: self.plans.offers().services().histories(),
+                    tickets: Some((self.tickets.keys().clone(), self.tickets.since())),
                     metrics: metrics.dir.clone().map(|dir| (dir, metrics.start)),
                     doors,
                     admin,

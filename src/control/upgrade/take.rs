@@ -6,8 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_runtime::clock::Instant;
 use ringway_runtime::histogram::Start;
 use ringway_runtime::net::{Address, handover};
 use serde_json::json;
@@ -17,6 +19,7 @@ use crate::control::discovery::Sets;
 use crate::control::history::Past;
 use crate::control::offers::DoorKey;
 use crate::service::Histories;
+use crate::tls::TicketKeys;
 use crate::upstream::Drained;
 
 /// How long the gateway before may take for an answer: a change of plan that is under way comes first.
@@ -35,6 +38,8 @@ pub(in crate::control) struct Inherited {
     pub(in crate::control) past: Vec<Past>,
     /// How the health of things changed, by the services that tell of it.
     pub(in crate::control) histories: Histories,
+    /// The keys of its session tickets, and since when it had them.
+    pub(in crate::control) tickets: Option<(Arc<TicketKeys>, Instant)>,
     /// Where its metrics are, and whose they are.
     pub(in crate::control) metrics: Option<(PathBuf, Start)>,
     /// The sockets of each door, in the order of its cores.
@@ -111,6 +116,7 @@ pub(in crate::control) fn take(socket: &Path) -> Result<Inherited, String> {
         found: Some(offer.found).filter(|found| !found.is_empty()),
         past: offer.past,
         histories: offer.histories,
+        tickets: offer.tickets,
         metrics: offer.metrics,
         doors: all,
         upgrade,

@@ -7,9 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ringway_runtime::clock::Instant;
 use ringway_runtime::histogram::Start;
 use ringway_runtime::net::Address;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::config::Written;
 use crate::control::command::PlanNote;
@@ -17,6 +19,7 @@ use crate::control::discovery::{self, Sets};
 use crate::control::history::Past;
 use crate::control::offers::DoorKey;
 use crate::service::Histories;
+use crate::tls::TicketKeys;
 
 /// What both sides must speak.
 pub(super) const VERSION: u64 = 1;
@@ -39,6 +42,8 @@ pub(super) struct Offer {
     pub(super) past: Vec<Past>,
     /// How the health of things changed. A process that does not tell is understood.
     pub(super) histories: Histories,
+    /// The keys of its session tickets, and since when it had them. A process that does not tell is understood.
+    pub(super) tickets: Option<(Arc<TicketKeys>, Instant)>,
     /// Where its metrics files are, and whose they are.
     pub(super) metrics: Option<(PathBuf, Start)>,
     /// What it listens on.
@@ -85,6 +90,7 @@ impl Offer {
             "found": discovery::to_json(&self.found),
             "past": self.past.iter().map(past_to_json).collect::<Vec<_>>(),
             "histories": self.histories.iter().map(|(name, told)| (name.to_string(), json!(told))).collect::<Map<_, _>>(),
+            "tickets": self.tickets.as_ref().map(tickets_to_json),
             "metrics": metrics,
             "doors": doors.collect::<Vec<_>>(),
             "admin": self.admin.as_ref().map(|(socket, tcp)| json!({ "socket": socket.to_string_lossy(), "tcp": tcp })),
@@ -126,12 +132,22 @@ impl Offer {
             // A gateway that knows nothing of it, or says it in another way, has none: there is only less to go back to.
             past: list(&value["past"]).unwrap_or_default().iter().filter_map(past_from_json).collect(),
             histories: value["histories"].as_object().into_iter().flatten().filter_map(history_from_json).collect(),
+            tickets: tickets_from_json(&value["tickets"]),
             metrics: if value["metrics"].is_null() { None } else { Some(metrics(&value["metrics"])?) },
             doors: list(&value["doors"])?.iter().map(door).collect::<Option<_>>()?,
             admin: if value["admin"].is_null() { None } else { Some(admin(&value["admin"])?) },
         };
         (this.descriptors() <= DESCRIPTORS_MAX).then_some(this)
     }
+}
+
+fn tickets_to_json((keys, since): &(Arc<TicketKeys>, Instant)) -> Value {
+    json!({ "keys": &**keys.to_text(), "since_mono_ns": since.as_nanos() })
+}
+
+fn tickets_from_json(value: &Value) -> Option<(Arc<TicketKeys>, Instant)> {
+    let keys = TicketKeys::from_text(value["keys"].as_str()?)?;
+    Some((Arc::new(keys), Instant::from_nanos(value["since_mono_ns"].as_u64()?)))
 }
 
 fn past_to_json(Past { note, written }: &Past) -> Value {
@@ -180,11 +196,11 @@ fn past_from_json(value: &Value) -> Option<Past> {
 }
 
 pub(super) fn send(mut stream: &UnixStream, message: &Value) -> io::Result<()> {
-    let text = message.to_string();
+    // Keys may be in it.
+    let text = Zeroizing::new(message.to_string());
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-    let mut bytes = length.to_le_bytes().to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    stream.write_all(&bytes)
+    stream.write_all(&length.to_le_bytes())?;
+    stream.write_all(text.as_bytes())
 }
 
 pub(super) fn receive(mut stream: &UnixStream) -> io::Result<Value> {
@@ -194,7 +210,7 @@ pub(super) fn receive(mut stream: &UnixStream) -> io::Result<Value> {
     if length > MESSAGE_MAX {
         return Err(io::Error::other(format!("a message of {length} bytes is more than {MESSAGE_MAX}")));
     }
-    let mut text = vec![0; length];
+    let mut text = Zeroizing::new(vec![0; length]);
     stream.read_exact(&mut text)?;
     serde_json::from_slice(&text).map_err(io::Error::other)
 }
@@ -220,6 +236,7 @@ mod tests {
                 },
             }],
             histories: [("health".into(), vec![[1, 2, u64::MAX, 4], [5, 0, 0, 8]])].into(),
+            tickets: Some((Arc::new(TicketKeys::new().unwrap().rotated().unwrap()), Instant::from_nanos(77))),
             metrics: Some(("/run/ringway/metrics".into(), start)),
             doors: vec![
                 Door {
@@ -244,10 +261,16 @@ mod tests {
         let nothing = Offer::from_json(&Offer::default().to_json()).unwrap();
         assert_eq!((&found.past, &found.histories), (&offer.past, &offer.histories));
         assert_eq!((nothing.descriptors(), nothing.doors.len()), (1, 0));
+        let text = |offer: &Offer| offer.tickets.as_ref().map(|(keys, since)| (keys.to_text(), since.as_nanos()));
+        assert_eq!((text(&found), text(&nothing)), (text(&offer), None));
         // One of another version may say less of the past, or nothing, and is taken over all the same.
         let mut less = offer.to_json();
         less["past"][0]["files"] = json!("somewhere");
         assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty()));
+        for strange in [Value::Null, json!("00"), json!("zz".repeat(96)), json!("00".repeat(48))] {
+            less["tickets"]["keys"] = strange;
+            assert!(Offer::from_json(&less).is_some_and(|offer| offer.tickets.is_none()));
+        }
         less["past"] = Value::Null;
         assert!(Offer::from_json(&less).is_some_and(|offer| offer.past.is_empty() && offer.epoch == 41));
         for strange in [Value::Null, json!({ "health": [[1, 2, 3]] }), json!({ "health": [["1", 2, 3, 4]] })] {

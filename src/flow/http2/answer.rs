@@ -29,15 +29,11 @@ impl Carrier {
         client: &Client,
         h2: &mut Server,
         response: &mut ResponseHead,
-        is_full: bool,
         cx: &Context<'_>,
     ) -> Next {
         loop {
             if self.answer.data > 0 {
                 return Next::Turn;
-            }
-            if is_full {
-                return Next::Wait;
             }
             let step = match self.answer.at {
                 At::Head => self.head(client, h2, response),

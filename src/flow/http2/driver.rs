@@ -1,17 +1,22 @@
-//! One connection of HTTP/2: what it has, and what each turn does with it.
+//! One connection of HTTP/2: what it has, and what a turn does with that.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_proto::http1::{RequestHead, ResponseHead, encode};
-use ringway_proto::http2::{ConnectionError, ErrorCode, Event, HeadError, Server, Side, Stream};
+use ringway_proto::http2::{Connection, ConnectionError, ErrorCode, Event, HeadError, Server, Side, Stream};
 use ringway_runtime::buffer::Outbox;
 use ringway_runtime::clock::Instant;
+use ringway_runtime::core::Ready;
+use ringway_runtime::engine::{Stream as Wire, Timer};
 
 use super::super::client::{Client, Notice};
+use super::super::input::Input;
 use super::super::{After, Bound, Progress};
 use super::answer::{BROKE_OFF, Next};
 use super::carrier::{Carrier, Spare};
+use super::turn::{self, Role};
 use crate::observe::{Http2Reset, Http2Side, Timeout};
 
 /// How long carriers wait for the next stream when there is none.
@@ -26,6 +31,8 @@ pub(super) struct Driver {
     /// By the slots of their streams.
     open: Vec<Option<Box<Carrier>>>,
     spare: Spare,
+    /// Slots of streams that can go on.
+    ready: Rc<Ready>,
     /// It takes no more streams than are under way.
     is_leaving: bool,
     is_idle: bool,
@@ -59,6 +66,7 @@ impl Driver {
             response: ResponseHead::default(),
             open: Vec::new(),
             spare: Spare::default(),
+            ready: Rc::default(),
             is_leaving: false,
             is_idle: false,
             takes: Progress::default(),
@@ -67,87 +75,13 @@ impl Driver {
     }
 
     /// Lets go of its streams.
-    pub(super) fn end(self) -> Client {
-        self.client
-    }
-
-    /// Does all there is to do. Ready when the connection ends.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<After> {
-        self.note_taken();
-        loop {
-            if let Some(after) = self.notices(cx) {
-                return Poll::Ready(after);
-            }
-            let received = self.receive(cx);
-            if let Err(after) = received {
-                return Poll::Ready(self.over(after));
-            }
-            let was_full = self.is_full();
-            for slot in 0..self.open.len() {
-                self.carry(slot, cx);
-            }
-            self.send(cx);
-            self.control();
-            // What met it full was left alone so far, though the flush may make room at once.
-            let was_full = was_full || self.is_full();
-            self.client.stream.flush();
-            if self.h2.is_drained() || self.h2.error().is_some() {
-                return Poll::Ready(self.over(After::Close));
-            }
-            self.note_idle();
-            if was_full {
-                let low = self.high() / 2;
-                match self.client.stream.poll_unsent_at_most(cx, low) {
-                    Poll::Ready(Ok(())) => {
-                        self.note_taken();
-                        continue;
-                    }
-                    Poll::Ready(Err(_)) => return Poll::Ready(self.over(After::Gone)),
-                    Poll::Pending => {}
-                }
-            }
-            let due = self.due();
-            self.client.timer.set(due);
-            if self.client.timer.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if let Some(after) = self.on_time() {
-                return Poll::Ready(self.over(after));
-            }
-        }
-    }
-
-    /// The connection ends: so do its streams.
-    fn over(&mut self, after: After) -> After {
+    pub(super) fn end(mut self) -> Client {
         for carrier in self.open.drain(..).flatten() {
             carrier.to.reset_on_drop();
         }
-        self.spare.clear();
-        put(&self.client, |outbox| outbox.write(|out| self.h2.output(out)));
+        turn::output(&mut self);
         self.client.stream.flush();
-        after
-    }
-
-    /// Unsent bytes past which nothing more is written.
-    fn high(&self) -> usize {
-        self.client.listener().limits.stream_buffer as usize
-    }
-
-    fn is_full(&self) -> bool {
-        self.client.stream.unsent() > self.high()
-    }
-
-    fn notices(&mut self, cx: &Context<'_>) -> Option<After> {
-        loop {
-            match self.client.poll_carrier_notice(self.is_leaving, cx) {
-                Poll::Ready(Notice::Plan) => self.client.refresh(),
-                Poll::Ready(Notice::End) => self.leave(),
-                Poll::Ready(Notice::Evicted) if self.is_idle && self.client.stream.unsent() == 0 => {
-                    return Some(After::Gone);
-                }
-                _ => return None,
-            }
-        }
+        self.client
     }
 
     /// Begins to end without losing a request.
@@ -156,47 +90,14 @@ impl Driver {
         self.h2.drain(now(&self.client));
     }
 
-    /// Reads what the client sent.
-    fn receive(&mut self, cx: &Context<'_>) -> Result<(), After> {
-        loop {
-            if !self.client.input.is_empty() {
-                self.events().map_err(|error| self.failed(error))?;
-                self.client.input.gather();
-            }
-            match self.client.stream.poll_read(cx) {
-                Poll::Ready(Ok(Some(lease))) => {
-                    self.client.input.add(lease);
-                }
-                Poll::Ready(_) => return Err(After::Gone),
-                Poll::Pending => return Ok(()),
-            }
-        }
-    }
-
     /// The client did something for which the connection ends.
     fn failed(&mut self, error: ConnectionError) -> After {
         self.client.state.metrics.http2_fault(Http2Side::Client, error.fault);
         After::Close
     }
 
-    fn events(&mut self) -> Result<(), ConnectionError> {
-        loop {
-            let now = now(&self.client);
-            let bytes = self.client.input.bytes();
-            let step = self.h2.receive(bytes, now, &mut self.head, &mut self.text)?;
-            let is_all = step.event.is_none();
-            if let Some(event) = step.event {
-                self.event(event);
-            }
-            self.client.input.consume(step.consumed);
-            if is_all {
-                return Ok(());
-            }
-        }
-    }
-
     /// Acts upon an event. What is in the input is not consumed yet.
-    fn event(&mut self, event: Event) {
+    fn act(&mut self, event: Event) {
         match event {
             Event::Request { stream, end, protocol, .. } => {
                 self.client.requests += 1;
@@ -205,6 +106,8 @@ impl Driver {
                 let mut carrier = self.spare.take(&self.client, stream);
                 carrier.begin(&self.client, &self.head, &self.text, protocol, end);
                 let slot = stream.slot();
+                carrier.to.note_in(&self.ready, slot);
+                self.ready.add(slot);
                 if self.open.len() <= slot {
                     self.open.resize_with(slot + 1, || None);
                 }
@@ -217,7 +120,10 @@ impl Driver {
             }
             Event::Refused { stream, error } => self.refuse(stream, error),
             Event::Data { stream, data, end } => match carrier(&mut self.open, stream) {
-                Some(carrier) => carrier.body(&self.client.input, data, end),
+                Some(carrier) => {
+                    carrier.body(&self.client.input, data, end);
+                    self.ready.add(stream.slot());
+                }
                 None => self.h2.consumed(stream, data.len(), now(&self.client)),
             },
             Event::Trailers { stream, trailers } => {
@@ -270,19 +176,6 @@ impl Driver {
         h2.reset(stream, ErrorCode::NoError, now);
     }
 
-    /// Goes on with one stream.
-    fn carry(&mut self, slot: usize, cx: &Context<'_>) {
-        let is_full = self.is_full();
-        let Self { client, h2, response, open, .. } = self;
-        let Some(Some(carrier)) = open.get_mut(slot) else { return };
-        let taken = carrier.poll_taken(cx);
-        if taken > 0 {
-            h2.consumed(carrier.stream, taken, now(client));
-        }
-        let next = carrier.advance(client, h2, response, is_full, cx);
-        self.then(slot, next);
-    }
-
     fn then(&mut self, slot: usize, next: Next) {
         let code = match next {
             Next::Wait | Next::Turn => return,
@@ -300,30 +193,6 @@ impl Driver {
         }
     }
 
-    /// Sends data, whose turn it is.
-    fn send(&mut self, cx: &Context<'_>) {
-        while !self.is_full() {
-            let Some(stream) = self.h2.turn() else { return };
-            let Self { client, h2, response, open, .. } = self;
-            let Some(carrier) = carrier(open, stream).filter(|carrier| carrier.answer.data > 0) else {
-                h2.wants(stream, false, now(client));
-                continue;
-            };
-            if carrier.send(client, h2).is_none() {
-                return;
-            }
-            let next = if carrier.is_over() { Next::Over } else { carrier.advance(client, h2, response, false, cx) };
-            self.then(stream.slot(), next);
-        }
-    }
-
-    /// Sends control frames, where there is room for them.
-    fn control(&mut self) {
-        if self.h2.has_output() && !self.is_full() {
-            put(&self.client, |outbox| outbox.write(|out| self.h2.output(out)));
-        }
-    }
-
     /// Notes whether anything is under way.
     fn note_idle(&mut self) {
         let is_idle = self.h2.streams() == 0;
@@ -335,9 +204,86 @@ impl Driver {
             self.client.set_idle(is_idle);
         }
     }
+}
 
-    /// Notes what the client took since nothing was written any more.
-    fn note_taken(&mut self) {
+impl Role for Driver {
+    type End = After;
+
+    fn wire(&self) -> &Wire {
+        &self.client.stream
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.client.input
+    }
+
+    fn parts(&mut self) -> (&Wire, &mut Connection) {
+        (&self.client.stream, &mut self.h2)
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.client.timer
+    }
+
+    fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    fn high(&self) -> usize {
+        self.client.listener().limits.stream_buffer as usize
+    }
+
+    fn notices(&mut self, cx: &Context<'_>) -> Option<After> {
+        loop {
+            match self.client.poll_carrier_notice(self.is_leaving, cx) {
+                Poll::Ready(Notice::Plan) => self.client.refresh(),
+                Poll::Ready(Notice::End) => self.leave(),
+                Poll::Ready(Notice::Evicted) if self.is_idle && self.client.stream.unsent() == 0 => {
+                    return Some(After::Gone);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn event(&mut self) -> Result<bool, After> {
+        let now = now(&self.client);
+        let bytes = self.client.input.bytes();
+        let step = self.h2.receive(bytes, now, &mut self.head, &mut self.text).map_err(|error| self.failed(error))?;
+        let is_more = step.event.is_some();
+        if let Some(event) = step.event {
+            self.act(event);
+        }
+        self.client.input.consume(step.consumed);
+        Ok(is_more)
+    }
+
+    fn carry(&mut self, slot: usize, cx: &Context<'_>) {
+        let Self { client, h2, response, open, .. } = self;
+        let Some(Some(carrier)) = open.get_mut(slot) else { return };
+        let next = carrier.advance(client, h2, response, cx);
+        let taken = carrier.poll_taken(cx);
+        if taken > 0 {
+            h2.consumed(carrier.stream, taken, now(client));
+        }
+        self.then(slot, next);
+    }
+
+    fn send(&mut self, stream: Stream, cx: &Context<'_>) -> bool {
+        let Self { client, h2, response, open, .. } = self;
+        let Some(carrier) = carrier(open, stream).filter(|carrier| carrier.answer.data > 0) else {
+            h2.wants(stream, false, now(client));
+            return true;
+        };
+        if carrier.send(client, h2).is_none() {
+            return false;
+        }
+        let next = if carrier.is_over() { Next::Over } else { carrier.advance(client, h2, response, cx) };
+        self.then(stream.slot(), next);
+        true
+    }
+
+    fn took(&mut self) {
         let unsent = self.client.stream.unsent();
         if unsent < self.unsent {
             self.takes.moved((self.unsent - unsent) as u64, self.client.now());
@@ -345,7 +291,14 @@ impl Driver {
         }
     }
 
-    /// When something is to be done though nothing comes.
+    fn rest(&mut self) -> Option<After> {
+        if self.h2.is_drained() || self.h2.error().is_some() {
+            return Some(After::Close);
+        }
+        self.note_idle();
+        None
+    }
+
     fn due(&mut self) -> Instant {
         let client = &self.client;
         let timeouts = &client.listener().timeouts;
@@ -370,14 +323,13 @@ impl Driver {
         due
     }
 
-    /// Does what is due. The connection may end by it.
     fn on_time(&mut self) -> Option<After> {
         let now_is = self.client.now();
         while let Some(event) = match self.h2.on_time(now(&self.client)) {
             Ok(event) => event,
             Err(error) => return Some(self.failed(error)),
         } {
-            self.event(event);
+            self.act(event);
         }
         let timeouts = &self.client.listener().timeouts;
         if self.client.stream.unsent() > 0 {
@@ -397,6 +349,10 @@ impl Driver {
             }
         }
         None
+    }
+
+    fn gone(&self) -> After {
+        After::Gone
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod carrier;
 mod driver;
 mod head;
+pub(crate) mod turn;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -33,7 +34,7 @@ pub(super) fn serve(mut client: Client) -> Pin<Box<dyn Future<Output = ()>>> {
     client.speaks = Speaks::Http2;
     Box::pin(async move {
         let mut driver = Driver::new(client);
-        let after = poll_fn(|cx| driver.poll(cx)).await;
+        let after = poll_fn(|cx| turn::poll(&mut driver, cx)).await;
         let client = driver.end();
         linger::end(&client, after).await;
     })

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use ringway_proto::grpc::{FrameError, message};
 use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
-use ringway_proto::websocket::handshake::Agreed;
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
@@ -38,7 +37,7 @@ pub(super) enum Sent {
     Slow { whole: Instant, after: Duration },
     /// The endpoint switched protocols; these bytes came after its head. With what was agreed on where frames of
     /// WebSocket are to be looked at.
-    Upgraded(Box<(Input, Option<Agreed>)>),
+    Upgraded(Box<(Input, Option<websocket::Terms>)>),
     /// The response is not the answer unless nothing better comes: the request goes out again then.
     Held { at: Instant, rest: Box<Rest> },
 }

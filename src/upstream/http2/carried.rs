@@ -58,6 +58,8 @@ pub(super) enum Answer {
 pub(super) enum Next {
     /// Nothing, until somebody says more.
     Wait,
+    /// Nothing, until another stream can be opened.
+    Blocked,
     /// It is over: whoever asked is gone, or speaks no HTTP/1.1.
     Gone,
     /// No stream can be opened any more.
@@ -70,8 +72,6 @@ pub(super) struct Out<'a> {
     pub(super) wire: &'a Stream,
     pub(super) head: &'a mut RequestHead,
     pub(super) now: Duration,
-    /// There is so much to send that nothing more is read.
-    pub(super) is_full: bool,
 }
 
 impl Carried {
@@ -96,7 +96,7 @@ impl Carried {
     /// Goes on with the request.
     pub(super) fn advance(&mut self, out: &mut Out<'_>, cx: &Context<'_>) -> Next {
         loop {
-            if self.data > 0 || out.is_full {
+            if self.data > 0 {
                 return Next::Wait;
             }
             let step = match self.at {
@@ -140,7 +140,7 @@ impl Carried {
             return None;
         }
         if !out.h2.can_open() {
-            return Some(if out.h2.is_leaving() { Next::Refused } else { Next::Wait });
+            return Some(if out.h2.is_leaving() { Next::Refused } else { Next::Blocked });
         }
         let bytes = self.input.bytes();
         match http1::decode_request(bytes, &mut self.scan, &LIMITS, out.head) {

@@ -1,4 +1,4 @@
-//! One connection: what it has, and what each turn does with it.
+//! One connection: what it has, and what a turn does with that.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -6,14 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_proto::http1::{RequestHead, ResponseHead};
-use ringway_proto::http2::{Client, Config, ConnectionError, ErrorCode, Event, Reset, Side, Stream as Id};
+use ringway_proto::http2::{Client, Config, Connection, ConnectionError, ErrorCode, Event, Reset, Side, Stream as Id};
 use ringway_runtime::clock::Instant;
+use ringway_runtime::core::Ready;
 use ringway_runtime::engine::{Engine, Stream, Timer};
 use slab::Slab;
 
 use super::carried::{Answer, Carried, Next, Out};
 use super::{Link, State};
 use crate::flow::Input;
+use crate::flow::turn::{self, Role};
 use crate::observe::{Http2Reset, Http2Side, Metrics};
 
 /// Unsent bytes past which nothing more is written.
@@ -33,6 +35,9 @@ pub(super) struct Driver {
     carried: Slab<Box<Carried>>,
     /// By the slot of a stream, who has it.
     slots: Vec<usize>,
+    /// Keys of what can go on, and of what waits until another stream can be opened.
+    ready: Rc<Ready>,
+    blocked: Vec<usize>,
     idle: Duration,
     idle_since: Instant,
 }
@@ -62,6 +67,8 @@ impl Driver {
             request: RequestHead::default(),
             carried: Slab::new(),
             slots: Vec::new(),
+            ready: Rc::default(),
+            blocked: Vec::new(),
             idle,
             idle_since: now,
         }
@@ -95,8 +102,7 @@ impl Driver {
         for fresh in self.link.fresh.take() {
             fresh.refuse_on_drop();
         }
-        let h2 = &mut self.h2;
-        self.stream.with_outbox(|outbox| outbox.write(|out| h2.output(out)));
+        turn::output(self);
         self.stream.flush();
     }
 
@@ -107,110 +113,20 @@ impl Driver {
         }
     }
 
-    /// Does all there is to do. Ready when the connection ends: whether that is in order.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<bool> {
-        if self.link.driver.borrow().as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            *self.link.driver.borrow_mut() = Some(cx.waker().clone());
-        }
-        loop {
-            while let Some(fresh) = self.link.fresh.borrow_mut().pop_front() {
-                self.carried.insert(Box::new(Carried::new(fresh)));
-            }
-            if let Err(is_orderly) = self.receive(cx) {
-                return Poll::Ready(is_orderly);
-            }
-            let was_full = self.is_full();
-            for key in 0..self.carried.capacity() {
-                self.carry(key, cx);
-            }
-            self.send(cx);
-            if self.h2.has_output() && !self.is_full() {
-                let h2 = &mut self.h2;
-                self.stream.with_outbox(|outbox| outbox.write(|out| h2.output(out)));
-            }
-            // What met it full was left alone so far, though the flush may make room at once.
-            let was_full = was_full || self.is_full();
-            self.stream.flush();
-            if self.h2.error().is_some() {
-                return Poll::Ready(true);
-            }
-            if was_full {
-                match self.stream.poll_unsent_at_most(cx, HIGH / 2) {
-                    Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(_)) => return Poll::Ready(false),
-                    Poll::Pending => {}
-                }
-            }
-            let is_closed = self.link.state.get() != State::Up;
-            let is_free = self.carried.is_empty() && self.link.fresh.borrow().is_empty();
-            if !is_free || self.link.taken.get() > 0 {
-                self.idle_since = self.engine.now();
-            } else if is_closed || self.engine.now() >= self.idle_since + self.idle {
-                self.close();
-                let now = self.now();
-                self.h2.drain(now);
-                return Poll::Ready(true);
-            }
-            let mut due = self.idle_since + self.idle;
-            if !is_free || self.link.taken.get() > 0 {
-                due = Instant::from_nanos(u64::MAX);
-            }
-            if let Some(at) = self.h2.deadline() {
-                due = due.min(Instant::from_nanos(at.as_nanos() as u64));
-            }
-            self.timer.set(due);
-            if self.timer.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let now = self.now();
-            loop {
-                match self.h2.on_time(now) {
-                    Ok(Some(event)) => self.event(event),
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.failed(error);
-                        return Poll::Ready(true);
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.stream.unsent() > HIGH
-    }
-
-    fn failed(&self, error: ConnectionError) {
+    /// The endpoint did something for which the connection ends, in order.
+    fn failed(&self, error: ConnectionError) -> bool {
         self.metrics.http2_fault(Http2Side::Upstream, error.fault);
+        true
     }
 
-    /// Reads what the endpoint sent. An error is the end of the connection: whether that is in order.
-    fn receive(&mut self, cx: &Context<'_>) -> Result<(), bool> {
-        loop {
-            // A GOAWAY may say more than it takes bytes.
-            loop {
-                let now = self.now();
-                let received = self.h2.receive(self.input.bytes(), now, &mut self.head, &mut self.text);
-                let step = received.map_err(|error| {
-                    self.failed(error);
-                    true
-                })?;
-                let is_all = step.event.is_none();
-                if let Some(event) = step.event {
-                    self.event(event);
-                }
-                self.input.consume(step.consumed);
-                if is_all {
-                    break;
-                }
-            }
-            self.input.gather();
-            match self.stream.poll_read(cx) {
-                Poll::Ready(Ok(Some(lease))) => self.input.add(lease),
-                Poll::Ready(_) => return Err(false),
-                Poll::Pending => return Ok(()),
-            }
-        }
+    /// Whether anybody may have requests for it.
+    fn is_busy(&self) -> bool {
+        !self.carried.is_empty() || !self.link.fresh.borrow().is_empty() || self.link.taken.get() > 0
+    }
+
+    /// Another stream may be opened.
+    fn unblock(&mut self) {
+        self.blocked.drain(..).for_each(|key| self.ready.add(key));
     }
 
     /// Who has a stream.
@@ -221,7 +137,7 @@ impl Driver {
     }
 
     /// Acts upon an event. What is in the input is not consumed yet.
-    fn event(&mut self, event: Event) {
+    fn act(&mut self, event: Event) {
         let now = self.now();
         match event {
             Event::Response { stream, end } => {
@@ -235,7 +151,10 @@ impl Driver {
             Event::Data { stream, data, end } => {
                 let input = std::mem::take(&mut self.input);
                 match self.holder(stream) {
-                    Some((_, carried)) => carried.body(&input, data, end),
+                    Some((key, carried)) => {
+                        carried.body(&input, data, end);
+                        self.ready.add(key);
+                    }
                     None => self.h2.consumed(stream, data.len(), now),
                 }
                 self.input = input;
@@ -259,7 +178,10 @@ impl Driver {
                     self.drop_carried(key, Stream::refuse_on_drop);
                 }
             }
-            Event::Settings => self.link.most.set(self.h2.most_streams().max(1)),
+            Event::Settings => {
+                self.link.most.set(self.h2.most_streams().max(1));
+                self.unblock();
+            }
             Event::Request { .. } | Event::Refused { .. } | Event::Pong => {}
         }
     }
@@ -277,6 +199,7 @@ impl Driver {
         }
         let is_refused = reset.is_retry_safe && answer == Answer::Awaited;
         self.drop_carried(key, |to| if is_refused { to.refuse_on_drop() } else { to.reset_on_drop() });
+        self.unblock();
     }
 
     /// Lets go of an end, which is told how.
@@ -297,15 +220,87 @@ impl Driver {
         };
         let Some(carried) = self.carried.get_mut(key) else { return };
         let goes_on = carried.is_ready_again(&mut self.h2, now) && self.link.state.get() == State::Up;
-        if !goes_on {
+        self.unblock();
+        if goes_on {
+            self.ready.add(key);
+        } else {
             // Whoever reads the answer finds its end there.
             self.drop_carried(key, |_| ());
         }
     }
 
-    /// Goes on with one request.
+    fn then(&mut self, key: usize, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Blocked => self.blocked.push(key),
+            Next::Refused => self.drop_carried(key, Stream::refuse_on_drop),
+            Next::Gone => {
+                let now = self.now();
+                if let Some(stream) = self.carried.get(key).and_then(|carried| carried.stream) {
+                    self.h2.reset(stream, ErrorCode::Cancel, now);
+                }
+                self.drop_carried(key, Stream::reset_on_drop);
+                self.unblock();
+            }
+        }
+    }
+}
+
+impl Role for Driver {
+    /// Whether it ends in order.
+    type End = bool;
+
+    fn wire(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
+    fn parts(&mut self) -> (&Stream, &mut Connection) {
+        (&self.stream, &mut self.h2)
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    fn high(&self) -> usize {
+        HIGH
+    }
+
+    fn notices(&mut self, cx: &Context<'_>) -> Option<bool> {
+        if self.link.driver.borrow().as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *self.link.driver.borrow_mut() = Some(cx.waker().clone());
+        }
+        while let Some(fresh) = self.link.fresh.borrow_mut().pop_front() {
+            let entry = self.carried.vacant_entry();
+            fresh.note_in(&self.ready, entry.key());
+            self.ready.add(entry.key());
+            entry.insert(Box::new(Carried::new(fresh)));
+        }
+        None
+    }
+
+    fn event(&mut self) -> Result<bool, bool> {
+        let now = self.now();
+        let received = self.h2.receive(self.input.bytes(), now, &mut self.head, &mut self.text);
+        let step = received.map_err(|error| self.failed(error))?;
+        let is_more = step.event.is_some();
+        if let Some(event) = step.event {
+            self.act(event);
+        }
+        self.input.consume(step.consumed);
+        Ok(is_more)
+    }
+
     fn carry(&mut self, key: usize, cx: &Context<'_>) {
-        let (now, is_full) = (self.now(), self.is_full());
+        let now = self.now();
         let Self { carried, h2, stream, request, slots, metrics, .. } = self;
         let Some(carried) = carried.get_mut(key) else { return };
         let taken = carried.poll_taken(cx);
@@ -315,7 +310,7 @@ impl Driver {
             h2.consumed(id, taken, now);
         }
         let before = carried.stream;
-        let next = carried.advance(&mut Out { h2, wire: stream, head: request, now, is_full }, cx);
+        let next = carried.advance(&mut Out { h2, wire: stream, head: request, now }, cx);
         if carried.stream != before
             && let Some(id) = carried.stream
         {
@@ -330,37 +325,55 @@ impl Driver {
         self.then(key, next);
     }
 
-    fn then(&mut self, key: usize, next: Next) {
-        match next {
-            Next::Wait => {}
-            Next::Refused => self.drop_carried(key, Stream::refuse_on_drop),
-            Next::Gone => {
-                let now = self.now();
-                if let Some(stream) = self.carried.get(key).and_then(|carried| carried.stream) {
-                    self.h2.reset(stream, ErrorCode::Cancel, now);
-                }
-                self.drop_carried(key, Stream::reset_on_drop);
+    fn send(&mut self, id: Id, cx: &Context<'_>) -> bool {
+        let now = self.now();
+        let Some(key) = self.holder(id).filter(|(_, carried)| carried.data > 0).map(|(key, _)| key) else {
+            self.h2.wants(id, false, now);
+            return true;
+        };
+        let Self { carried, h2, stream, request, .. } = self;
+        let Some(carried) = carried.get_mut(key) else { return false };
+        let mut out = Out { h2, wire: stream, head: request, now };
+        if !carried.send(&mut out) {
+            return false;
+        }
+        let next = if carried.data == 0 { carried.advance(&mut out, cx) } else { Next::Wait };
+        self.then(key, next);
+        true
+    }
+
+    fn rest(&mut self) -> Option<bool> {
+        if self.h2.error().is_some() {
+            return Some(true);
+        }
+        if self.is_busy() {
+            self.idle_since = self.engine.now();
+        } else if self.link.state.get() != State::Up || self.engine.now() >= self.idle_since + self.idle {
+            self.close();
+            let now = self.now();
+            self.h2.drain(now);
+            return Some(true);
+        }
+        None
+    }
+
+    fn due(&mut self) -> Instant {
+        let due = if self.is_busy() { Instant::from_nanos(u64::MAX) } else { self.idle_since + self.idle };
+        self.h2.deadline().map_or(due, |at| due.min(Instant::from_nanos(at.as_nanos() as u64)))
+    }
+
+    fn on_time(&mut self) -> Option<bool> {
+        let now = self.now();
+        loop {
+            match self.h2.on_time(now) {
+                Ok(Some(event)) => self.act(event),
+                Ok(None) => return None,
+                Err(error) => return Some(self.failed(error)),
             }
         }
     }
 
-    /// Sends data, whose turn it is.
-    fn send(&mut self, cx: &Context<'_>) {
-        while !self.is_full() {
-            let Some(id) = self.h2.turn() else { return };
-            let now = self.now();
-            let Some(key) = self.holder(id).filter(|(_, carried)| carried.data > 0).map(|(key, _)| key) else {
-                self.h2.wants(id, false, now);
-                continue;
-            };
-            let Self { carried, h2, stream, request, .. } = self;
-            let Some(carried) = carried.get_mut(key) else { return };
-            let mut out = Out { h2, wire: stream, head: request, now, is_full: false };
-            if !carried.send(&mut out) {
-                return;
-            }
-            let next = if carried.data == 0 { carried.advance(&mut out, cx) } else { Next::Wait };
-            self.then(key, next);
-        }
+    fn gone(&self) -> bool {
+        false
     }
 }

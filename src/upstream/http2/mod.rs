@@ -20,6 +20,7 @@ use ringway_runtime::net::Address;
 
 use self::driver::Driver;
 use super::secure::Secure;
+use crate::flow::turn;
 use crate::observe::Metrics;
 use crate::tls::Protocol;
 
@@ -182,7 +183,7 @@ fn run(link: Rc<Link>, dial: &Dial<'_>) -> impl Future<Output = ()> + use<> {
         };
         link.set(State::Up);
         let mut driver = Driver::new(engine, metrics, link.clone(), timer, stream, &config, idle);
-        let ends_well = poll_fn(|cx| driver.poll(cx)).await;
+        let ends_well = poll_fn(|cx| turn::poll(&mut driver, cx)).await;
         driver.end();
         if ends_well {
             // GOAWAY is on its way, but not for ever.

@@ -62,7 +62,7 @@ impl Connection {
             (None, Some(after)) if now >= self.heard + after => self.send_ping(now),
             _ => {}
         }
-        Ok(self.stalled(now))
+        self.stalled(now)
     }
 
     /// Sends a PING, if none is out: [`Event::Pong`] follows, and [`Connection::round_trip`] is measured anew.
@@ -73,9 +73,11 @@ impl Connection {
         }
     }
 
-    /// Ends a stream whose peer keeps its window shut.
-    fn stalled(&mut self, now: Duration) -> Option<Event> {
-        self.stall_check.take_if(|check| now >= *check)?;
+    /// Ends a stream whose peer keeps its window shut. One that does so again and again loses the connection.
+    fn stalled(&mut self, now: Duration) -> Result<Option<Event>, ConnectionError> {
+        if self.stall_check.take_if(|check| now >= *check).is_none() {
+            return Ok(None);
+        }
         let timeout = self.config.stall_timeout;
         let mut stalled = None;
         let mut next: Option<Duration> = None;
@@ -91,12 +93,13 @@ impl Connection {
             }
         }
         self.stall_check = next;
-        let stream = stalled?;
+        let Some(stream) = stalled else { return Ok(None) };
         let fault = Fault::Stalled;
         let code = fault.error_code();
         self.control(|out| frame::with_number(out, frame::RST_STREAM, stream.id(), code.to_u32()));
         self.close(stream, How::ResetByUs, now);
+        self.spend(self.config.budget.costs.stall, now).map_err(|fault| self.fail(fault))?;
         let reset = Reset { side: Side::Local, code, fault: Some(fault), is_retry_safe: false };
-        Some(Event::Reset { stream, reset })
+        Ok(Some(Event::Reset { stream, reset }))
     }
 }

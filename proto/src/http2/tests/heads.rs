@@ -137,6 +137,8 @@ fn extended_connect_is_a_setting() {
         (4, None),
         (9, Some((1, (":protocol", "web socket")))),
         (9, Some((0, (":method", "GET")))),
+        (9, Some((5, ("content-length", "5")))),
+        (9, Some((5, ("content-length", "0")))),
     ] {
         let mut fields: Vec<_> =
             fields.iter().enumerate().filter(|(at, _)| *at != leave_out).map(|(_, field)| *field).collect();

@@ -6,8 +6,10 @@ mod conversation;
 mod driver;
 mod heads;
 mod recorded;
+mod rows;
 mod sending;
 mod time;
-mod wire;
 
+use self::rows::wire;
 use super::*;
+use crate::hpack::Encoder;

@@ -86,6 +86,28 @@ fn a_stream_whose_window_stays_shut_ends() {
 }
 
 #[test]
+fn who_keeps_many_windows_shut_loses_the_connection() {
+    let mut driver = Driver::server(Config::default());
+    driver.answers = true;
+    driver.feed(&settings(&[(4, 0)]));
+    for at in 0..60 {
+        driver.feed(&headers(2 * at + 1, true, &get(&[])));
+    }
+    driver.now += SECOND * 30;
+    let (now, mut resets) = (driver.now, 0);
+    let fault = loop {
+        match driver.connection().on_time(now) {
+            Ok(Some(Event::Reset { .. })) => resets += 1,
+            Ok(_) => panic!("{resets} resets and no end"),
+            Err(error) => break error.fault,
+        }
+    };
+    // What it had, and what it got in that time, which is no less; its settings had cost something.
+    let budget = Budget::default();
+    assert_eq!((fault, resets), (Fault::Calm, 2 * budget.capacity / budget.costs.stall - 1));
+}
+
+#[test]
 fn a_connection_whose_window_stays_shut_ends() {
     let mut driver = Driver::server(Config::default());
     driver.answers = true;

@@ -1,3 +1,4 @@
+mod deflate;
 mod frames;
 mod handshakes;
 mod model;

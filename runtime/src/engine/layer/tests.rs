@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::super::tests::{listen, over_every_engine, pattern};
 use super::super::{Engine, Stream};
 use super::{Layer, LayerRoom, Received};
-use crate::buffer::Lease;
+use crate::buffer::{Lease, Outbox};
 
 /// A frame is its length in two bytes and that many bytes. Both sides send `HELLO` first; an empty frame is the end.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Toy {
             if plain.is_empty() {
                 (out.ended, self.ended) = (true, true);
             } else if self.is_established {
-                out.plain.extend(plain);
+                out.plain.push_back(plain.into());
             } else if plain == HELLO {
                 self.is_established = true;
             } else {
@@ -66,8 +66,11 @@ impl Layer for Toy {
         self.is_established
     }
 
-    fn send(&mut self, plain: &[u8], send: &mut Vec<u8>) -> io::Result<()> {
-        plain.chunks(MOST).for_each(|part| frame(part, send));
+    fn send(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> io::Result<()> {
+        plain.slices(|slice| {
+            slice.chunks(MOST).for_each(|part| frame(part, send));
+            true
+        });
         Ok(())
     }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use ringway_proto::websocket::{CloseCode, Limits, Opcode, Reader, Side, encode};
+use ringway_proto::websocket::deflate::Recoder;
+use ringway_proto::websocket::{CloseCode, Event, Limits, Opcode, Reader, Side, encode};
+use ringway_runtime::buffer::Lease;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::{Engine, Stream};
 
+use crate::observe::{ControlFrame, Metrics, WebsocketError, WebsocketSide};
 use crate::plan::{Rate, Websocket};
 
 /// Whether a side may still send bytes.
@@ -46,7 +49,7 @@ impl Meter {
 }
 
 /// Whether there may be one more.
-pub(super) fn admits(meter: &mut Option<Meter>, now: Instant) -> bool {
+fn admits(meter: &mut Option<Meter>, now: Instant) -> bool {
     meter.as_mut().is_none_or(|meter| meter.admits(now))
 }
 
@@ -63,6 +66,12 @@ pub(super) struct Meters {
 pub(super) struct Leg {
     /// Reads what comes from it.
     pub(super) reader: Reader,
+    /// Has its messages as the other side wants them, where that is not as they come.
+    pub(super) recoder: Option<Box<Recoder>>,
+    /// What came from it and waits: for room on the other side, or for others on this core.
+    pub(super) parked: Option<Lease>,
+    /// Others had their turn since something was parked.
+    pub(super) has_rested: bool,
     pub(super) meters: Meters,
     pub(super) half: Half,
     /// Messages that came from it.
@@ -86,7 +95,13 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub(super) fn new(from: Side, settings: &Websocket, deflate: bool, engine: &Engine) -> Self {
+    pub(super) fn new(
+        from: Side,
+        settings: &Websocket,
+        deflate: bool,
+        recoder: Option<Recoder>,
+        engine: &Engine,
+    ) -> Self {
         let meter = |rate: Option<Rate>| rate.map(Meter::new);
         let limits: Limits = settings.limits;
         let meters = match from {
@@ -99,6 +114,9 @@ impl Leg {
         };
         Self {
             reader: Reader::new(from, limits, deflate),
+            recoder: recoder.map(Box::new),
+            parked: None,
+            has_rested: false,
             meters,
             half: Half::Open,
             messages: 0,
@@ -111,6 +129,50 @@ impl Leg {
             mark: engine.random(),
             is_server: from == Side::Server,
         }
+    }
+
+    /// Counts what was read. Whether it is for the other side, and what of it is too much.
+    pub(super) fn account(
+        &mut self,
+        metrics: &Metrics,
+        moved: &mut Instant,
+        side: WebsocketSide,
+        event: Event,
+        now: Instant,
+    ) -> (bool, Option<WebsocketError>) {
+        match event {
+            Event::Held | Event::AfterClose => (false, None),
+            Event::Data { is_end, message, .. } => {
+                *moved = now;
+                let mut failed = None;
+                if is_end && !admits(&mut self.meters.frames, now) {
+                    failed = Some(WebsocketError::FrameRate);
+                }
+                if let Some(message) = message {
+                    self.messages += 1;
+                    metrics.websocket_message(side, message.kind, message.bytes);
+                    if !admits(&mut self.meters.messages, now) {
+                        failed = Some(WebsocketError::MessageRate);
+                    }
+                }
+                (true, failed)
+            }
+            Event::Ping | Event::Pong | Event::Close(_) => {
+                let is_ours = event == Event::Pong && self.answers_us();
+                if !is_ours {
+                    *moved = now;
+                    metrics.websocket_control(side, kind(event));
+                }
+                let is_within = admits(&mut self.meters.control_frames, now);
+                (!is_ours, (!is_within).then_some(WebsocketError::ControlRate))
+            }
+        }
+    }
+
+    /// Whether a frame may stand before what comes from it next.
+    pub(super) fn is_between_frames(&self) -> bool {
+        // What is recoded goes on in whole frames.
+        self.recoder.is_some() || self.reader.is_between_frames()
     }
 
     /// Whether the pong that was just read answers our last ping. Nobody else can know what was in it.
@@ -141,6 +203,14 @@ impl Leg {
         (self.was_told, self.to_tell) = (true, None);
         stream.with_outbox(|outbox| outbox.write(|out| encode::close(out, Some(code), "", key)));
         stream.flush();
+    }
+}
+
+fn kind(control: Event) -> ControlFrame {
+    match control {
+        Event::Ping => ControlFrame::Ping,
+        Event::Pong => ControlFrame::Pong,
+        _ => ControlFrame::Close,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ringway_proto::websocket::handshake::Agreed;
 use ringway_proto::websocket::{CloseCode, Event as Read, Side};
 use ringway_runtime::buffer::Lease;
 use ringway_runtime::clock::Instant;
@@ -12,8 +12,10 @@ use ringway_runtime::engine::Stream;
 
 use super::super::relay::stream_buffer;
 use super::end::{Cause, Open, note};
-use super::leg::{Half, Leg, admits};
+use super::handshake::Terms;
+use super::leg::{Half, Leg};
 use super::reload::carry_over;
+use super::terminate::recoders;
 use crate::flow::{After, Client, Exchange, Input};
 use crate::observe::{ControlFrame, Metrics, Timeout, WebsocketEnd, WebsocketError, WebsocketSide};
 use crate::plan::Websocket;
@@ -21,15 +23,15 @@ use crate::upstream::Connection;
 
 /// One of the two sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Who {
+pub(super) enum Who {
     Client,
     Upstream,
 }
 
 impl Who {
-    const BOTH: [Self; 2] = [Self::Client, Self::Upstream];
+    pub(super) const BOTH: [Self; 2] = [Self::Client, Self::Upstream];
 
-    fn side(self) -> WebsocketSide {
+    pub(super) fn side(self) -> WebsocketSide {
         match self {
             Self::Client => WebsocketSide::Client,
             Self::Upstream => WebsocketSide::Upstream,
@@ -37,34 +39,38 @@ impl Who {
     }
 }
 
-enum Event {
+pub(super) enum Event {
     Came(Who, Option<Lease>),
     Room,
+    /// What was parked goes on.
+    Rested(Who, Lease),
     Broken(Who),
     /// The core is to end, or runs another plan.
     Notice,
     Time,
 }
 
-struct Relay<'a> {
-    client: &'a mut Client,
-    exchange: &'a mut Exchange,
-    connection: &'a Connection,
-    metrics: Rc<Metrics>,
-    settings: Websocket,
-    from_client: Leg,
-    from_upstream: Leg,
+pub(super) struct Relay<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) connection: &'a Connection,
+    pub(super) metrics: Rc<Metrics>,
+    pub(super) settings: Arc<Websocket>,
+    pub(super) from_client: Leg,
+    pub(super) from_upstream: Leg,
     /// When either side did something last.
-    moved: Instant,
+    pub(super) moved: Instant,
     /// When the connection is closed that cannot stay.
     leaves: Option<Instant>,
     /// By when it must have ended, once somebody wants that.
-    over: Option<Instant>,
+    pub(super) over: Option<Instant>,
     /// The core knows whom to wake.
     is_watched: bool,
+    /// How often endpoints were taken out or in again when it was last seen to.
+    drains: u64,
     /// It was heard that the core is to end.
     is_last: bool,
-    open: Open,
+    pub(super) open: Open,
 }
 
 /// Carries frames until both sides have ended, one broke, or the gateway has closed the connection. `rest` came after the
@@ -74,19 +80,21 @@ pub(in crate::service::proxy) async fn run(
     exchange: &mut Exchange,
     connection: Connection,
     rest: Input,
-    agreed: Agreed,
+    terms: Terms,
 ) -> After {
     let route = exchange.route.and_then(|id| client.running.plan.route(id));
-    let settings = route.map_or_else(Websocket::default, |route| *route.websocket);
-    let (engine, deflate) = (&client.state.engine, agreed.deflate.is_some());
+    let settings = route.map_or_else(Arc::default, |route| route.websocket.clone());
+    let engine = &client.state.engine;
+    let (up, down) = recoders(&terms, &settings);
     let mut relay = Relay {
         metrics: client.state.metrics.clone(),
-        from_client: Leg::new(Side::Client, &settings, deflate, engine),
-        from_upstream: Leg::new(Side::Server, &settings, deflate, engine),
+        from_client: Leg::new(Side::Client, &settings, terms.client.is_some(), up, engine),
+        from_upstream: Leg::new(Side::Server, &settings, terms.upstream.is_some(), down, engine),
         moved: client.now(),
         leaves: None,
         over: None,
         is_watched: false,
+        drains: 0,
         is_last: false,
         open: Open::new(client),
         client,
@@ -124,6 +132,7 @@ impl Relay<'_> {
                     }
                     self.take(who, lease);
                 }
+                Event::Rested(who, lease) => self.recode(who, &lease),
                 Event::Came(who, None) => {
                     self.leg(who).half = Half::Ending;
                     self.ended(who.side(), WebsocketEnd::ABNORMAL);
@@ -143,7 +152,7 @@ impl Relay<'_> {
         }
     }
 
-    fn leg(&mut self, who: Who) -> &mut Leg {
+    pub(super) fn leg(&mut self, who: Who) -> &mut Leg {
         match who {
             Who::Client => &mut self.from_client,
             Who::Upstream => &mut self.from_upstream,
@@ -152,6 +161,9 @@ impl Relay<'_> {
 
     /// Looks at what came from one side and passes it on as it came, in one piece unless something of it stays here.
     fn take(&mut self, who: Who, lease: Lease) {
+        if self.leg(who).recoder.is_some() {
+            return self.take_to_recode(who, &lease);
+        }
         let now = self.client.now();
         let (leg, other, to) = match who {
             Who::Client => (&mut self.from_client, &mut self.from_upstream, self.connection.stream()),
@@ -176,33 +188,9 @@ impl Relay<'_> {
             let next = at + step.taken;
             // After a close frame to the other side nothing follows.
             let mut is_passed = !other.was_told;
-            match step.event {
-                Read::Held | Read::AfterClose => is_passed = false,
-                Read::Data { is_end, message, .. } => {
-                    self.moved = now;
-                    if is_end && !admits(&mut leg.meters.frames, now) {
-                        failed = Some(WebsocketError::FrameRate);
-                    }
-                    if let Some(message) = message {
-                        leg.messages += 1;
-                        self.metrics.websocket_message(who.side(), message.kind, message.bytes);
-                        if !admits(&mut leg.meters.messages, now) {
-                            failed = Some(WebsocketError::MessageRate);
-                        }
-                    }
-                }
-                control @ (Read::Ping | Read::Pong | Read::Close(_)) => {
-                    if control == Read::Pong && leg.answers_us() {
-                        is_passed = false;
-                    } else {
-                        self.moved = now;
-                        self.metrics.websocket_control(who.side(), kind(control));
-                    }
-                    if !admits(&mut leg.meters.control_frames, now) {
-                        failed = Some(WebsocketError::ControlRate);
-                    }
-                }
-            }
+            let (goes_on, too_much) = leg.account(&self.metrics, &mut self.moved, who.side(), step.event, now);
+            is_passed &= goes_on;
+            failed = too_much;
             if step.is_held || !is_passed {
                 passed += push(to, &lease, start, at);
                 start = next;
@@ -238,6 +226,15 @@ impl Relay<'_> {
             self.metrics.websocket_control(WebsocketSide::Gateway, ControlFrame::Close);
         }
         to.flush();
+        self.count_passed(who, passed);
+        if let Some(error) = failed {
+            self.leg(who).is_deaf = true;
+            self.close(Cause::Error(who.side(), error));
+        }
+    }
+
+    /// So many bytes go to the other side.
+    pub(super) fn count_passed(&mut self, who: Who, passed: usize) {
         match who {
             Who::Client => self.metrics.upstream_sent(passed as u64),
             Who::Upstream => {
@@ -245,15 +242,11 @@ impl Relay<'_> {
                 self.metrics.client_sent(passed as u64);
             }
         }
-        if let Some(error) = failed {
-            leg.is_deaf = true;
-            self.close(Cause::Error(who.side(), error));
-        }
     }
 
     /// The gateway closes the connection: each side is told as soon as a frame may stand there.
     #[cold]
-    fn close(&mut self, cause: Cause) {
+    pub(super) fn close(&mut self, cause: Cause) {
         note(self.client, self.exchange, cause);
         self.ended(WebsocketSide::Gateway, cause.code().get());
         self.leaves = None;
@@ -266,7 +259,7 @@ impl Relay<'_> {
             if leg.was_told {
                 continue;
             }
-            if other.reader.is_between_frames() {
+            if other.is_between_frames() {
                 leg.tell(code, stream, &self.client.state.engine);
                 self.metrics.websocket_control(WebsocketSide::Gateway, ControlFrame::Close);
             } else if other.is_deaf || other.half != Half::Open {
@@ -304,18 +297,28 @@ impl Relay<'_> {
         if self.from_client.is_lost { After::Reset } else { After::Close }
     }
 
-    /// Hears that the core ends or runs another plan.
+    /// Hears that the core ends, runs another plan, or has endpoints taken out.
     #[cold]
     fn heed(&mut self) {
-        self.is_last = self.client.is_last();
-        if !self.is_last && carry_over(self.client, self.exchange, self.connection).is_some() {
-            return;
+        (self.is_last, self.drains) = (self.client.is_last(), self.client.state.drains());
+        if !self.is_last && !self.is_drained() {
+            let stays = !self.client.is_behind() || carry_over(self.client, self.exchange, self.connection).is_some();
+            if stays {
+                return;
+            }
         }
         // Not all at once: they all come again.
         let spread = self.settings.drain.min(self.client.running.plan.cores.drain_timeout / 2);
         let part = self.client.state.engine.random() % 1024;
         let at = self.client.now() + spread * part as u32 / 1024;
         self.leaves = Some(self.leaves.map_or(at, |leaves| leaves.min(at)));
+    }
+
+    /// Whether an operator took its endpoint out.
+    fn is_drained(&self) -> bool {
+        let upstream = self.connection.upstream();
+        let endpoint = upstream.endpoints.get(self.connection.endpoint());
+        endpoint.is_some_and(|endpoint| self.client.state.is_drained(&upstream.name, &endpoint.name))
     }
 
     fn idle_at(&self) -> Instant {
@@ -373,7 +376,7 @@ impl Relay<'_> {
             }
             None if leg.heard + interval <= now => {
                 // One that is in the middle of a frame, or takes nothing, is asked next time.
-                if leg.was_told || !other.reader.is_between_frames() || stream.unsent() > high {
+                if leg.was_told || !other.is_between_frames() || stream.unsent() > high {
                     leg.heard = now;
                     return;
                 }
@@ -396,20 +399,30 @@ impl Relay<'_> {
             self.client.watch(cx);
         }
         let client = &*self.client;
-        let is_news = (client.is_last() && !self.is_last) || (client.is_behind() && self.leaves.is_none());
+        let is_news = (client.is_last() && !self.is_last)
+            || (client.is_behind() && self.leaves.is_none())
+            || client.state.drains() != self.drains;
         if is_news && self.over.is_none() {
             return Poll::Ready(Event::Notice);
         }
+        if (self.from_client.parked.is_some() || self.from_upstream.parked.is_some())
+            && let Poll::Ready(event) = self.poll_parked(cx)
+        {
+            return Poll::Ready(event);
+        }
+        let client = &*self.client;
         let high = stream_buffer(client);
         let upstream = self.connection.stream();
         let sides = [
-            (Who::Client, &client.stream, Who::Upstream, upstream, self.from_client.half),
-            (Who::Upstream, upstream, Who::Client, &client.stream, self.from_upstream.half),
+            (Who::Client, &client.stream, Who::Upstream, upstream, &self.from_client),
+            (Who::Upstream, upstream, Who::Client, &client.stream, &self.from_upstream),
         ];
-        for (who, from, other, to, half) in sides {
-            let enough = match half {
+        for (who, from, other, to, leg) in sides {
+            let enough = match leg.half {
                 // It may send what it likes, and nobody takes it.
                 Half::Open if who == Who::Client && self.from_client.is_deaf => continue,
+                // Its turn comes again.
+                Half::Open if to.unsent() <= high && leg.parked.is_some() => continue,
                 Half::Open if to.unsent() <= high => {
                     if let Poll::Ready(read) = from.poll_read(cx) {
                         return Poll::Ready(read.map_or(Event::Broken(who), |lease| Event::Came(who, lease)));
@@ -425,14 +438,6 @@ impl Relay<'_> {
             }
         }
         self.client.timer.poll(cx).map(|()| Event::Time)
-    }
-}
-
-fn kind(control: Read) -> ControlFrame {
-    match control {
-        Read::Ping => ControlFrame::Ping,
-        Read::Pong => ControlFrame::Pong,
-        _ => ControlFrame::Close,
     }
 }
 

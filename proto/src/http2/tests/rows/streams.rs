@@ -1,9 +1,7 @@
 //! Streams: their states, identifiers and number.
 
-use super::super::super::frame::*;
-use super::super::wire::*;
-use super::{Do, Expect, Row, Start, send, steps};
-use crate::http2::ErrorCode as E;
+use super::wire::*;
+use super::{Do, ErrorCode as E, Expect, Row, Start, send, steps};
 use Expect::{Answer, Connection, Fine, Stream};
 use Start::{Answering, Silent};
 
@@ -43,11 +41,11 @@ pub(super) fn rows() -> Vec<Row> {
             [whole(), reset()].concat(),
             Fine,
         ),
-        send(
+        steps(
             ("9113 5.1", "generic/2/5", "priority_closed"),
             "PRIORITY on a closed stream",
             Answering,
-            [whole(), priority()].concat(),
+            vec![Do::Send(whole()), Do::Answered(1), Do::Send(priority())],
             Answer(1),
         ),
         send(
@@ -113,32 +111,32 @@ pub(super) fn rows() -> Vec<Row> {
             [open(), reset(), continued()].concat(),
             Connection(E::ProtocolError),
         ),
-        send(
+        steps(
             ("9113 5.1", "http2/5.1/11", "data_closed"),
             "DATA on a closed stream",
             Answering,
-            [whole(), data(1, true, b"test")].concat(),
+            vec![Do::Send(whole()), Do::Answered(1), Do::Send(data(1, true, b"test"))],
             Connection(E::StreamClosed),
         ),
-        send(
+        steps(
             ("9113 5.1", "http2/5.1/12", "headers_closed"),
             "HEADERS on a closed stream",
             Answering,
-            [whole(), whole()].concat(),
+            vec![Do::Send(whole()), Do::Answered(1), Do::Send(whole())],
             Connection(E::StreamClosed),
         ),
-        send(
+        steps(
             ("9113 5.1", "http2/5.1/13", "continuation_closed"),
             "CONTINUATION on a closed stream",
             Answering,
-            [whole(), continued()].concat(),
+            vec![Do::Send(whole()), Do::Answered(1), Do::Send(continued())],
             Connection(E::ProtocolError),
         ),
-        send(
+        steps(
             ("9113 5.1", "", "reset_closed"),
             "RST_STREAM and WINDOW_UPDATE on a closed stream, which may have been under way",
             Answering,
-            [whole(), reset(), window(1, 5)].concat(),
+            vec![Do::Send(whole()), Do::Answered(1), Do::Send([reset(), window(1, 5)].concat())],
             Answer(1),
         ),
         steps(

@@ -1,10 +1,7 @@
 //! Heads, trailers and bodies of requests, and HPACK.
 
-use super::super::super::frame::*;
-use super::super::wire::*;
-use super::{Expect, Row, Start, send};
-use crate::hpack::Encoder;
-use crate::http2::ErrorCode as E;
+use super::wire::*;
+use super::{Encoder, ErrorCode as E, Expect, Row, Start, send};
 use Expect::{Answer, Connection, Stream};
 use Start::{Answering, Silent};
 

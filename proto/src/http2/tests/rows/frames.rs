@@ -1,9 +1,7 @@
 //! Single frames of streams: DATA, HEADERS, PRIORITY, RST_STREAM, WINDOW_UPDATE, CONTINUATION, PUSH_PROMISE.
 
-use super::super::super::frame::*;
-use super::super::wire::*;
-use super::{Do, Expect, Row, Start, send, steps};
-use crate::http2::ErrorCode as E;
+use super::wire::*;
+use super::{Do, ErrorCode as E, Expect, Row, Start, send, steps};
 use Expect::{Answer, Connection, Data, Fine, Stream};
 use Start::{Answering, Silent};
 
@@ -304,7 +302,7 @@ pub(super) fn rows() -> Vec<Row> {
             ("9113 6.9.1", "", "data_above_window"),
             "DATA above the window of its stream",
             Silent,
-            vec![Do::Hold, Do::Send([open(), data(1, false, &[0; 16_384]).repeat(4)].concat())],
+            vec![Do::Hold, Do::Send([open(), data(1, false, &[0; 16_384]).repeat(6)].concat())],
             Stream(1, E::FlowControlError),
         ),
         steps(
@@ -314,7 +312,7 @@ pub(super) fn rows() -> Vec<Row> {
             vec![
                 Do::Hold,
                 Do::Send(
-                    (0..5)
+                    (0..8)
                         .flat_map(|at| {
                             let id = 2 * at + 1;
                             [headers(id, false, &request("POST", &[])), data(id, false, &[0; 13_107]).repeat(5)]

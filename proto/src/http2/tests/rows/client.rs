@@ -1,9 +1,7 @@
 //! What a server can do wrong to a client. Stream 1 is a GET that is whole, stream 3 a POST that is not.
 
-use super::super::super::frame::*;
-use super::super::wire::*;
-use super::{Do, Expect, Row, Start, send, steps};
-use crate::http2::ErrorCode as E;
+use super::wire::*;
+use super::{Do, ErrorCode as E, Expect, Row, Start, send, steps};
 use Expect::{Connection, Fine, Stream};
 use Start::{Client, FreshClient};
 

@@ -1,97 +1,10 @@
-//! What an endpoint can do wrong, or right where others went wrong, as raw frames, and what comes of it.
-//!
-//! `docs/conformance/http2.md` lists the rows of these tables and is held to them by a test here.
-
-mod client;
-mod connection;
-mod frames;
-mod headers;
-mod streams;
+//! The codec against every row. `docs/conformance/http2.md` lists the rows and is held to them by a test here.
 
 use std::fmt::Write as _;
 
 use super::driver::Driver;
+use super::rows::{Do, Expect, Row, Start, all};
 use super::*;
-
-/// What is done to the machine.
-pub(super) enum Do {
-    /// The peer sends this.
-    Send(Vec<u8>),
-    /// Data is no longer taken out of the way.
-    Hold,
-    /// The stream is reset by us.
-    Reset(u32),
-}
-
-/// What must come of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Expect {
-    /// GOAWAY with this code, and nothing more is read.
-    Connection(ErrorCode),
-    /// RST_STREAM with this code, and the connection lives.
-    Stream(u32, ErrorCode),
-    /// No error, and the connection lives.
-    Fine,
-    /// The stream gets its answer whole, and the connection lives.
-    Answer(u32),
-    /// The stream has got so many bytes of data, and the connection lives.
-    Data(u32, usize),
-}
-
-/// How a row starts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// A server that heard nothing.
-    Fresh,
-    /// A server after both SETTINGS. It answers nothing.
-    Silent,
-    /// As before, but it answers whole requests at once.
-    Answering,
-    /// A client that heard nothing, and has sent `GET` on stream 1, which is whole, and `POST` on stream 3, which is not.
-    FreshClient,
-    /// As before, after both SETTINGS.
-    Client,
-}
-
-pub(super) struct Row {
-    section: &'static str,
-    /// Its number in h2spec, if it has one.
-    h2spec: &'static str,
-    name: &'static str,
-    says: &'static str,
-    start: Start,
-    steps: Vec<Do>,
-    expect: Expect,
-}
-
-/// A row whose steps are one piece of input.
-pub(super) fn send(
-    (section, h2spec, name): (&'static str, &'static str, &'static str),
-    says: &'static str,
-    start: Start,
-    input: Vec<u8>,
-    expect: Expect,
-) -> Row {
-    Row { section, h2spec, name, says, start, steps: vec![Do::Send(input)], expect }
-}
-
-/// A row with several steps.
-pub(super) fn steps(
-    (section, h2spec, name): (&'static str, &'static str, &'static str),
-    says: &'static str,
-    start: Start,
-    steps: Vec<Do>,
-    expect: Expect,
-) -> Row {
-    Row { section, h2spec, name, says, start, steps, expect }
-}
-
-fn all() -> Vec<Row> {
-    [connection::rows(), frames::rows(), streams::rows(), headers::rows(), client::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
-}
 
 /// The machine a row starts with.
 fn start(start: Start) -> Driver {
@@ -131,6 +44,11 @@ fn run(row: &Row, step: usize) -> Driver {
     for action in &row.steps {
         match action {
             Do::Send(bytes) => driver.feed(bytes),
+            Do::Answered(id) => {
+                let sent = driver.sent();
+                let is_end = |frame: &wire::Sent| frame.stream == *id && frame.kind == 0 && frame.flags & 1 == 1;
+                assert!(sent.iter().any(is_end), "{}: no answer yet", row.name);
+            }
             Do::Hold => driver.takes = false,
             Do::Reset(id) => {
                 let (stream, now) = (driver.stream(*id), driver.now);
@@ -271,9 +189,15 @@ fn names_are_unique_and_every_case_of_h2spec_has_a_row() {
 
 /// The lists of the document.
 fn document() -> String {
-    let mut out = String::new();
     let mut section = "";
     let rows = all();
+    let of_clients = rows.iter().filter(|row| row.is_of_client()).count();
+    let of_servers = rows.len() - of_clients;
+    let mut out = format!(
+        "\n| rows driven | the codec | the gateway in clear | the gateway over TLS |\n|---|---|---|---|\n\
+         | to a server: a listener | {of_servers} | {of_servers} | {of_servers} |\n\
+         | to a client: an upstream | {of_clients} | {of_clients} | {of_clients} |\n"
+    );
     let mut order: Vec<usize> = (0..rows.len()).collect();
     // The role and then the section as numbers, so that 6.10 follows 6.9.
     let key = |row: &Row| {
@@ -291,7 +215,7 @@ fn document() -> String {
             let _ = writeln!(out, "\n### RFC {rfc}, section {place}\n");
             out.push_str("| what the peer does | to | what comes of it | test | h2spec |\n|---|---|---|---|---|\n");
         }
-        let to = if matches!(row.start, Start::Client | Start::FreshClient) { "client" } else { "server" };
+        let to = if row.is_of_client() { "client" } else { "server" };
         let comes = match row.expect {
             Expect::Connection(code) => format!("connection error {code:?}"),
             Expect::Stream(_, code) => format!("stream error {code:?}"),

@@ -1,9 +1,7 @@
 //! The connection as a whole: preface, settings, ping, going away, extensions.
 
-use super::super::super::frame::*;
-use super::super::wire::*;
-use super::{Do, Expect, Row, Start, send, steps};
-use crate::http2::ErrorCode as E;
+use super::wire::*;
+use super::{Do, ErrorCode as E, Expect, Row, Start, send, steps};
 use Expect::{Answer, Connection, Data, Fine, Stream};
 use Start::{Answering, Fresh, Silent};
 

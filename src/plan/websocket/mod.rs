@@ -1,16 +1,23 @@
 //! `websocket` of a route: how WebSocket connections are carried.
 
+mod origin;
+
 use std::time::Duration;
 
 use ringway_proto::websocket::Limits;
+use ringway_proto::websocket::extension::Willing;
+
+pub use origin::Origin;
 
 /// `websocket` of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Websocket {
+    /// Which pages may open one; those of any origin when absent.
+    pub origins: Option<Box<[Origin]>>,
     /// Whether handshakes and frames are looked at; bytes are carried as they come otherwise, as after any other upgrade.
     pub is_checked: bool,
-    /// Whether permessage-deflate may be agreed on.
-    pub may_compress: bool,
+    /// What becomes of permessage-deflate.
+    pub compression: Compression,
     /// What a frame and a message of either side may have.
     pub limits: Limits,
     /// Messages that a client may send; any number when absent.
@@ -34,8 +41,9 @@ pub struct Websocket {
 impl Default for Websocket {
     fn default() -> Self {
         Self {
+            origins: None,
             is_checked: true,
-            may_compress: true,
+            compression: Compression::Pass,
             limits: Limits::default(),
             messages: None,
             frames: None,
@@ -47,6 +55,43 @@ impl Default for Websocket {
             drain: Duration::from_secs(10),
         }
     }
+}
+
+/// What becomes of permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// The two sides may agree on it.
+    Pass,
+    /// It is not offered to the endpoint.
+    Off,
+    /// Each side agrees on it with the gateway, which expands and compresses.
+    Terminate(Termination),
+}
+
+/// How the gateway compresses and expands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// How hard it tries, 1 to 9.
+    pub level: u8,
+    /// Messages that are shorter go uncompressed.
+    pub min_size: u32,
+    /// What either side may use.
+    pub willing: Willing,
+    /// To how many times its size a message may expand, beyond its first 64 KiB.
+    pub max_ratio: u32,
+    /// Whether it is offered to the endpoint.
+    pub to_upstream: bool,
+}
+
+impl Termination {
+    /// What holds where nothing is said.
+    pub const DEFAULT: Self = Self {
+        level: 4,
+        min_size: 128,
+        willing: Willing { bits: 15, context_takeover: false },
+        max_ratio: 200,
+        to_upstream: true,
+    };
 }
 
 /// So many in so much time, and as many at once.

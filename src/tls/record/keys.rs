@@ -1,0 +1,184 @@
+//! The keys of one direction: one record sealed or opened at a time, where it lies.
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use rustls::{ConnectionTrafficSecrets, ContentType, Error, PeerMisbehaved};
+use std::ops::Range;
+use zeroize::Zeroizing;
+
+use super::{DATA, HEADER, MOST};
+
+/// Bytes of a nonce, with any suite.
+const NONCE: usize = 12;
+/// Bytes of a tag, with any suite.
+pub(super) const TAG: usize = 16;
+/// The last sequence numbers are never used: beyond them nonces would begin again.
+const LAST: u64 = u64::MAX - 0xffff;
+
+/// How records are laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// RFC 8446 section 5.2: what a record is stands sealed behind its plaintext.
+    Tls13,
+    /// RFC 5288: a part of the nonce stands before the plaintext.
+    Tls12Gcm,
+    /// RFC 7905.
+    Tls12ChaCha,
+}
+
+impl Shape {
+    /// Bytes of the nonce that stand in each record.
+    pub(super) fn explicit(self) -> usize {
+        if self == Self::Tls12Gcm { 8 } else { 0 }
+    }
+
+    /// Bytes that a record is longer than its header and plaintext, where there is no padding.
+    pub(super) fn overhead(self) -> usize {
+        self.explicit() + usize::from(self == Self::Tls13) + TAG
+    }
+}
+
+/// The keys of one direction and how many records they have been used for.
+pub(super) struct Keys {
+    key: LessSafeKey,
+    iv: Zeroizing<[u8; NONCE]>,
+    sequence: u64,
+    shape: Shape,
+}
+
+impl Keys {
+    pub(super) fn new(is_tls13: bool, (sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, Error> {
+        let (algorithm, key, iv): (&'static Algorithm, _, _) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
+            _ => return Err(Error::General("a cipher suite that is not known".to_owned())),
+        };
+        let shape = if is_tls13 {
+            Shape::Tls13
+        } else if *algorithm == CHACHA20_POLY1305 {
+            Shape::Tls12ChaCha
+        } else {
+            Shape::Tls12Gcm
+        };
+        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| Error::EncryptError)?;
+        let iv = Zeroizing::new(iv.as_ref().try_into().map_err(|_| Error::EncryptError)?);
+        Ok(Self { key: LessSafeKey::new(key), iv, sequence, shape })
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Records that these keys have been used for.
+    pub(super) fn used(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The sequence number mixed into the bytes that came of the handshake.
+    fn nonce(&self) -> [u8; NONCE] {
+        let mut nonce = *self.iv;
+        for (byte, mixed) in nonce.iter_mut().rev().zip(self.sequence.to_le_bytes()) {
+            *byte ^= mixed;
+        }
+        nonce
+    }
+
+    /// What is authenticated beside the plaintext in TLS 1.2: the header with the length of the plaintext.
+    fn beside(&self, record: [u8; 3], length: usize) -> [u8; 13] {
+        let mut beside = [0; 13];
+        beside[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        beside[8..11].copy_from_slice(&record);
+        beside[11..].copy_from_slice(&(length as u16).to_be_bytes());
+        beside
+    }
+
+    /// Begins a record at the end of `send`. Its plaintext is to be appended, [`MOST`] bytes at most.
+    pub(super) fn begin(&self, send: &mut Vec<u8>) -> usize {
+        let start = send.len();
+        send.extend_from_slice(&[0; HEADER + 8][..HEADER + self.shape.explicit()]);
+        start
+    }
+
+    /// Seals the record of this kind that begins at `start` and ends where `send` does. Takes it away where that fails.
+    pub(super) fn seal(&mut self, kind: ContentType, start: usize, send: &mut Vec<u8>) -> Result<(), Error> {
+        self.try_seal(kind, start, send).inspect_err(|_| send.truncate(start))
+    }
+
+    fn try_seal(&mut self, kind: ContentType, start: usize, send: &mut Vec<u8>) -> Result<(), Error> {
+        let body = start + HEADER + self.shape.explicit();
+        let nonce = self.nonce();
+        let kind = u8::from(kind);
+        let length = send.len().saturating_sub(body);
+        if self.sequence >= LAST {
+            return Err(Error::EncryptError);
+        }
+        if self.shape == Shape::Tls13 {
+            send.push(kind);
+        }
+        let outer = if self.shape == Shape::Tls13 { DATA } else { kind };
+        let [high, low] = ((length + self.shape.overhead()) as u16).to_be_bytes();
+        let header = [outer, 3, 3, high, low];
+        if let Some(bytes) = send.get_mut(start..start + HEADER) {
+            bytes.copy_from_slice(&header);
+        }
+        if let Some(bytes) = send.get_mut(start + HEADER..body)
+            && !bytes.is_empty()
+        {
+            bytes.copy_from_slice(&nonce[NONCE - 8..]);
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let plain = send.get_mut(body..).unwrap_or_default();
+        let tag = if self.shape == Shape::Tls13 {
+            self.key.seal_in_place_separate_tag(nonce, Aad::from(header), plain)
+        } else {
+            let beside = self.beside([kind, 3, 3], length);
+            self.key.seal_in_place_separate_tag(nonce, Aad::from(beside), plain)
+        };
+        send.extend_from_slice(tag.map_err(|_| Error::EncryptError)?.as_ref());
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Opens a whole record where it lies: its kind, and where its plaintext is.
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<(ContentType, Range<usize>), Error> {
+        let wrong = Error::DecryptError;
+        if self.sequence >= LAST {
+            return Err(wrong);
+        }
+        let Some((header, body)) = record.split_first_chunk_mut::<HEADER>() else { return Err(wrong) };
+        let [kind, major, minor, ..] = *header;
+        let mut nonce = self.nonce();
+        let explicit = self.shape.explicit();
+        let Some((given, sealed)) = body.split_at_mut_checked(explicit) else { return Err(wrong) };
+        let Some(length) = sealed.len().checked_sub(TAG) else { return Err(wrong) };
+        if explicit > 0 {
+            nonce[..4].copy_from_slice(&self.iv[..4]);
+            nonce[NONCE - 8..].copy_from_slice(given);
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let opened = if self.shape == Shape::Tls13 {
+            self.key.open_in_place(nonce, Aad::from(*header), sealed)
+        } else {
+            let beside = self.beside([kind, major, minor], length);
+            self.key.open_in_place(nonce, Aad::from(beside), sealed)
+        };
+        let plain = opened.map_err(|_| wrong)?;
+        self.sequence += 1;
+        let start = HEADER + explicit;
+        if self.shape != Shape::Tls13 {
+            return if length > MOST {
+                Err(Error::PeerSentOversizedRecord)
+            } else {
+                Ok((ContentType::from(kind), start..start + length))
+            };
+        }
+        if plain.len() > MOST + 1 {
+            return Err(Error::PeerSentOversizedRecord);
+        }
+        // What the record is stands behind its plaintext and before its padding, which is zeros.
+        match plain.iter().rposition(|byte| *byte != 0) {
+            Some(at) => Ok((ContentType::from(plain[at]), start..start + at)),
+            None => Err(PeerMisbehaved::IllegalTlsInnerPlaintext.into()),
+        }
+    }
+}
