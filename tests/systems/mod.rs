@@ -7,6 +7,7 @@ mod s04_load_balancing;
 mod s07_retry;
 mod s10_health_aggregator;
 mod s16_websocket;
+mod s26_certificates;
 
 use std::process::Command;
 
