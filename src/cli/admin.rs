@@ -100,6 +100,11 @@ enum Action {
         /// Its address
         address: String,
     },
+    /// Tell which certificates are kept or shown, and how it goes with those that authorities issue
+    Certificates {
+        #[command(subcommand)]
+        what: Option<OfCertificates>,
+    },
     /// Send requests to an endpoint again
     Undrain {
         /// The upstream's name
@@ -121,6 +126,30 @@ enum OfDiscovery {
     Refresh {
         /// The upstream's name; every one without it
         upstream: Option<String>,
+    },
+}
+
+/// What is to be done about certificates that are kept.
+#[derive(Subcommand, Debug)]
+enum OfCertificates {
+    /// Keep a certificate, instead of the one that has its name, and show it at once
+    Put {
+        /// What it is called
+        name: String,
+        /// The file of the certificate and those that lead from it to its authority, in PEM
+        certificate: PathBuf,
+        /// The file of its private key, in PEM
+        key: PathBuf,
+    },
+    /// Keep a certificate no more
+    Delete {
+        /// What it is called
+        name: String,
+    },
+    /// Have the authority issue a certificate now
+    Renew {
+        /// What it is called
+        name: String,
     },
 }
 
@@ -210,6 +239,24 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
         Action::Deregister { upstream, address } => {
             ("/v1/endpoints/deregister", Some(json!({ "upstream": upstream, "address": address })))
         }
+        Action::Certificates { what: None } => ("/v1/certificates", None),
+        Action::Certificates { what: Some(OfCertificates::Put { name, certificate, key }) } => {
+            let (certificate, key) = match (read(certificate), read(key)) {
+                (Ok(certificate), Ok(key)) => (certificate, key),
+                (Err(why), _) | (_, Err(why)) => {
+                    writeln!(err, "error: {why}")?;
+                    return Ok(Exit::Input);
+                }
+            };
+            let body = json!({ "name": name, "certificate": certificate, "key": key });
+            ("/v1/certificates/put", Some(body))
+        }
+        Action::Certificates { what: Some(OfCertificates::Delete { name }) } => {
+            ("/v1/certificates/delete", Some(json!({ "name": name })))
+        }
+        Action::Certificates { what: Some(OfCertificates::Renew { name }) } => {
+            ("/v1/certificates/renew", Some(json!({ "name": name })))
+        }
         Action::Undrain { upstream, endpoint } => {
             ("/v1/endpoints/undrain", Some(json!({ "upstream": upstream, "endpoint": endpoint })))
         }
@@ -256,6 +303,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> io
             writeln!(out, "registered for {ttl} s; say so again before then")?;
         }
         Action::Deregister { .. } => writeln!(out, "deregistered")?,
+        Action::Certificates { what: None } => show_certificates(&answer, out)?,
+        Action::Certificates { what: Some(OfCertificates::Put { .. }) } => writeln!(out, "kept and shown")?,
+        Action::Certificates { what: Some(OfCertificates::Delete { .. }) } => writeln!(out, "deleted")?,
+        Action::Certificates { what: Some(OfCertificates::Renew { .. }) } => writeln!(out, "asked for")?,
         Action::Drain { .. } => writeln!(out, "the gateway drains")?,
         Action::Upgrade => writeln!(out, "process {} has taken over", answer["pid"])?,
         Action::Confirm => writeln!(out, "confirmed")?,
@@ -341,6 +392,39 @@ fn show_source(source: &Value, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{upstream}: {endpoints} endpoint{s} from {place}, {good}{kept}")?;
     if let Some(why) = source["failure"].as_str() {
         writeln!(out, "  failing for {:.0} s: {}", source["failing_for"].as_f64().unwrap_or(0.0), why.trim_end())?;
+    }
+    Ok(())
+}
+
+/// The text of a file of certificates.
+fn read(file: &std::path::Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// `site (acme, ecdsa): www.example.com; good for 59 d, shown by secure`.
+fn show_certificates(answer: &Value, out: &mut impl Write) -> io::Result<()> {
+    for certificate in list(&answer["certificates"]) {
+        let name = certificate["name"].as_str().unwrap_or("-");
+        let joined = |key: &str| list(&certificate[key]).iter().map(text).collect::<Vec<_>>().join(", ");
+        let (source, key) = (text(&certificate["source"]), text(&certificate["key"]));
+        let left = certificate["expires_in"].as_i64().unwrap_or_default();
+        let left = match left {
+            ..=0 => "expired".to_owned(),
+            1..172_800 => format!("good for {} h", left / 3600),
+            _ => format!("good for {} d", left / 86_400),
+        };
+        let users = [joined("listeners"), joined("upstreams")];
+        let users: Vec<&str> = users.iter().filter(|users| !users.is_empty()).map(String::as_str).collect();
+        let users =
+            if users.is_empty() { "shown by nobody".to_owned() } else { format!("shown by {}", users.join(", ")) };
+        writeln!(out, "{name} ({source}, {key}): {}; {left}, {users}", joined("names"))?;
+    }
+    for acme in list(&answer["acme"]) {
+        let (name, state) = (text(&acme["name"]), text(&acme["state"]));
+        writeln!(out, "acme {name}: {state}, {} failures in a row", acme["failures_in_a_row"])?;
+        if let Some(why) = acme["error"].as_str() {
+            writeln!(out, "  {}", why.trim_end())?;
+        }
     }
     Ok(())
 }

@@ -88,8 +88,9 @@ pub struct ListenerSection {
 pub(super) fn read_all(root: &Fields<'_>, config: &mut Config) {
     for (name, fields) in root.named("listener", &SECTION) {
         let mut listener = read(name, &fields, &config.limits, &config.timeouts);
-        listener.tls =
-            tls::of_listener(&listener.name.value, &fields, config.control.ticket_rotation, listener.http2.is_enabled);
+        let has_store = config.certificates.directory.is_some();
+        let rotation = config.control.ticket_rotation;
+        listener.tls = tls::of_listener(&listener.name.value, &fields, rotation, listener.http2.is_enabled, has_store);
         // Before the others, so that it has the last word on the way out.
         listener.policies.splice(0..0, tls::hsts(&fields));
         config.listeners.push(listener);

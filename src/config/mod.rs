@@ -1,8 +1,10 @@
 //! From TOML to typed sections. Every error is found, each with its place, before anything is said.
 
 mod access_log;
+mod acme;
 mod admin;
 mod balance;
+mod certificates;
 mod control;
 mod cores;
 mod deadline;
@@ -63,7 +65,7 @@ pub use upstream::{EndpointSays, EndpointSection, UpstreamSection};
 pub use values::HostPort;
 pub use written::Written;
 
-use crate::plan::{self, AccessLog, Admin, Control, Cores, Limits, Log, Plan, Timeouts};
+use crate::plan::{self, AccessLog, Acme, Admin, Certificates, Control, Cores, Limits, Log, Plan, Timeouts};
 use environment::Environment;
 use kind::Kind::{List, Named, Table, Tables, Typed};
 use kind::PATH;
@@ -108,6 +110,10 @@ sections! {
     limits: Limits = "limits", Table(&limits::SECTION), Words("as its keys say"), limits;
     /// `[timeouts]`.
     timeouts: Timeouts = "timeouts", Table(&timeouts::SECTION), Words("as its keys say"), timeouts;
+    /// `[certificates]`.
+    certificates: Certificates = "certificates", Table(&certificates::SECTION), Words("as its keys say"), certificates;
+    /// `[acme.NAME]`.
+    acme: Vec<Acme> = "acme", Named(&Table(&acme::SECTION)), Words("none"), acme;
     /// `[listener.NAME]`.
     listeners: Vec<ListenerSection> = "listener", Named(&Table(&listener::SECTION)), Required, listener;
     /// `[upstream.NAME]`.

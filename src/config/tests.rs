@@ -42,8 +42,17 @@ macro_rules! certificate {
     };
 }
 
+macro_rules! acme {
+    () => {
+        concat!(
+            "[certificates]\ndirectory=\"/nowhere\"\n[acme.site]\nnames = \"a.test\"\nterms_agreed = true\n",
+            "ca = \"tests/tls/fixed/other.pem\"\n"
+        )
+    };
+}
+
 /// A config with a hole for a key of each section; some more than once, where a key shows only beside another.
-const HOLES: [(&str, &str); 65] = [
+const HOLES: [(&str, &str); 69] = [
     ("[cores]", "[cores]\n@\n"),
     ("[control]", "[control]\n@\n"),
     ("[admin]", "[admin]\n@\n"),
@@ -51,6 +60,9 @@ const HOLES: [(&str, &str); 65] = [
     ("[access_log]", "[access_log]\nto = \"stdout\"\n@\n"),
     ("[limits]", "[limits]\n@\n"),
     ("[timeouts]", "[timeouts]\n@\n"),
+    ("[certificates]", "[certificates]\n@\n"),
+    ("[acme.NAME]", concat!(acme!(), "@\n")),
+    ("[acme.NAME.external_account]", concat!(acme!(), "external_account = { id = \"a\", key = \"aaaa\", @ }\n")),
     ("[listener.NAME]", "[listener.other]\naddress = [\"[::1]:1\", \"unix:/a\"]\nproxy_protocol = \"off\"\n@\n"),
     ("[listener.NAME]", "[listener.other]\naddress = \"unix:/a\"\ntrusted_proxies = \"unix\"\n@\n"),
     ("[listener.NAME.unix]", "[listener.other]\naddress = \"unix:/a\"\nunix = { @ }\n"),
@@ -186,9 +198,11 @@ fn errors(text: &str) -> Vec<String> {
 /// All of a plan that can be compared.
 fn shown(text: &str) -> String {
     let plan = plan(text);
-    let Plan { cores, control, admin, log, access_log, listeners, upstreams, aggregates, routes, .. } = plan;
+    let Plan { cores, control, admin, log, access_log, listeners, upstreams, aggregates, routes, .. } = &plan;
+    let (certificates, acme) = (&plan.certificates, &plan.acme);
     format!(
-        "{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {aggregates:?} {routes:?}"
+        "{cores:?} {control:?} {admin:?} {log:?} {access_log:?} {listeners:?} {upstreams:?} {aggregates:?} {routes:?} \
+         {certificates:?} {acme:?}"
     )
 }
 
@@ -286,6 +300,11 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 ("allow", _) => "\"127.0.0.0/8\"",
                 ("discover", _) => "{ type = \"file\", path = \"a\" }",
                 ("eject_for" | "open_for" | "min_ttl", _) => "\"7s\"",
+                ("directory", "https URL") => "\"https://a.test/d\"",
+                ("directory", _) => "\"/elsewhere\"",
+                ("contact", _) => "\"mailto:a@a.test\"",
+                ("challenge", _) => "\"tls-alpn-01\"",
+                ("external_account", _) => "{ id = \"a\", key = \"aaaa\" }",
                 ("hsts", _) | (_, "duration") => "\"7m\"",
                 ("degraded_status", _) => "503",
                 ("detail", _) => "\"full\"",

@@ -2,15 +2,15 @@
 
 use super::kind::Kind;
 use super::kind::Kind::{Duration as Time, Either, Flag, List, OneOf, Table, Text};
-use super::kind::PATH;
+use super::kind::{NAME, PATH};
 use super::policy::{HeadersSection, PolicyRef, PolicySection, ValueSection};
 use super::reader::Otherwise::{Is, Required, Words};
 use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::report::Diagnostic;
 use super::secret;
 use super::tree::Value;
-use super::values::{boolean, duration, one_of, or_off, path, string};
-use crate::plan::ListenerTls;
+use super::values::{boolean, duration, name as name_of, one_of, or_off, path, string};
+use crate::plan::{ListenerTls, Stored};
 use crate::policy;
 use crate::tls::{
     Authorities, Certificate, ClientAuth, ClientSettings, Protocol, Revocations, Roots, ServerParts, ServerSettings,
@@ -36,6 +36,7 @@ pub(super) const OF_LISTENER: Section = section(
         key("key", PATH, Words("with `certificate`")),
         key("ocsp", PATH, Words("no answer is stapled")),
         key("certificates", List("tables", &Table(&CERTIFICATE)), Words("the one of `certificate` and `key`")),
+        key("stored", List("names", &NAME), Is("[]")),
         key("min_version", VERSION, Is("\"1.2\"")),
         key("alpn", List("protocols", &PROTOCOL), Is("[\"h2\", \"http/1.1\"]")),
         key("client_auth", OneOf(&["off", "optional", "required"]), Is("\"off\"")),
@@ -151,7 +152,7 @@ fn certificate(fields: &Fields<'_>, has_ocsp: bool) -> Option<Certificate> {
 }
 
 /// Authorities of the files of a key. Nothing where none is given, or one is wrong.
-fn authorities(fields: &Fields<'_>, key: &str) -> Option<Authorities> {
+pub(super) fn authorities(fields: &Fields<'_>, key: &str) -> Option<Authorities> {
     let (files, is_whole) = all(fields, key);
     let mut text = Vec::new();
     for file in &files {
@@ -184,12 +185,14 @@ pub(super) fn of_listener(
     fields: &Fields<'_>,
     ticket_lifetime: Duration,
     speaks_http2: bool,
+    has_store: bool,
 ) -> Option<ListenerTls> {
     let before = fields.diags.errors();
     let tls = fields.table("tls", &OF_LISTENER)?;
     let mut certificates = Vec::new();
     let has_one = tls.has("certificate") || tls.has("key");
-    if has_one || !tls.has("certificates") {
+    let stored = stored(&tls, has_store);
+    if has_one || !(tls.has("certificates") || stored != Stored::Nothing) {
         certificates.extend(certificate(&tls, true));
     }
     let values = tls.get("certificates", |value| Ok(value.as_list())).map(|list| list.value).unwrap_or_default();
@@ -235,10 +238,29 @@ pub(super) fn of_listener(
         .unwrap_or_else(|| if speaks_http2 { vec![Protocol::Http2, Protocol::Http1] } else { vec![Protocol::Http1] });
     let parts = ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log };
     match ServerSettings::new(name, parts) {
-        Ok(server) => Some(ListenerTls { server: Arc::new(server), handshake_timeout }),
+        Ok(server) => Some(ListenerTls { server: Arc::new(server), stored, handshake_timeout }),
         Err(why) => {
             fields.complain("tls", fields.key_span("tls"), Problem::new(why));
             None
+        }
+    }
+}
+
+/// Which certificates of the store it shows.
+fn stored(tls: &Fields<'_>, has_store: bool) -> Stored {
+    let Some(names) = tls.list("stored", name_of) else { return Stored::Nothing };
+    if !names.is_empty() && !has_store {
+        let problem = Problem::new("no certificates are kept").with_help("set `certificates.directory`");
+        tls.complain("stored", tls.key_span("stored"), problem);
+    }
+    match names.as_slice() {
+        [] => Stored::Nothing,
+        [one] if one.value == "all" => Stored::All,
+        all => {
+            if let Some(one) = all.iter().find(|one| one.value == "all") {
+                tls.complain("stored", one.span.clone(), Problem::new("\"all\" stands alone"));
+            }
+            Stored::Named(all.iter().map(|one| one.value.as_str().into()).collect())
         }
     }
 }

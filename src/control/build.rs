@@ -189,6 +189,7 @@ fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
     let has_come_or_gone = old.admin.is_some() != new.admin.is_some();
     let (old_admin, new_admin) = (old.admin.clone().unwrap_or_default(), new.admin.clone().unwrap_or_default());
     let has_other_queue = old.log.queue != new.log.queue;
+    let has_other_store = old.certificates.directory != new.certificates.directory;
     let (old_socket, new_socket) = (&old.control.upgrade_socket, &new.control.upgrade_socket);
     let (old, new) = (&old.cores, &new.cores);
     let keys = [
@@ -204,6 +205,7 @@ fn need_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
         ("cores.stall_warning", old.stall_warning != new.stall_warning),
         ("log.queue", has_other_queue),
         ("control.upgrade_socket", old_socket != new_socket),
+        ("certificates.directory", has_other_store),
         ("admin", has_come_or_gone),
         ("admin.socket", !has_come_or_gone && old_admin.socket != new_admin.socket),
         ("admin.tcp", !has_come_or_gone && old_admin.tcp != new_admin.tcp),

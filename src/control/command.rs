@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::certificates;
 use super::discovery::{Ask, SourceSight};
 use super::events::{Event, Events};
 use super::sights::{Sight, Status};
@@ -44,6 +45,8 @@ pub enum Command {
     },
     /// About the endpoints that are found while the gateway runs.
     Discovery(Ask),
+    /// About the certificates that are kept.
+    Certificates(certificates::Ask),
     /// Take no more connections and end with the last request.
     Drain,
     /// Start the program anew, for it to take over from this process.
@@ -78,6 +81,8 @@ pub enum Answer {
     Sources(Vec<SourceSight>),
     /// What matters at least so much is written.
     LogLevel(Level),
+    /// What was sent is wrong: where, and what.
+    Wrong(String),
     /// There is no such thing in the plan that runs.
     Unknown(String),
     /// It was not done, and nothing has changed.

@@ -8,6 +8,7 @@ use std::thread::{self, Thread};
 use ringway_runtime::clock::Instant;
 
 use super::build::{Built, NotBuilt};
+use super::certificates;
 use super::command::{Answer, Command};
 use super::cores::Cores;
 use super::discovery;
@@ -31,6 +32,7 @@ pub(super) enum Event {
     /// A file of the config may have changed.
     FileChanged,
     Discovery(discovery::Event),
+    Certificates(certificates::Event),
     Stalled(Stall),
     /// A line for the log.
     Told(Told),

@@ -8,6 +8,7 @@ use ringway_runtime::clock::Instant;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
 use super::admin::{Server, Serving};
+use super::certificates::Certificates;
 use super::command::{Answer, Command, Handle};
 use super::cores::Cores;
 use super::discovery::Discovery;
@@ -55,6 +56,7 @@ pub(super) struct Parts {
     pub(super) cores: Rc<Cores>,
     pub(super) watcher: Watcher,
     pub(super) discovery: Discovery,
+    pub(super) certificates: Certificates,
     pub(super) notifier: Notifier,
     pub(super) drained: Arc<Drained>,
     /// The admin API, where there is to be one.
@@ -70,6 +72,7 @@ pub(super) struct Loop {
     pub(super) cores: Rc<Cores>,
     watcher: Watcher,
     pub(super) discovery: Discovery,
+    pub(super) certificates: Certificates,
     pub(super) notifier: Notifier,
     looks: Looks,
     pub(super) drained: Arc<Drained>,
@@ -91,13 +94,15 @@ pub(super) struct Loop {
 impl Loop {
     /// With cores that have been started.
     pub(super) fn new(parts: Parts, log: &mut Log<'_>) -> Self {
-        let Parts { plans, cores, watcher, discovery, notifier, drained, admin, upgrade, tickets } = parts;
+        let Parts { plans, cores, watcher, discovery, certificates, notifier, drained, admin, upgrade, tickets } =
+            parts;
         let running = cores.count();
         let mut this = Self {
             plans,
             cores,
             watcher,
             discovery,
+            certificates,
             notifier,
             looks: Looks::default(),
             drained,
@@ -112,6 +117,7 @@ impl Loop {
             tickets,
         };
         if !this.upgrade.is_taking() {
+            this.certificates.start(&this.plans.plan().clone(), log);
             this.start_admin(log);
         }
         this
@@ -122,9 +128,12 @@ impl Loop {
         while self.running > 0 || self.upgrade.is_needed() {
             self.watcher.watch(self.plans.watched(), log);
             self.discovery.turn(&mut self.plans, log);
+            self.certificates.turn(&mut self.plans, log);
             let deadlines = [self.plans.deadline(), self.discovery.deadline(&self.plans), self.looks.deadline()];
             let rotation = self.tickets.deadline(self.plans.plan());
-            let deadline = deadlines.into_iter().flatten().chain(self.upgrade.deadline()).chain(rotation).min();
+            let of_certificates = self.certificates.deadline(&self.plans);
+            let others = self.upgrade.deadline().into_iter().chain(rotation).chain(of_certificates);
+            let deadline = deadlines.into_iter().flatten().chain(others).min();
             if let Some(event) = inlet.next(deadline) {
                 self.deal_with(event, out, log)?;
             }
@@ -173,6 +182,8 @@ impl Loop {
             Event::Command(Command::Discovery(ask), reply) => {
                 let _ = reply.send(self.discovery.ask(ask, log));
             }
+            Event::Certificates(event) => self.certificates.heard(event),
+            Event::Command(Command::Certificates(ask), reply) => self.certificates.ask(ask, &reply, &self.plans),
             Event::Stalled(stall) => {
                 log.warn(format_args!("{}", stall.told(self.plans.plan())));
             }
@@ -250,6 +261,8 @@ impl Loop {
             // For who asks, the gateway goes on where another process has taken over.
             is_draining: self.draining && !self.upgrade.is_handed_over(),
             drained: self.drained.clone(),
+            certificates: self.certificates.set().clone(),
+            acme: self.certificates.acme().clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod build;
+mod certificates;
 mod command;
 mod cores;
 mod discovery;
@@ -23,6 +24,9 @@ mod watchdog;
 mod words;
 
 pub use build::resolve;
+pub use certificates::{
+    AcmeSight, Ask as CertificateAsk, KeptCertificate, Set as KeptCertificates, Source as CertificateSource,
+};
 pub use command::{Answer, Command, Handle, PlanNote};
 pub use discovery::{Ask, InUse, Known, SourceSight};
 pub use machine::Failed;

@@ -14,6 +14,7 @@ use ringway_runtime::histogram::Start;
 use ringway_runtime::net;
 
 use super::build::{Base, Built, Known, NotBuilt, Version};
+use super::certificates::Kept;
 use super::command::{Answer, Command, PlanNote};
 use super::cores::Cores;
 use super::discovery::InUse;
@@ -62,7 +63,7 @@ impl MetricsPlace {
 /// A change of plan that somebody wants.
 struct Job {
     what: What,
-    reply: Option<Sender<Answer>>,
+    replies: Vec<Sender<Answer>>,
     /// The plan of before that is to run again, once that is known.
     back_to: Option<(u64, Known)>,
 }
@@ -76,13 +77,13 @@ enum What {
     RollBack(Option<u64>),
     /// Nobody confirmed what [`What::ReloadUnlessUndone`] began to run.
     Undo,
-    /// The same config with other endpoints: what changed of each upstream.
-    Endpoints(Vec<String>),
+    /// The same config with other endpoints or certificates that the gateway has found: what changed.
+    Found(Vec<String>),
 }
 
 impl Job {
-    fn is_of_endpoints(&self) -> bool {
-        matches!(self.what, What::Endpoints(_))
+    fn is_found(&self) -> bool {
+        matches!(self.what, What::Found(_))
     }
 }
 
@@ -113,6 +114,8 @@ pub(super) struct Plans {
     history: History,
     /// Endpoints that were found, for every plan that comes.
     pub(super) in_use: InUse,
+    /// Certificates that are kept, for every plan that comes.
+    pub(super) kept: Kept,
     held: Held,
     step: Step,
     began: Instant,
@@ -162,6 +165,7 @@ impl Plans {
             last_epoch: epoch,
             history,
             in_use: InUse::default(),
+            kept: Kept::default(),
             held,
             step: Step::Idle,
             began: Instant::default(),
@@ -208,7 +212,7 @@ impl Plans {
 
     /// A file of the config may have changed.
     pub(super) fn file_changed(&mut self, log: &mut Log<'_>) {
-        self.add(Job { what: What::ReloadIfChanged, reply: None, back_to: None }, log);
+        self.add(Job { what: What::ReloadIfChanged, replies: Vec::new(), back_to: None }, log);
     }
 
     /// What it listens on.
@@ -249,7 +253,16 @@ impl Plans {
     pub(super) fn is_changing(&self) -> bool {
         match &self.step {
             Step::Idle => false,
-            Step::Building(job) | Step::Preparing { job, .. } | Step::Committing { job, .. } => !job.is_of_endpoints(),
+            Step::Building(job) | Step::Preparing { job, .. } | Step::Committing { job, .. } => !job.is_found(),
+        }
+    }
+
+    /// Why no change can begin, now or later.
+    pub(super) fn closed(&self) -> Option<&'static str> {
+        match (self.draining, self.frozen) {
+            (true, _) => Some("the gateway drains"),
+            (_, true) => Some("an upgrade is under way"),
+            _ => None,
         }
     }
 
@@ -263,11 +276,11 @@ impl Plans {
         self.epoch
     }
 
-    /// Runs what runs with the endpoints in use. Nothing of the config changes, so this has no place in the history, and
-    /// there is nothing to read or bind. Whoever asks knows that a change could begin.
-    pub(super) fn change_endpoints(&mut self, changes: Vec<String>, log: &mut Log<'_>) {
+    /// Runs what runs with the endpoints in use and the certificates that are kept. Nothing of the config changes, so this
+    /// has no place in the history, and there is nothing to read or bind. Whoever asks knows that a change could begin.
+    pub(super) fn change_found(&mut self, changes: Vec<String>, replies: Vec<Sender<Answer>>, log: &mut Log<'_>) {
         self.began = Instant::now();
-        self.step = Step::Building(Job { what: What::Endpoints(changes), reply: None, back_to: None });
+        self.step = Step::Building(Job { what: What::Found(changes), replies, back_to: None });
         let version = self.version.clone();
         let built = Built { version, files: Vec::new(), bound: HashMap::new(), warnings: String::new(), access: None };
         self.built(Ok(built), log);
@@ -281,24 +294,26 @@ impl Plans {
 
     /// Takes a command about plans.
     pub(super) fn command(&mut self, command: &Command, reply: Option<Sender<Answer>>, log: &mut Log<'_>) {
+        let replies: Vec<_> = reply.into_iter().collect();
         let what = match *command {
             Command::Reload => What::Reload,
             Command::ReloadUnlessUndone(within) => What::ReloadUnlessUndone(within),
             Command::RollBack(to) => What::RollBack(to),
-            Command::Plans => return answer(reply, Answer::Plans(self.history.notes())),
+            Command::Plans => return answer(replies, &Answer::Plans(self.history.notes())),
             Command::Confirm => {
                 let was_open = self.unconfirmed.take().is_some();
                 let nothing = || Answer::refused("nothing waits to be confirmed");
-                return answer(reply, if was_open { Answer::Done } else { nothing() });
+                return answer(replies, &if was_open { Answer::Done } else { nothing() });
             }
             Command::Drain
             | Command::DrainEndpoint { .. }
             | Command::HoldBreaker { .. }
             | Command::Discovery(_)
+            | Command::Certificates(_)
             | Command::LogLevel(_)
-            | Command::Upgrade => return answer(reply, Answer::Done),
+            | Command::Upgrade => return answer(replies, &Answer::Done),
         };
-        self.add(Job { what, reply, back_to: None }, log);
+        self.add(Job { what, replies, back_to: None }, log);
     }
 
     fn add(&mut self, job: Job, log: &mut Log<'_>) {
@@ -309,7 +324,7 @@ impl Plans {
             return self.refuse(job, NotBuilt::from("an upgrade is under way".to_owned()), log);
         }
         // Whoever asks for what will be done in any case needs no second time, unless an answer is due.
-        if job.reply.is_none() && self.waiting.iter().any(|waiting| waiting.what == job.what) {
+        if job.replies.is_empty() && self.waiting.iter().any(|waiting| waiting.what == job.what) {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -365,10 +380,10 @@ impl Plans {
             // A number that a core may have heard of is not used again.
             self.last_epoch += 1;
             let (metrics, epoch) = (&self.metrics, self.last_epoch);
-            if !job.is_of_endpoints() {
+            if !job.is_found() {
                 log.offer(epoch, access);
             }
-            let plan = self.in_use.put_into(&version.plan, self.plan());
+            let plan = self.kept.put_into(self.in_use.put_into(&version.plan, self.plan()));
             let open_segment = |core: usize, new: &NewNames| metrics.open(core, new, log);
             let draft = self.offers.draft(epoch, plan, bound, open_segment);
             draft.map(|draft| (draft, version.says)).map_err(NotBuilt::from)
@@ -447,7 +462,7 @@ impl Plans {
         };
         let epoch = draft.epoch;
         // The access log is there before the first core writes to it.
-        if !job.is_of_endpoints() {
+        if !job.is_found() {
             log.take_up(&draft.plan, epoch);
         }
         let version = Version { plan: draft.plan.clone(), says };
@@ -468,10 +483,10 @@ impl Plans {
             }
             What::RollBack(_) | What::Undo => self.unconfirmed = None,
             // What waits to be confirmed still does.
-            What::Reload | What::ReloadIfChanged | What::Endpoints(_) => {}
+            What::Reload | What::ReloadIfChanged | What::Found(_) => {}
         }
         let note = PlanNote { epoch, since_unix_ns: Wall::now().as_nanos(), changes: line.into(), runs: true };
-        if !job.is_of_endpoints() {
+        if !job.is_found() {
             self.history.add(note.clone(), version.clone(), version.plan.control.history as usize);
         }
         if let Err(warning) = self.offers.settle(draft) {
@@ -486,16 +501,18 @@ impl Plans {
     fn done(&mut self, log: &mut Log<'_>) {
         if let Step::Committing { job, note, .. } = std::mem::replace(&mut self.step, Step::Idle) {
             self.by = None;
-            if let What::Endpoints(changes) = &job.what {
+            if let What::Found(changes) = &job.what {
                 for change in changes {
                     log.info(format_args!("{change}"));
                 }
                 let took = Instant::now().since(self.began).as_millis();
-                log.debug(format_args!("plan {} with other endpoints runs after {took} ms", note.epoch));
+                log.debug(format_args!("plan {} with what was found runs after {took} ms", note.epoch));
             } else {
                 log.info(format_args!("{}", note.changes));
             }
-            answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
+            let runs = || Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() };
+            let is_found = job.is_found();
+            answer(job.replies, &if is_found { Answer::Done } else { runs() });
         }
         self.next(log);
     }
@@ -518,7 +535,7 @@ impl Plans {
     pub(super) fn time_passed(&mut self, log: &mut Log<'_>) {
         let now = Instant::now();
         if let Some(unconfirmed) = self.unconfirmed.take_if(|unconfirmed| unconfirmed.by <= now) {
-            self.add(Job { what: What::Undo, reply: None, back_to: Some(unconfirmed.back_to) }, log);
+            self.add(Job { what: What::Undo, replies: Vec::new(), back_to: Some(unconfirmed.back_to) }, log);
         }
         if self.by.is_none_or(|by| by > now) {
             return;
@@ -551,7 +568,7 @@ impl Plans {
         let under_way = match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Building(job) | Step::Preparing { job, .. } => Some(job),
             Step::Committing { job, note, .. } => {
-                answer(job.reply, Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
+                answer(job.replies, &Answer::Runs { epoch: note.epoch, changes: note.changes.to_string() });
                 None
             }
             Step::Idle => None,
@@ -565,14 +582,14 @@ impl Plans {
         let NotBuilt { report, why, .. } = failed;
         log.report(Level::Error, &report);
         log.refused(format_args!("kept plan {}: {why}", self.note().epoch));
-        answer(job.reply, Answer::Refused { report, why });
+        answer(job.replies, &Answer::Refused { report, why });
     }
 }
 
-fn answer(reply: Option<Sender<Answer>>, answer: Answer) {
-    if let Some(reply) = reply {
+fn answer(replies: Vec<Sender<Answer>>, answer: &Answer) {
+    for reply in replies {
         // Who asked may have gone.
-        let _ = reply.send(answer);
+        let _ = reply.send(answer.clone());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::net::Address;
 
+use super::certificates::{AcmeSight, Set};
 use super::command::PlanNote;
 use super::cores::Cores;
 use crate::core::{CoreSight, ToCore};
@@ -37,6 +38,10 @@ pub struct Status {
     pub is_draining: bool,
     /// Endpoints that get no new requests.
     pub drained: Arc<Drained>,
+    /// Certificates that are kept.
+    pub certificates: Arc<Set>,
+    /// How it goes with those that authorities issue.
+    pub acme: Arc<[AcmeSight]>,
 }
 
 /// How the gateway is, with what its cores say.
@@ -128,6 +133,8 @@ mod tests {
             accepting: 2,
             is_draining: false,
             drained: Arc::default(),
+            certificates: Arc::default(),
+            acme: Arc::default(),
         }
     }
 

@@ -22,6 +22,7 @@ use signal_hook::iterator::Signals;
 
 use super::admin::Server;
 use super::build::{self, Base};
+use super::certificates::Certificates;
 use super::command::Handle;
 use super::cores::Cores;
 use super::discovery::{self, Discovery};
@@ -121,6 +122,8 @@ impl Control {
         let mut discovery = Discovery::new(events.clone(), found, &plan, log);
         // Before any port is bound, so that nobody waits for an answer that could not be given.
         let (plan, in_use) = discovery.first(plan, &queue, log);
+        let certificates = Certificates::new(events.clone(), &plan, log).map_err(Failed::new)?;
+        let plan = certificates.kept().put_into(plan);
         let bound = build::bind(&plan, &cpus, &[], doors).map_err(Failed::new)?;
         let giving =
             upgrade_socket.map(|path| upgrade::Server::bind(&path, upgrade)).transpose().map_err(Failed::new)?;
@@ -150,6 +153,7 @@ impl Control {
             Plans::start(first, config, offers, cores.clone(), cpus.clone(), metrics.clone(), builder);
         plans.inherit(past);
         plans.in_use = in_use;
+        plans.kept = certificates.kept().clone();
         let watcher = Watcher::new(events.clone(), || Event::FileChanged, CONFIG_REST, "files of the config");
         let places = core::places(cpus.len(), plan.cores.placement);
         let mut pulses = Vec::new();
@@ -185,8 +189,18 @@ impl Control {
         let upgrade = Upgrade::new(events, launch, giving, stage);
         plans.freeze(upgrade.is_taking());
         drop(plan);
-        let parts =
-            Parts { plans, cores: cores.clone(), watcher, discovery, notifier, drained, admin, upgrade, tickets };
+        let parts = Parts {
+            plans,
+            cores: cores.clone(),
+            watcher,
+            discovery,
+            certificates,
+            notifier,
+            drained,
+            admin,
+            upgrade,
+            tickets,
+        };
         let mut inlet = queue.with(cores);
         let ended = Loop::new(parts, log).run(&mut inlet, out, log);
         let last = log.finish();

@@ -25,6 +25,18 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     exchange.tls.clone_from(&client.tls);
     let running = Rc::clone(&client.running);
     let plan = &running.plan;
+    // Before all else: an authority that wants to see that a name leads here comes to no route and meets no policy.
+    if client.tls.is_none()
+        && let Some(answer) = plan.http_challenges.answer(exchange.path())
+    {
+        let answer = reply::Reply {
+            status: 200,
+            content_type: Some("application/octet-stream"),
+            fields: &[],
+            body: answer.as_bytes(),
+        };
+        return reply::reply(client, exchange, &answer);
+    }
     let found = route::find(client, exchange);
     let route = found.as_ref().ok().and_then(|&id| plan.route(id));
     let priority = route.map_or(Priority::Normal, |route| route.priority);

@@ -63,6 +63,11 @@ async fn hand_shake(mut client: Client, under_way: UnderWay) -> Option<Client> {
     };
     drop(under_way);
     match (failure, client.session()) {
+        // It has seen what it wanted to see (RFC 8737 section 3).
+        (None, Some(session)) if session.is_challenge => {
+            linger::end(&client, After::Close).await;
+            None
+        }
         (None, Some(session)) => {
             let took = client.now().nanos_since(begun);
             state.metrics.handshake_done(TlsSide::Client, session.version, session.resumed, took);

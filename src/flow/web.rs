@@ -36,9 +36,7 @@ pub(crate) fn begin(exchange: &mut Exchange, most: u32) {
         out.extend_from_slice(rest);
     });
     exchange.edits = edits;
-    let mut accepted = exchange.fields().all("accept").flat_map(|value| value.split(|&byte| byte == b','));
-    let accepted = accepted.find_map(|kind| content_type(values::trim(kind)).filter(|(wire, _)| wire.is_web()));
-    let wire = accepted.map_or(wire, |(wire, _)| wire);
+    let wire = accepted(exchange).unwrap_or(wire);
     // What its length will be is not known before it was read.
     if is_text && matches!(exchange.head.framing, Framing::Length(length) if length > 0) {
         exchange.head.framing = Framing::Chunked;
@@ -46,6 +44,12 @@ pub(crate) fn begin(exchange: &mut Exchange, most: u32) {
     let response = web::Response::new(wire == Wire::WebText, most);
     let answer = Some(Box::new(WebAnswer { response, wire, room: Vec::new() }));
     exchange.web = Some(Box::new(Web { request: web::Request::new(is_text, most), room: Vec::new(), answer }));
+}
+
+/// The first form of gRPC-Web that the client says it takes.
+fn accepted(exchange: &Exchange) -> Option<Wire> {
+    let mut kinds = exchange.fields().all("accept").flat_map(|value| value.split(|&byte| byte == b','));
+    kinds.find_map(|kind| content_type(values::trim(kind)).map(|(wire, _)| wire).filter(|wire| wire.is_web()))
 }
 
 /// What stands behind the content type of a call or an answer; nothing where it is none of gRPC.

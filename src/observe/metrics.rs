@@ -279,6 +279,8 @@ label! {
         NothingInCommon = "nothing_in_common",
         /// No certificate, where one is wanted.
         NoCertificate = "no_certificate",
+        /// The listener has no certificate to show, as long as none was brought or issued.
+        NoneToShow = "none_to_show",
         /// A certificate that has expired, or is not good yet.
         Expired = "expired",
         /// One that is revoked.
@@ -314,6 +316,7 @@ impl From<Failure> for HandshakeFailure {
             Failure::Version => Self::Version,
             Failure::NothingInCommon => Self::NothingInCommon,
             Failure::NoCertificate => Self::NoCertificate,
+            Failure::NoneToShow => Self::NoneToShow,
             Failure::Expired => Self::Expired,
             Failure::Revoked => Self::Revoked,
             Failure::UnknownAuthority => Self::UnknownAuthority,

@@ -7,6 +7,7 @@ mod aggregate;
 mod answer;
 mod balance;
 mod build;
+mod certificates;
 mod deadline;
 mod discover;
 mod grpc;
@@ -28,6 +29,7 @@ pub use aggregate::{Aggregate, AggregateCheck, AggregateId, AggregateRoute, Chec
 pub use answer::{Redirect, Respond};
 pub use balance::{Balance, Failover, HashKey, SlowStart, Sticky, Subset, is_in};
 pub(crate) use build::build;
+pub use certificates::{Acme, AcmeChallenge, Certificates, HttpChallenges, Stored};
 pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
 pub use grpc::{Codes, Grpc};
@@ -92,6 +94,12 @@ pub struct Plan {
     pub log: Log,
     /// A line for each request; there is none when absent.
     pub access_log: Option<AccessLog>,
+    /// Where certificates are kept.
+    pub certificates: Certificates,
+    /// Those that an authority issues, in the order of the config.
+    pub acme: Arc<[Arc<Acme>]>,
+    /// What authorities may ask for now.
+    pub http_challenges: Arc<HttpChallenges>,
     /// In the order of the config; [`ListenerId`] indexes it.
     pub listeners: Arc<[Listener]>,
     /// In the order of the config; [`UpstreamId`] indexes it.
@@ -472,6 +480,8 @@ pub struct Listener {
 pub struct ListenerTls {
     /// What clients are shown and asked for.
     pub server: Arc<ServerSettings>,
+    /// Which certificates of the store it shows.
+    pub stored: Stored,
     /// How long a handshake may take, from accept.
     pub handshake_timeout: Duration,
 }

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
+/// Certificates of one chain at most, where somebody sends them to the gateway.
+const CHAIN_MAX: usize = 10;
+
 /// A certificate with its chain and its key, ready to be shown.
 #[derive(Clone)]
 pub struct Certificate {
@@ -20,7 +23,24 @@ pub struct Certificate {
     pub begins: i64,
     /// Until when it is good, in seconds since 1970.
     pub expires: i64,
+    /// What else it says of itself.
+    pub about: Arc<About>,
     pub(super) digest: [u8; 32],
+}
+
+/// What a certificate says of itself, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its subject (RFC 4514), often empty.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Its number, in hexadecimal.
+    pub serial: String,
+    /// The names it is good for, of whatever kind: a DNS name or an IP address as it is, others with their kind.
+    pub names: Vec<String>,
+    /// SHA-256 of its DER, in hexadecimal.
+    pub fingerprint: String,
 }
 
 impl fmt::Debug for Certificate {
@@ -71,23 +91,73 @@ impl Certificate {
     /// From the texts of PEM files: the certificate with those that lead from it to its authority, and its key; and the
     /// DER of an answer of its authority that it is not revoked (RFC 6960), which is stapled to it.
     pub fn read(chain: &[u8], key: &[u8], ocsp: Option<Vec<u8>>) -> Result<Self, Wrong> {
+        let this = Self::parse(chain, key, ocsp)?;
+        match this.key.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(this),
+            Err(Error::InconsistentKeys(_)) => {
+                Err(Wrong { file: WhichFile::Key, why: "does not belong to the certificate".to_owned() })
+            }
+            Err(error) => {
+                let why = format!("has no certificate that can be used: {error}");
+                Err(Wrong { file: WhichFile::Certificate, why })
+            }
+        }
+    }
+
+    /// From what the gateway itself has made to answer an authority. It has an extension that only that understands, and
+    /// whoever does not must not take it (RFC 8737 section 3).
+    pub fn of_challenge(chain: &[u8], key: &[u8]) -> Result<Self, Wrong> {
+        Self::parse(chain, key, None)
+    }
+
+    fn parse(chain: &[u8], key: &[u8], ocsp: Option<Vec<u8>>) -> Result<Self, Wrong> {
         let wrong_certificate = |why| Wrong { file: WhichFile::Certificate, why };
         let wrong_key = |why| Wrong { file: WhichFile::Key, why };
         let certificates = chain_of(chain).map_err(wrong_certificate)?;
-        let (names, begins, expires) =
-            certificates.first().map_or(Err("is empty".to_owned()), |first| about(first)).map_err(wrong_certificate)?;
+        let read = certificates.first().map_or(Err("is empty".to_owned()), |first| about(first));
+        let Read { names, begins, expires, about } = read.map_err(wrong_certificate)?;
         let der = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong_key(pem_problem(&error, "private key")))?;
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der);
         let signer = signer.map_err(|error| wrong_key(format!("is no key that can be used: {error}")))?;
         let digest = super::digest(&[chain, key, ocsp.as_deref().unwrap_or_default()]);
         let mut certified = CertifiedKey::new(certificates, signer);
         certified.ocsp = ocsp;
-        match certified.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(Error::InconsistentKeys(_)) => return Err(wrong_key("does not belong to the certificate".to_owned())),
-            Err(error) => return Err(wrong_certificate(format!("has no certificate that can be used: {error}"))),
+        Ok(Self { key: Arc::new(certified), names, begins, expires, about: Arc::new(about), digest })
+    }
+
+    /// Checks what [`Self::read`] leaves to whoever writes the config: that each certificate is of the one after it, that
+    /// there are not too many, that it has a name, and that it is good now. The error is to be put behind its name.
+    pub fn check(&self, now: i64) -> Result<(), String> {
+        let chain = &self.key.cert;
+        if chain.len() > CHAIN_MAX {
+            return Err(format!("has {} certificates; at most {CHAIN_MAX} are wanted", chain.len()));
         }
-        Ok(Self { key: Arc::new(certified), names, begins, expires, digest })
+        let mut wanted: Option<Vec<u8>> = None;
+        for (nth, der) in (1..).zip(chain) {
+            let (_, parsed) = parse_x509_certificate(der)
+                .map_err(|error| format!("has certificate {nth} of the chain, which cannot be read: {error}"))?;
+            if wanted.is_some_and(|wanted| parsed.subject().as_raw() != wanted) {
+                return Err(format!(
+                    "has certificate {nth} of the chain, which is not the issuer of the one before it"
+                ));
+            }
+            wanted = Some(parsed.issuer().as_raw().to_vec());
+        }
+        if self.about.names.is_empty() {
+            return Err("is good for no name (it has no subject alternative name)".to_owned());
+        }
+        if self.expires <= now {
+            return Err(format!("has expired {}", ago(now - self.expires)));
+        }
+        if self.begins > now {
+            return Err("is not good yet".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether both are the same, down to their keys.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 
     /// The DNS names it is good for.
@@ -106,19 +176,64 @@ impl Certificate {
     }
 }
 
-/// Names and times of a certificate.
-fn about(der: &CertificateDer<'_>) -> Result<(Vec<String>, i64, i64), String> {
+/// A time in words.
+fn ago(seconds: i64) -> String {
+    match seconds {
+        ..7200 => format!("{} minutes ago", seconds / 60),
+        7200..172_800 => format!("{} hours ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// What is read of a certificate.
+struct Read {
+    names: Vec<String>,
+    begins: i64,
+    expires: i64,
+    about: About,
+}
+
+fn about(der: &CertificateDer<'_>) -> Result<Read, String> {
     let (_, parsed) =
         parse_x509_certificate(der).map_err(|error| format!("has no certificate that can be read: {error}"))?;
     let others =
         parsed.subject_alternative_name().map_err(|error| format!("has names that cannot be read: {error}"))?;
-    let all = others.iter().flat_map(|others| &others.value.general_names);
-    let names = all.filter_map(|name| match name {
+    let all = || others.iter().flat_map(|others| &others.value.general_names);
+    let names = all().filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         _ => None,
     });
     let validity = parsed.validity();
-    Ok((names.collect(), validity.not_before.timestamp(), validity.not_after.timestamp()))
+    let fingerprint = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, der);
+    let about = About {
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
+        serial: hex(parsed.raw_serial()),
+        names: all().filter_map(shown).collect(),
+        fingerprint: hex(fingerprint.as_ref()),
+    };
+    let (begins, expires) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    Ok(Read { names: names.collect(), begins, expires, about })
+}
+
+/// A name as it is shown.
+fn shown(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => super::identity::ip(bytes).map(|ip| ip.to_string()),
+        GeneralName::URI(uri) => Some(format!("URI:{uri}")),
+        GeneralName::RFC822Name(address) => Some(format!("email:{address}")),
+        _ => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Authorities that are trusted.
@@ -142,6 +257,11 @@ impl Authorities {
             store.add(certificate).map_err(|error| format!("has an authority that cannot be used: {error}"))?;
         }
         Ok(Self { store: Arc::new(store), digest: super::digest(&[text]) })
+    }
+
+    /// Whether both are the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 
     /// Those that the system trusts. The error says why there are none.

@@ -123,6 +123,13 @@ impl ClientSettings {
     }
 }
 
+/// What a client that is no part of a core asks of a server.
+pub fn trusting(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {
+    let settings =
+        ClientSettings::new(Roots::Of(authorities.clone()), None, None, Version::Tls12, vec![Protocol::Http1])?;
+    Ok(settings.on_core()?.config)
+}
+
 /// Takes any certificate; that its key signed the handshake is still checked.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);

@@ -64,7 +64,7 @@ impl Identity {
     }
 }
 
-fn ip(bytes: &[u8]) -> Option<std::net::IpAddr> {
+pub(super) fn ip(bytes: &[u8]) -> Option<std::net::IpAddr> {
     let v4 = || <[u8; 4]>::try_from(bytes).ok().map(Into::into);
     <[u8; 16]>::try_from(bytes).ok().map(Into::into).or_else(v4)
 }

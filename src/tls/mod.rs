@@ -15,8 +15,8 @@ mod server;
 mod session;
 mod tickets;
 
-pub use certificate::{Authorities, Certificate, Revocations, WhichFile, Wrong};
-pub use client::{ClientSettings, CoreClient, Roots};
+pub use certificate::{About, Authorities, Certificate, Revocations, WhichFile, Wrong};
+pub use client::{ClientSettings, CoreClient, Roots, trusting};
 pub use identity::Identity;
 pub use layer::{Handshake, accept, connect};
 pub use server::{ClientAuth, CoreServer, ServerParts, ServerSettings};

@@ -10,9 +10,14 @@ use std::sync::Arc;
 /// Certificates that are good for the same name, those with the quickest keys first.
 type Choices = Vec<Arc<CertifiedKey>>;
 
+/// What an authority speaks that asks a challenge over TLS (RFC 8737).
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
+
 /// The certificates of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
+    /// What answers an authority that asks a challenge for a name.
+    challenges: HashMap<String, Arc<CertifiedKey>>,
     exact: HashMap<String, Choices>,
     /// By what follows the `*.`.
     wildcard: HashMap<String, Choices>,
@@ -29,8 +34,9 @@ fn rank(key: &CertifiedKey) -> u8 {
 }
 
 impl Resolver {
-    pub(super) fn new(certificates: &[Certificate]) -> Self {
-        let mut this = Self::default();
+    pub(super) fn new(certificates: &[Certificate], challenges: &[(String, Certificate)]) -> Self {
+        let challenges = challenges.iter().map(|(name, one)| (name.clone(), one.key.clone())).collect();
+        let mut this = Self { challenges, ..Self::default() };
         for certificate in certificates {
             for name in &certificate.names {
                 let (map, name) = match name.strip_prefix("*.") {
@@ -74,6 +80,10 @@ fn suits(suite: CipherSuite, algorithm: SignatureAlgorithm) -> bool {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
+        // Who asks a challenge offers nothing else. With no answer for it the handshake fails (RFC 8737 section 3).
+        if !self.challenges.is_empty() && hello.alpn().is_some_and(|mut alpn| alpn.any(|one| one == ACME_TLS)) {
+            return self.challenges.get(name.as_deref()?).cloned();
+        }
         let can_take = |key: &&Arc<CertifiedKey>| {
             key.key.choose_scheme(hello.signature_schemes()).is_some()
                 && hello.cipher_suites().iter().any(|suite| suits(*suite, key.key.algorithm()))

@@ -1,7 +1,7 @@
 //! What a listener asks of its clients, and shows them.
 
 use super::certificate::{Authorities, Certificate, Revocations};
-use super::resolver::Resolver;
+use super::resolver::{ACME_TLS, Resolver};
 use super::session::{Protocol, Version};
 use super::tickets::{CoreTickets, Ticketer};
 use super::{digest, provider, versions};
@@ -28,7 +28,12 @@ pub struct ClientAuth {
 
 /// The TLS of one listener. It is in the plan, so all cores share it.
 pub struct ServerSettings {
+    /// Those of its files, and behind them those of the store.
     certificates: Vec<Certificate>,
+    /// How many are of its files.
+    own: usize,
+    /// Certificates that answer challenges of an authority, by the names they are for.
+    challenges: Vec<(String, Certificate)>,
     resolver: Arc<Resolver>,
     provider: Arc<CryptoProvider>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
@@ -37,6 +42,8 @@ pub struct ServerSettings {
     tickets: bool,
     ticket_lifetime: Duration,
     key_log: bool,
+    /// Says whether two are the same but for their certificates.
+    rest: [u8; 32],
     /// Says whether two are the same.
     digest: [u8; 32],
     /// What tickets are bound to.
@@ -63,7 +70,7 @@ impl Eq for ServerSettings {}
 /// What the settings of a listener are made of.
 #[derive(Debug)]
 pub struct ServerParts {
-    /// At least one.
+    /// Those of its files. Without any, and without any of the store, no handshake comes to an end.
     pub certificates: Vec<Certificate>,
     /// Whether clients show certificates.
     pub client_auth: Option<ClientAuth>,
@@ -95,12 +102,13 @@ impl ServerSettings {
         }
         let context = digest(&who);
         let rest = format!("{least:?} {protocols:?} {tickets} {ticket_lifetime:?} {key_log}");
-        let mut all: Vec<&[u8]> = vec![&context, rest.as_bytes()];
-        all.extend(certificates.iter().map(|certificate| certificate.digest.as_slice()));
-        let digest = digest(&all);
+        let rest = digest(&[&context, rest.as_bytes()]);
         let verifier = client_auth.map(|auth| verifier(auth, &provider)).transpose()?;
-        let resolver = Arc::new(Resolver::new(&certificates));
+        let resolver = Arc::new(Resolver::new(&certificates, &[]));
         let this = Self {
+            own: certificates.len(),
+            digest: digest_with(&rest, &certificates, &[]),
+            challenges: Vec::new(),
             certificates,
             resolver,
             provider,
@@ -110,7 +118,7 @@ impl ServerSettings {
             tickets,
             ticket_lifetime,
             key_log,
-            digest,
+            rest,
             context,
         };
         this.build()?;
@@ -120,6 +128,35 @@ impl ServerSettings {
     /// The certificates that it shows.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// Those of its files.
+    pub fn own_certificates(&self) -> &[Certificate] {
+        self.certificates.get(..self.own).unwrap_or_default()
+    }
+
+    /// The same with these certificates of the store behind its own, and with these that answer challenges. Nothing where
+    /// it has them already.
+    #[must_use]
+    pub fn with_stored(&self, stored: &[Certificate], challenges: &[(String, Certificate)]) -> Option<Self> {
+        let certificates: Vec<Certificate> = self.own_certificates().iter().chain(stored).cloned().collect();
+        let digest = digest_with(&self.rest, &certificates, challenges);
+        (digest != self.digest).then(|| Self {
+            resolver: Arc::new(Resolver::new(&certificates, challenges)),
+            certificates,
+            own: self.own,
+            challenges: challenges.to_vec(),
+            provider: self.provider.clone(),
+            verifier: self.verifier.clone(),
+            least: self.least,
+            protocols: self.protocols.clone(),
+            tickets: self.tickets,
+            ticket_lifetime: self.ticket_lifetime,
+            key_log: self.key_log,
+            rest: self.rest,
+            digest,
+            context: self.context,
+        })
     }
 
     /// What may be spoken inside.
@@ -141,6 +178,9 @@ impl ServerSettings {
         config.ignore_client_order = true;
         // The records after the handshake are ours.
         config.enable_secret_extraction = true;
+        if !self.challenges.is_empty() {
+            config.alpn_protocols.push(ACME_TLS.to_vec());
+        }
         if self.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
@@ -161,6 +201,16 @@ impl ServerSettings {
         }
         Ok(Arc::new(config))
     }
+}
+
+/// Tells settings apart that differ in their certificates.
+fn digest_with(rest: &[u8; 32], certificates: &[Certificate], challenges: &[(String, Certificate)]) -> [u8; 32] {
+    let mut all: Vec<&[u8]> = vec![rest];
+    all.extend(certificates.iter().map(|certificate| certificate.digest.as_slice()));
+    for (name, certificate) in challenges {
+        all.extend([name.as_bytes(), &certificate.digest]);
+    }
+    digest(&all)
 }
 
 fn verifier(auth: ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {

@@ -60,6 +60,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether it goes on from an earlier session.
     pub resumed: bool,
+    /// Whether it is an authority that asked a challenge (RFC 8737), and nobody who has anything to say.
+    pub is_challenge: bool,
     /// Who the client is, where it showed a certificate that was verified.
     pub identity: Option<Identity>,
 }
@@ -68,6 +70,13 @@ impl Session {
     /// Of a connection whose handshake is done. An error where the peer's certificate cannot be read.
     pub(super) fn of(state: &CommonState, is_server: bool) -> Result<Self, Error> {
         let shown = state.peer_certificates().filter(|_| is_server).and_then(<[_]>::first);
+        let identity = shown.map(|der| Identity::read(der)).transpose()?;
+        let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+        // The certificate was verified when the session began, which may be long ago. That it is on no list of revoked ones
+        // is in what the ticket is bound to.
+        if resumed && identity.as_ref().is_some_and(|identity| identity.expires <= super::now()) {
+            return Err(Error::InvalidCertificate(CertificateError::Expired));
+        }
         let is_http2 = state.alpn_protocol() == Some(Protocol::Http2.alpn());
         Ok(Self {
             version: match state.protocol_version() {
@@ -75,8 +84,9 @@ impl Session {
                 _ => Version::Tls12,
             },
             protocol: if is_http2 { Protocol::Http2 } else { Protocol::Http1 },
-            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
-            identity: shown.map(|der| Identity::read(der)).transpose()?,
+            resumed,
+            is_challenge: is_server && state.alpn_protocol() == Some(super::resolver::ACME_TLS),
+            identity,
         })
     }
 }
@@ -90,6 +100,8 @@ pub enum Failure {
     NothingInCommon,
     /// A certificate is wanted, and the peer has shown none.
     NoCertificate,
+    /// There is no certificate to show.
+    NoneToShow,
     /// Its certificate has expired, or is not good yet.
     Expired,
     /// Its certificate is revoked.
@@ -115,6 +127,8 @@ impl From<&Error> for Failure {
         use rustls::PeerIncompatible as Lacks;
         match error {
             Error::NoCertificatesPresented => Self::NoCertificate,
+            // rustls has no other word for it; a test holds this.
+            Error::General(why) if why == "no server certificate chain resolved" => Self::NoneToShow,
             Error::InvalidCertificate(why) => match why {
                 CertificateError::Expired
                 | CertificateError::ExpiredContext { .. }

@@ -19,17 +19,21 @@ pub(super) struct World {
     client: CoreClient,
 }
 
+fn parts(certificates: Vec<Certificate>, least: Version) -> ServerParts {
+    ServerParts {
+        certificates,
+        client_auth: None,
+        least,
+        protocols: vec![Protocol::Http1],
+        tickets: true,
+        ticket_lifetime: Duration::from_hours(1),
+        key_log: false,
+    }
+}
+
 impl World {
     pub(super) fn new(least: Version) -> Self {
-        let parts = ServerParts {
-            certificates: vec![Certificate::read(PEM, KEY, None).unwrap()],
-            client_auth: None,
-            least,
-            protocols: vec![Protocol::Http1],
-            tickets: true,
-            ticket_lifetime: Duration::from_hours(1),
-            key_log: false,
-        };
+        let parts = parts(vec![Certificate::read(PEM, KEY, None).unwrap()], least);
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
         let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
         let client = ClientSettings::new(roots, None, None, least, vec![Protocol::Http1]).unwrap();
@@ -196,4 +200,26 @@ fn what_files_hold_is_checked() {
     );
     let good = Certificate::read(PEM, KEY, None).unwrap();
     assert_eq!((good.names(), good.kind()), (&["localhost".to_owned(), "*.example.test".to_owned()][..], "ecdsa"));
+}
+
+#[test]
+fn a_listener_without_a_certificate_says_so_until_one_is_stored() {
+    let settings = ServerSettings::new("web", parts(Vec::new(), Version::Tls12)).unwrap();
+    let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
+    let with =
+        |settings: &ServerSettings| World { server: settings.on_core(&keys).unwrap(), ..World::new(Version::Tls12) };
+    let (mut client, mut server) = with(&settings).sides();
+    let mut out = Received::default();
+    assert!(server.0.receive(hello(&mut client).into(), &mut out).is_err());
+    assert_eq!(server.1.failure(), Some(Failure::NoneToShow));
+    assert!(!out.send.is_empty(), "the client is told");
+    let stored = [Certificate::read(PEM, KEY, None).unwrap()];
+    let settings = settings.with_stored(&stored, &[]).unwrap();
+    assert!(settings.with_stored(&stored, &[]).is_none(), "it has that already");
+    assert!(settings.own_certificates().is_empty() && settings.certificates().len() == 1);
+    let (mut client, mut server) = with(&settings).sides();
+    let first = hello(&mut client);
+    carry([&mut client, &mut server], [first, Vec::new()], &[usize::MAX]);
+    assert!(!server.1.session().unwrap().is_challenge);
+    assert!(settings.with_stored(&[], &[]).is_some_and(|settings| settings.certificates().is_empty()));
 }

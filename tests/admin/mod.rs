@@ -22,44 +22,48 @@ const HELLO: &str = "[service.hello]\ntype = \"respond\"\nbody = \"hello\"\n\
                      [[route]]\nname = \"hello\"\npath = \"/hello\"\nservice = \"hello\"\n";
 
 /// A config with the admin API, and the directory of its socket and metrics.
-struct Place {
+pub(crate) struct Place {
     dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a directory") }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("admin.sock")
     }
 
     /// `[admin]` with further keys.
-    fn section(&self, keys: &str) -> String {
+    pub(crate) fn section(&self, keys: &str) -> String {
         format!("[admin]\nsocket = \"{}\"\n{keys}\n{HELLO}", self.socket().display())
     }
 
     /// The same with a TCP port.
-    fn section_with_tcp(&self) -> String {
+    pub(crate) fn section_with_tcp(&self) -> String {
         self.section(&format!("tcp = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\""))
     }
 
-    fn config(&self, engine: Engine) -> Config {
+    pub(crate) fn config(&self, engine: Engine) -> Config {
         Config::new(engine).cores(&format!("metrics_dir = \"{}\"", self.dir.path().join("metrics").display()))
     }
 
-    fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let reply = self.get(path);
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
         reply.json()
     }
 
-    fn post(&self, path: &str, body: &str) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Reply {
         self.ask(&format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -67,14 +71,14 @@ impl Place {
         ))
     }
 
-    fn ask(&self, request: &str) -> Reply {
+    pub(crate) fn ask(&self, request: &str) -> Reply {
         let stream = UnixStream::connect(self.socket()).expect("the admin socket answers");
         stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
         exchange(stream, request)
     }
 
     /// `ringway admin` with these words.
-    fn command(&self, words: &[&str]) -> Output {
+    pub(crate) fn command(&self, words: &[&str]) -> Output {
         command(&self.socket(), words)
     }
 }
@@ -110,20 +114,20 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> Reply {
 }
 
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     /// In lower case.
-    head: String,
-    text: String,
+    pub(crate) head: String,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
     /// Its status and its problem's code.
-    fn problem(&self) -> (u16, String) {
+    pub(crate) fn problem(&self) -> (u16, String) {
         assert!(self.head.contains("content-type: application/problem+json"), "{}", self.head);
         let code = self.json()["code"].as_str().expect("a code").to_owned();
         (self.status, code)

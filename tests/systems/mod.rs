@@ -8,6 +8,7 @@ mod s07_retry;
 mod s10_health_aggregator;
 mod s16_websocket;
 mod s17_grpc;
+mod s26_certificates;
 
 use std::process::Command;
 

@@ -2,18 +2,21 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use rcgen::SerialNumber;
+use rustls::HandshakeKind;
 
 use super::authority::{expired, spiffe};
-use super::{Authority, HELLO, Issued, curl, run, s_client, with};
-use crate::support::{Config, Engine, Origin, on_both_engines};
+use super::{Authority, Client, HELLO, Issued, curl, get, run, s_client, with};
+use crate::support::{Config, Engine, Origin, PATIENCE, on_both_engines};
 
 on_both_engines!(
     a_client_without_the_right_certificate_is_refused_with_the_right_alert,
     a_client_may_do_without_where_that_is_allowed,
     a_revoked_certificate_is_refused,
     a_list_that_comes_with_a_reload_ends_sessions_too,
+    a_session_whose_certificate_has_expired_since_ends,
     the_upstream_hears_who_the_client_is,
 );
 
@@ -131,6 +134,26 @@ fn a_list_that_comes_with_a_reload_ends_sessions_too(engine: Engine) {
     std::fs::write(&go, "").unwrap();
     let (said, _) = running.join().unwrap();
     assert!(said.starts_with("reused True\n") && said.contains("CERTIFICATE_REVOKED"), "{said}");
+}
+
+fn a_session_whose_certificate_has_expired_since_ends(engine: Engine) {
+    let authority = Authority::new("authority");
+    let gateway = asking(engine, &authority, "required").more(HELLO).start();
+    let brief = authority.issue_as("brief", &["client.test"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+        params.not_after = (SystemTime::now() + Duration::from_secs(8)).into();
+    });
+    let client = Client::showing(&authority, &brief);
+    let asked = || {
+        let mut stream = client.connect(gateway.address, "localhost")?;
+        get(&mut stream, "/").map(|_| stream.conn.handshake_kind())
+    };
+    assert_eq!(asked().unwrap(), Some(HandshakeKind::Full));
+    let begun = Instant::now();
+    // It goes on with its session as long as its certificate is good, and no longer.
+    while let Ok(kind) = asked() {
+        assert_eq!(kind, Some(HandshakeKind::Resumed));
+        assert!(begun.elapsed() < PATIENCE, "the session goes on");
+    }
 }
 
 fn wait_for<T>(file: &Path, running: &std::thread::JoinHandle<T>) {

@@ -1,6 +1,7 @@
 //! TLS on both sides: against curl, OpenSSL and Python's `ssl`, and against rustls where many connections are wanted.
 
-mod authority;
+pub(crate) mod acme;
+pub(crate) mod authority;
 mod budget;
 mod client_auth;
 mod http2;
@@ -8,6 +9,7 @@ mod peers;
 mod records;
 mod reload;
 mod server;
+mod stored;
 pub(crate) mod upstreams;
 
 use std::io::{self, Read, Write};
@@ -16,7 +18,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 use crate::observe::hdr_json;
@@ -44,9 +47,27 @@ impl Client {
     fn of(authority: &Authority, versions: &[&'static SupportedProtocolVersion]) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(authority.der()).unwrap();
+        Self::of_roots(roots, versions)
+    }
+
+    fn of_roots(roots: RootCertStore, versions: &[&'static SupportedProtocolVersion]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(32);
+        Self { config }
+    }
+
+    /// One that shows a certificate.
+    fn showing(authority: &Authority, issued: &Issued) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der()).unwrap();
+        let read = |path: &std::path::Path| std::fs::read(path).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(&read(&issued.certificate)).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(&read(&issued.key)).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
         config.resumption = Resumption::in_memory_sessions(32);
         Self { config }
     }
@@ -71,7 +92,12 @@ impl Client {
 
 /// Asks for a path; the head and the body of the answer, which must have its length.
 fn get(stream: &mut (impl Read + Write), path: &str) -> io::Result<(String, Vec<u8>)> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    get_from(stream, "localhost", path)
+}
+
+/// The same of a host.
+pub(crate) fn get_from(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::Result<(String, Vec<u8>)> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
     answer(stream)
 }
 
@@ -83,7 +109,8 @@ fn answer(stream: &mut impl Read) -> io::Result<(String, Vec<u8>)> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let lower = head.to_ascii_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Ok((head, body))

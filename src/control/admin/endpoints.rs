@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Problem, Reply};
 use super::serve::wait;
-use super::{Shared, live, views};
+use super::{Shared, certificates as certificates_of, live, views};
 use crate::config::{EndpointSays, is_name};
+use crate::control::certificates;
 use crate::control::command::{Answer, Command};
 use crate::control::discovery::Ask;
 use crate::control::page;
@@ -55,9 +56,22 @@ pub(super) enum Call {
     AcceptSet,
     Register,
     Deregister,
+    Certificates,
+    PutCertificate,
+    DeleteCertificate,
+    RenewCertificate,
 }
 
 impl Call {
+    /// Bytes of a request body at most.
+    pub(super) fn body_max(self) -> usize {
+        match self {
+            // A chain and a key.
+            Self::PutCertificate => 128 << 10,
+            _ => 16 << 10,
+        }
+    }
+
     /// Whether endpoints make it themselves, who may have a token for nothing else.
     pub(super) fn is_for_endpoints(self) -> bool {
         matches!(self, Self::Register | Self::Deregister)
@@ -113,6 +127,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/v1/live", Call::Live),
     get("/v1/log", Call::LogLevel),
     get("/v1/discovery", Call::Discovery),
+    get("/v1/certificates", Call::Certificates),
     get("/v1/openapi.json", Call::OpenApi),
     post("/v1/reload", Call::Reload),
     post("/v1/confirm", Call::Confirm),
@@ -126,6 +141,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/v1/discovery/refresh", Call::LookAgain),
     post("/v1/discovery/accept", Call::AcceptSet),
     post("/v1/log/level", Call::SetLogLevel),
+    post("/v1/certificates/put", Call::PutCertificate),
+    post("/v1/certificates/delete", Call::DeleteCertificate),
+    post("/v1/certificates/renew", Call::RenewCertificate),
     post("/v1/breakers/open", Call::HoldBreaker(true)),
     post("/v1/breakers/close", Call::HoldBreaker(false)),
 ];
@@ -252,6 +270,24 @@ pub(super) async fn call(
             let address = body.address()?.into();
             done(wait(handle.send(Command::Discovery(Ask::Deregister { upstream, address }))).await?)
         }
+        Call::Certificates => ok(&certificates_of::view(&wait(handle.status()).await?)),
+        Call::PutCertificate => {
+            body.only(&["name", "certificate", "key"])?;
+            let name = body.text("name")?;
+            let (chain, key) = (body.long_text("certificate")?, body.long_text("key")?);
+            let ask = certificates::Ask::Put { name, chain, key };
+            done(wait(handle.send(Command::Certificates(ask))).await?)
+        }
+        Call::DeleteCertificate => {
+            body.only(&["name"])?;
+            let ask = certificates::Ask::Delete(body.text("name")?);
+            done(wait(handle.send(Command::Certificates(ask))).await?)
+        }
+        Call::RenewCertificate => {
+            body.only(&["name"])?;
+            let ask = certificates::Ask::Renew(body.text("name")?);
+            done(wait(handle.send(Command::Certificates(ask))).await?)
+        }
         Call::HoldBreaker(is_open) => {
             body.only(&["upstream", "endpoint"])?;
             let upstream = body.text("upstream")?;
@@ -265,6 +301,7 @@ pub(super) async fn call(
 fn done(answer: Answer) -> Result<Reply, Problem> {
     match answer {
         Answer::Runs { epoch, changes } => Ok(Reply::json(200, &json!({ "epoch": epoch, "changes": changes }))),
+        Answer::Wrong(why) => Err(Problem::new(400, "invalid_certificate", why)),
         Answer::Done | Answer::Plans(_) => Ok(Reply::json(200, &json!({ "done": true }))),
         Answer::LogLevel(level) => Ok(Reply::json(200, &json!({ "level": level.name() }))),
         Answer::Registered { ttl } => Ok(Reply::json(200, &json!({ "ttl": ttl.as_secs_f64() }))),
@@ -344,6 +381,14 @@ impl Body {
             says.metadata = all.into();
         }
         Ok(says.at(address.to_string().into(), address))
+    }
+
+    /// A text of any length that the body has room for.
+    fn long_text(&self, name: &str) -> Result<String, Problem> {
+        match self.0.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            _ => Err(Problem::new(400, "invalid_body", format!("{name}: a string is wanted"))),
+        }
     }
 
     fn text(&self, name: &str) -> Result<String, Problem> {

@@ -8,9 +8,9 @@ use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 use ringway_runtime::clock::Instant;
 
-use super::Shared;
 use super::problem::{Problem, Reply};
 use super::serve::wait;
+use super::{Shared, certificates};
 use crate::control::command::{Answer, Command};
 use crate::control::discovery::{Ask, SourceSight};
 use crate::observe::figures::Figures;
@@ -58,10 +58,11 @@ pub(super) async fn latest(shared: &Arc<Shared>) -> Result<Arc<Figures>, Problem
 /// The metrics as Prometheus reads them.
 pub(super) async fn exposition(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Reply, Problem> {
     let format = Format::negotiate(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
-    let beside = match wait(shared.handle.send(Command::Discovery(Ask::Sources))).await? {
+    let mut beside = match wait(shared.handle.send(Command::Discovery(Ask::Sources))).await? {
         Answer::Sources(sources) => of_sources(&sources),
         _ => Vec::new(),
     };
+    beside.extend(certificates::of(&wait(shared.handle.status()).await?));
     let shared = shared.clone();
     let read = tokio::task::spawn_blocking(move || {
         let merged = of_this_process(&shared)?.merged().map_err(|error| no_metrics(&error.to_string()))?;
@@ -74,8 +75,10 @@ pub(super) async fn exposition(shared: &Arc<Shared>, headers: &HeaderMap) -> Res
 /// What is counted of the sources of endpoints.
 fn of_sources(sources: &[SourceSight]) -> Vec<Beside> {
     let of = |name, number: &dyn Fn(&SourceSight) -> Option<u64>| {
-        let samples =
-            sources.iter().take(SOURCES_MAX).filter_map(|source| Some((source.upstream.clone(), number(source)?)));
+        let samples = sources
+            .iter()
+            .take(SOURCES_MAX)
+            .filter_map(|source| Some((vec![("upstream", source.upstream.clone())], number(source)?)));
         Beside { name, samples: samples.collect() }
     };
     vec![

@@ -1,6 +1,7 @@
 //! The admin API: HTTP with JSON on a Unix socket and, if asked, on a TCP address. It has a thread of its own and asks
 //! control, never a data core.
 
+mod certificates;
 pub mod client;
 mod endpoints;
 mod gate;

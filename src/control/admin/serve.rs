@@ -24,9 +24,8 @@ use super::endpoints::Allowed;
 use super::problem::{Problem, Reply};
 use super::{Shared, endpoints, gate};
 
-/// Bytes of a request head, and of a request body.
+/// Bytes of a request head.
 const HEAD_MAX: usize = 16 << 10;
-const BODY_MAX: usize = 16 << 10;
 /// How long an answer may take: a reload may look up names.
 const ANSWER: Duration = Duration::from_mins(2);
 /// Questions to control that may be open at once; further ones wait their turn.
@@ -150,19 +149,24 @@ async fn handle(shared: &Arc<Shared>, request: Request<Incoming>, is_tcp: bool) 
     }
     let (head, body) = request.into_parts();
     let body = match wanted.as_str() {
-        "POST" => read(&head.headers, body, settings.timeout).await?,
+        "POST" => read(&head.headers, body, endpoint.call.body_max(), settings.timeout).await?,
         _ => Map::new(),
     };
     endpoints::call(endpoint.call, shared, &head.headers, body, &allowed).await
 }
 
 /// The JSON object of a body; none at all is an empty one.
-async fn read(headers: &HeaderMap, body: Incoming, patience: Duration) -> Result<Map<String, Value>, Problem> {
-    let whole = timeout(patience, Limited::new(body, BODY_MAX).collect()).await;
+async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    most: usize,
+    patience: Duration,
+) -> Result<Map<String, Value>, Problem> {
+    let whole = timeout(patience, Limited::new(body, most).collect()).await;
     let whole = whole.map_err(|_| Problem::new(408, "body_timeout", "the body did not arrive in time"))?;
     let bytes = whole.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
-            Problem::new(413, "body_too_large", format!("a body has at most {BODY_MAX} bytes"))
+            Problem::new(413, "body_too_large", format!("a body has at most {most} bytes"))
         } else {
             Problem::new(400, "invalid_body", "the body broke off")
         }

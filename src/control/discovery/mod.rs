@@ -247,7 +247,7 @@ impl Discovery {
         (self.due, self.offered) = (None, now);
         plans.in_use = self.in_use();
         if !changes.is_empty() {
-            plans.change_endpoints(changes, log);
+            plans.change_found(changes, Vec::new(), log);
         }
     }
 

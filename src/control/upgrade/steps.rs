@@ -194,6 +194,7 @@ impl Loop {
         log.info(format_args!("process {pid} has taken over; this one ends what it has begun"));
         self.draining = true;
         self.plans.drain(log);
+        self.certificates.stop();
         let doors: Vec<DoorId> = self.plans.offers().sockets().map(|(id, ..)| id).collect();
         let kept: Arc<[DoorId]> = keeps.iter().filter_map(|&at| doors.get(at).copied()).collect();
         // A core that does not listen is stuck; it is waited for below, and no longer.
@@ -262,6 +263,8 @@ impl Loop {
         if let Some(giving) = &self.upgrade.giving {
             giving.own();
         }
+        let plan = self.plans.plan().clone();
+        self.certificates.start(&plan, log);
         self.start_admin(log);
         self.is_ready(out);
     }

@@ -90,12 +90,13 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, beside: &'a [Beside], max_ser
         let kind = if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge };
         let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::None };
         let mut family = Family::new(Cow::Borrowed(*name), kind, unit);
-        for (upstream, value) in samples.iter().take(left) {
+        for (labels, value) in samples.iter().take(left) {
             let number = match kind {
                 Kind::Counter => Number::Counter(*value),
                 _ => Number::Gauge(i64::try_from(*value).unwrap_or(i64::MAX)),
             };
-            family.samples.push(Sample { labels: vec![("upstream", Cow::Borrowed(&**upstream))], number });
+            let labels = labels.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
+            family.samples.push(Sample { labels, number });
         }
         dropped += samples.len() - family.samples.len();
         left -= family.samples.len();

@@ -49,13 +49,16 @@ impl Format {
     }
 }
 
-/// Metrics of one name that no core counts: what control knows, by upstream.
+/// What tells the metrics of one name apart: the names of labels and their values.
+pub type Labels = Vec<(&'static str, Arc<str>)>;
+
+/// Metrics of one name that no core counts: what control knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beside {
     /// The whole name; that of a counter ends in `_total`, that of a time in `_seconds`.
     pub name: &'static str,
-    /// Each upstream and its number; nanoseconds where it is a time.
-    pub samples: Vec<(Arc<str>, u64)>,
+    /// Each with its number; nanoseconds where it is a time.
+    pub samples: Vec<(Labels, u64)>,
 }
 
 /// Renders the metrics of one or more cores. At most `max_series` of them are in it, in the order of the schema;
