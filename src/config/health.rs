@@ -25,7 +25,7 @@ pub(super) const HEALTH: Section = section(
     "[upstream.NAME.health]",
     &[
         key("type", OneOf(&["http", "tcp", "grpc"]), Is("\"http\"")),
-        key("service", STRING, Is("\"\"")),
+        key("service", STRING, Words("the server as a whole")),
         key("path", PATH, Is("\"/\"")),
         CHECK_HOST,
         CHECK_STATUS,

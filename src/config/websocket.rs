@@ -77,12 +77,9 @@ pub(super) fn websocket(fields: &Fields<'_>) -> Websocket {
     fields.set("idle", &mut all.idle, |value| duration(value).map(Some));
     fields.set("close_timeout", &mut all.close_timeout, duration);
     fields.set("drain", &mut all.drain, duration);
-    if let Some(origins) = fields.list("origins", origin) {
-        if origins.is_empty() {
-            let problem =
-                Problem::new("without an origin no page could open a connection: leave `origins` out, or name one");
-            fields.complain("origins", fields.key_span("origins"), problem);
-        }
+    if fields.has("origins") {
+        // Without an origin no page could open a connection.
+        let origins = fields.some("origins", origin);
         all.origins = Some(origins.into_iter().map(|origin| origin.value).collect());
     }
     if !all.is_checked {

@@ -171,7 +171,8 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         }
         Known::Via if listener.via.is_some() => Fate::Drop,
         Known::Te => {
-            wants_trailers |= client.is_carried() && values::list_contains(field.value.of(bytes), b"trailers");
+            wants_trailers |= (client.is_carried() || exchange.rpc.is_some())
+                && values::list_contains(field.value.of(bytes), b"trailers");
             Fate::Drop
         }
         _ if field.hop_by_hop => Fate::Drop,
@@ -195,7 +196,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
     }
     forwarded::write(out, client, exchange, trusted);
     if wants_trailers {
-        // Said of this hop anew: a client of HTTP/2 takes trailers, and we pass them on (RFC 9110 section 10.1.4).
+        // Said of this hop anew: a client of HTTP/2 or gRPC takes trailers, and we pass them on (RFC 9110 section 10.1.4).
         out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
     if let Some(via) = &listener.via

@@ -1,25 +1,22 @@
 //! Health checks by `grpc.health.v1`.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use super::{call, server};
+use crate::admin::Place;
 use crate::support::{Config, Engine, on_both_engines};
 use crate::tls::{Authority, with};
 
 on_both_engines!(a_server_says_how_its_services_are, the_same_over_tls, an_endpoint_is_left_while_it_is_not_serving);
 
-/// What the admin API says of the last check of each endpoint of each upstream.
-fn last_checks(socket: &std::path::Path) -> Vec<(String, String)> {
-    let out =
-        Command::new("curl").args(["-s", "--unix-socket"]).arg(socket).arg("http://a/v1/upstreams").output().unwrap();
-    let all: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
-    let upstreams = all["upstreams"].as_array().or(all.as_array()).expect("upstreams").clone();
+/// What the admin API says of the last check of the endpoint of each upstream.
+fn last_checks(place: &Place) -> Vec<(String, String)> {
+    let all = place.json("/v1/upstreams");
     let of = |upstream: &serde_json::Value| {
         let check = upstream["endpoints"][0]["last_check"].as_str().unwrap_or("none").to_owned();
         (upstream["name"].as_str().unwrap().to_owned(), check)
     };
-    upstreams.iter().map(of).collect()
+    all["upstreams"].as_array().unwrap().iter().map(of).collect()
 }
 
 fn upstreams(endpoint: SocketAddr, without: SocketAddr, keys: &str) -> String {
@@ -41,9 +38,8 @@ fn upstreams(endpoint: SocketAddr, without: SocketAddr, keys: &str) -> String {
 }
 
 fn says_how_they_are(config: Config) {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("admin.sock");
-    let gateway = config.more(&format!("[admin]\nsocket = \"{}\"\n", socket.display())).start();
+    let place = Place::new();
+    let gateway = config.more(&place.section("")).start();
     let wanted = [
         ("all", "passed"),
         ("well", "passed"),
@@ -53,7 +49,7 @@ fn says_how_they_are(config: Config) {
     ];
     let until = std::time::Instant::now() + crate::support::PATIENCE;
     loop {
-        let found = last_checks(&socket);
+        let found = last_checks(&place);
         let is = |(name, check): &(&str, &str)| found.iter().any(|(is, last)| is == name && last == check);
         if wanted.iter().all(is) {
             break;

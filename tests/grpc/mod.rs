@@ -45,3 +45,13 @@ pub(crate) fn call(address: SocketAddr, authorities: &[&Path], script: &str) {
 fn before(engine: Engine, endpoint: SocketAddr) -> Config {
     Config::new(engine).endpoint(endpoint).upstream("protocol = \"h2\"")
 }
+
+/// A call with one message as HTTP/1.1 has it: of a client that does nothing by itself.
+fn raw(method: &str, fields: &str, message: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /test.Calls/{method} HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTE: trailers\r\n{fields}\r\n\
+         Content-Length: {}\r\n\r\n",
+        message.len() + 5
+    );
+    [head.as_bytes(), b"\0", &(message.len() as u32).to_be_bytes(), message].concat()
+}
