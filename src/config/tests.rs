@@ -278,11 +278,10 @@ fn a_value_other_than_the_default_shows_in_the_plan() {
                 // Of checks of gRPC alone.
                 ("service", _) if hole.contains("health") => continue,
                 ("grpc", _) => "{ max_message = \"3MiB\" }",
-                ("web", _) => "true",
                 ("timeout", _) if title == "[route.grpc]" => "\"ignored\"",
                 ("ocsp", _) => "\"tests/tls/fixed/other.pem\"",
                 ("min_version", _) => "\"1.3\"",
-                ("key_log", _) => "true",
+                ("key_log" | "web", _) => "true",
                 ("server_name", _) => "\"a.test\"",
                 ("tls", _) if title == "[upstream.NAME]" => "{ ca = \"tests/tls/fixed/other.pem\" }",
                 ("memory" | "max_connection_window", _) => "\"5MiB\"",

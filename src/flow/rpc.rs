@@ -1,7 +1,7 @@
 //! What is otherwise for calls of gRPC and gRPC-Web: how the gateway refuses them, by when they end, and what servers are
 //! told of earlier tries.
 
-use ringway_proto::grpc::{Code, Wire, content_type, message, timeout};
+use ringway_proto::grpc::{Code, FrameError, Wire, content_type, message, timeout};
 use ringway_proto::http1::{Known, Method, encode as http1, values};
 use ringway_runtime::clock::Instant;
 
@@ -29,8 +29,7 @@ pub(super) fn wire(exchange: &Exchange) -> Option<Wire> {
 pub(crate) fn code(reason: Reason, status: u16) -> Code {
     match reason {
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
-        Reason::BodyTooLarge => Code::ResourceExhausted,
-        Reason::Grpc(ringway_proto::grpc::FrameError::MessageTooLarge) => Code::ResourceExhausted,
+        Reason::BodyTooLarge | Reason::Grpc(FrameError::MessageTooLarge) => Code::ResourceExhausted,
         _ => Code::of_http(status),
     }
 }

@@ -168,7 +168,7 @@ impl Answer {
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
     ) -> Result<(), &'static str> {
         let Some(web) = &mut self.web else { return Ok(()) };
-        let frame = web.trailers(fields).map_err(|error| error.code())?;
+        let frame = web.trailers(fields).map_err(FrameError::code)?;
         write_client(client, written, |outbox| {
             outbox.write(|out| {
                 put_chunk(out, frame);
