@@ -13,11 +13,21 @@ const LIMITS: [u32; 2] = [u32::MAX, 20];
 pub(crate) fn grpc(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else { return };
     match choice % 4 {
-        0 => LIMITS.iter().for_each(|&most| frames(data, most)),
+        0 => {
+            for most in LIMITS {
+                frames(data, most);
+            }
+        }
         1 => base64(data),
-        2 => LIMITS.iter().for_each(|&most| requests(data, most)),
+        2 => {
+            for most in LIMITS {
+                requests(data, most);
+            }
+        }
         _ => {
-            LIMITS.iter().for_each(|&most| responses(data, most));
+            for most in LIMITS {
+                responses(data, most);
+            }
             values(data);
         }
     }
@@ -154,8 +164,8 @@ fn values(data: &[u8]) {
     if let Some(time) = timeout::read(data) {
         let mut out = Vec::new();
         timeout::write(time, &mut out);
-        let read = timeout::read(&out).expect("what is written is read");
-        assert!(read <= time.max(std::time::Duration::from_nanos(1)));
+        let least = std::time::Duration::from_nanos(1);
+        assert!(timeout::read(&out).is_some_and(|read| read <= time.max(least)), "what is written is read");
     }
     if let Some(code) = Code::read(data) {
         let mut out = Vec::new();

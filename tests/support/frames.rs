@@ -205,12 +205,18 @@ impl Http2 {
     /// The next frame of this kind; what comes before is answered as it must be, or dropped.
     pub(crate) fn next_of(&mut self, kind: u8) -> Frame {
         loop {
-            let next = self.next();
-            self.answer_control(&next);
+            let next = self.next_answered();
             if next.kind == kind {
                 return next;
             }
         }
+    }
+
+    /// The next frame, which is answered as it must be.
+    pub(crate) fn next_answered(&mut self) -> Frame {
+        let next = self.next();
+        self.answer_control(&next);
+        next
     }
 
     fn answer_control(&mut self, frame: &Frame) {

@@ -34,6 +34,8 @@ pub(super) struct Socket<'a> {
     stream: u32,
     came: Vec<u8>,
     has_ended: bool,
+    /// What the window of the stream has room for.
+    room: usize,
 }
 
 impl<'a> Socket<'a> {
@@ -52,12 +54,17 @@ impl<'a> Socket<'a> {
         http2.head(stream, &connect_to(path, more), false);
         let head = http2.next_of(HEADERS);
         assert_eq!((head.stream, &*head.fields[0].1), (stream, "200"), "{:?}", head.fields);
-        (Self { http2, stream, came: Vec::new(), has_ended: false }, head.fields)
+        (Self { http2, stream, came: Vec::new(), has_ended: false, room: 65_535 }, head.fields)
     }
 
+    /// Sends a frame as the window of the stream lets it. That of the connection is larger than what one stream sends here.
     pub(super) fn send(&mut self, frame: impl AsRef<[u8]>) -> &mut Self {
-        for piece in frame.as_ref().chunks(16_384) {
+        for piece in frame.as_ref().chunks(16_000) {
+            while self.room < piece.len() {
+                self.take();
+            }
             self.http2.data(self.stream, piece, false);
+            self.room -= piece.len();
         }
         self
     }
@@ -65,17 +72,30 @@ impl<'a> Socket<'a> {
     /// The next DATA frame.
     fn more(&mut self) {
         assert!(!self.has_ended, "the stream has ended");
-        let data = self.http2.next_of(DATA);
-        assert_eq!(data.stream, self.stream);
-        let len = (data.payload.len() as u32).to_be_bytes();
-        self.has_ended = data.flags & END_STREAM != 0;
-        if !data.payload.is_empty() {
-            self.http2.frame(WINDOW_UPDATE, 0, 0, &len);
+        while self.take() != DATA {}
+    }
+
+    /// The next frame: of which kind it was.
+    fn take(&mut self) -> u8 {
+        let frame = self.http2.next_answered();
+        match frame.kind {
+            DATA => {
+                assert_eq!(frame.stream, self.stream);
+                let len = (frame.payload.len() as u32).to_be_bytes();
+                self.has_ended = frame.flags & END_STREAM != 0;
+                if !frame.payload.is_empty() {
+                    self.http2.frame(WINDOW_UPDATE, 0, 0, &len);
+                }
+                if !self.has_ended && !frame.payload.is_empty() {
+                    self.http2.frame(WINDOW_UPDATE, 0, self.stream, &len);
+                }
+                self.came.extend(frame.payload);
+            }
+            WINDOW_UPDATE if frame.stream == self.stream => self.room += frame.number(0) as usize,
+            RST_STREAM => panic!("the stream was reset with {}", frame.number(0)),
+            _ => {}
         }
-        if !self.has_ended && !data.payload.is_empty() {
-            self.http2.frame(WINDOW_UPDATE, 0, self.stream, &len);
-        }
-        self.came.extend(data.payload);
+        frame.kind
     }
 
     /// The next frame of WebSocket.

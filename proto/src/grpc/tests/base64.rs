@@ -8,13 +8,14 @@ const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 
 /// The slow way: a string of bits.
 fn model(bytes: &[u8]) -> Vec<u8> {
-    let mut bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-    while bits.len() % 6 != 0 {
+    let each: Vec<String> = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    let mut bits = each.concat();
+    while !bits.len().is_multiple_of(6) {
         bits.push('0');
     }
     let digit = |at: usize| DIGITS[usize::from_str_radix(&bits[at..at + 6], 2).unwrap()];
     let mut text: Vec<u8> = (0..bits.len()).step_by(6).map(digit).collect();
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push(b'=');
     }
     text

@@ -140,7 +140,7 @@ fn errors_have_codes_and_texts() {
 #[test]
 fn a_request_of_health_is_one_field() {
     for (service, message) in [
-        ("".to_owned(), vec![]),
+        (String::new(), vec![]),
         ("a.B".to_owned(), b"\x0a\x03a.B".to_vec()),
         ("x".repeat(200), [b"\x0a\xc8\x01".to_vec(), vec![b'x'; 200]].concat()),
     ] {
