@@ -29,10 +29,8 @@ fn encode(bytes: &[u8]) -> Vec<u8> {
     let group = |group: &[u8]| {
         let at = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
         let bits = at(0) << 16 | at(1) << 8 | at(2);
-        let digit = |place: usize| match place <= group.len() {
-            true => DIGITS[(bits >> (18 - 6 * place) & 63) as usize],
-            false => b'=',
-        };
+        let digit =
+            |place: usize| if place <= group.len() { DIGITS[(bits >> (18 - 6 * place) & 63) as usize] } else { b'=' };
         [digit(0), digit(1), digit(2), digit(3)]
     };
     bytes.chunks(3).flat_map(group).collect()
@@ -44,7 +42,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
     let group = |group: &[u8]| {
         let value = |digit: &u8| DIGITS.iter().position(|known| known == digit).unwrap_or(0) as u32;
         let bits = group.iter().fold(0, |bits, digit| bits << 6 | value(digit));
-        let len = 3 - group.iter().filter(|digit| **digit == b'=').count();
+        let len = 3 - group.iter().rev().take_while(|digit| **digit == b'=').count();
         bits.to_be_bytes()[1..=len].to_vec()
     };
     text.chunks(4).flat_map(group).collect()
@@ -93,7 +91,7 @@ fn a_call_becomes_one_of_grpc_and_its_answer_one_of_the_web(engine: Engine) {
         (BINARY.to_owned() + &accept("-text"), false, true),
         (TEXT.to_owned() + &accept("+proto"), true, false),
     ] {
-        for payload in [&b""[..], b"a", b"hello", &[7; 60_000]] {
+        for payload in [&b""[..], b"a", b"hello", &vec![7; 60_000]] {
             let mut body = frame(0, payload);
             if is_text {
                 // Padding may come anywhere.
@@ -171,7 +169,7 @@ fn curl(address: SocketAddr, method: &str, kind: &str, body: &[u8]) -> Vec<u8> {
 fn clients_of_http2_are_served_too(engine: Engine) {
     let (_server, endpoint) = server(&[], &[]);
     let gateway = before(engine, endpoint).route(ROUTE).start();
-    for payload in [&b"hello"[..], &[9; 50_000]] {
+    for payload in [&b"hello"[..], &vec![9; 50_000]] {
         let (messages, trailers) =
             read(&curl(gateway.address, "Echo", "application/grpc-web+proto", &frame(0, payload)));
         assert_eq!((&messages[..], trailers.contains("grpc-status: 0")), (&[payload.to_vec()][..], true));
@@ -184,7 +182,7 @@ fn clients_of_http2_are_served_too(engine: Engine) {
 fn what_a_client_sends_is_checked(engine: Engine) {
     let (_server, endpoint) = server(&[], &[]);
     let gateway = before(engine, endpoint).route(ROUTE).start();
-    let large = frame(0, &[0; 65_537]);
+    let large = frame(0, &vec![0; 65_537]);
     for (fields, body, status, code) in [
         (BINARY, &b"\x80\0\0\0\0"[..], "13", "grpc_unknown_flag"),
         (BINARY, b"\x02\0\0\0\0", "13", "grpc_unknown_flag"),
@@ -256,7 +254,7 @@ fn what_a_server_sends_is_checked(engine: Engine) {
         (chunked(&frame(4, b""), TRAILERS), Some("grpc-status: 14\r\n")),
         // Inside a message nothing can be said.
         (chunked(&frame(0, b"well")[..6], TRAILERS), None),
-        (chunked(&frame(0, &[0; 65_537]), TRAILERS), None),
+        (chunked(&frame(0, &vec![0; 65_537]), TRAILERS), None),
     ] {
         let (head, rest) = answered(&gateway, &origin, BINARY, &answer);
         assert_eq!(head.head.status(), 200);
