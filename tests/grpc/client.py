@@ -4,6 +4,7 @@ file of its authorities."""
 import json
 import queue
 import sys
+import time
 
 import grpc
 
