@@ -29,8 +29,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use std::sync::Arc;
 
-/// The cipher suites, the best first: with AES-128-GCM a handshake costs a third less than with AES-256-GCM, whose hash
-/// is SHA-384, since processors have instructions for SHA-256; nobody can break either.
+/// The cipher suites, the best first: with AES-128-GCM a handshake costs less than with AES-256-GCM, whose hash is
+/// SHA-384, since processors have instructions for SHA-256; nobody can break either.
 static SUITES: [SupportedCipherSuite; 9] = [
     suite::TLS13_AES_128_GCM_SHA256,
     suite::TLS13_AES_256_GCM_SHA384,
