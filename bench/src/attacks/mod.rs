@@ -204,7 +204,15 @@ fn round(attack: &Bytes, to: SocketAddr, done: &mut Done) -> std::io::Result<()>
     let many = if attack.then == Then::IsEndedInTime { AT_ONCE } else { 1 };
     let mut streams = Vec::new();
     for _ in 0..many {
-        let mut stream = TcpStream::connect(to)?;
+        let mut stream = match TcpStream::connect(to) {
+            Ok(stream) => stream,
+            // Ended before it began: the gateway has had enough of it.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused) => {
+                (done.connections, done.ended) = (done.connections + 1, done.ended + 1);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         stream.set_read_timeout(Some(LATE))?;
         stream.set_nodelay(true)?;
         // The gateway may end it before all is there.
