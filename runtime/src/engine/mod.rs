@@ -476,8 +476,8 @@ impl Listener {
         }
     }
 
-    /// The next of the connections that this listener has taken from its socket already, and `None` when there is none
-    /// left: then the listener can be dropped, and whoever else has the socket goes on with it and with its queue.
+    /// The next of the connections that this listener has taken from its socket already, or that woke it and nobody else,
+    /// and `None` when there is none left: then the listener can be dropped, and whoever else has the socket goes on with it.
     pub fn poll_let_go(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Remote)>> {
         match &self.0 {
             ListenerKind::Ring(listener) => {

@@ -103,8 +103,7 @@ impl Listener {
         self.poll_last(cx, true)
     }
 
-    /// Ends accepting: with what the ring has accepted already where the socket goes on elsewhere, else with all that
-    /// waits at the socket.
+    /// Ends accepting, with all that waits at the socket. Where that does not go on elsewhere, nobody new gets there.
     fn poll_last(&self, cx: &Context<'_>, goes_on: bool) -> Poll<Option<(Stream, Remote)>> {
         let mut io = self.engine.io.borrow_mut();
         let acceptor = &mut io.acceptors[self.slot as usize];
@@ -127,7 +126,8 @@ impl Listener {
                     acceptor.waiter = self.engine.tasks.waiter(cx);
                     return Poll::Pending;
                 }
-                None if goes_on => return Poll::Ready(None),
+                // What waits now may have woken this accept and nobody else, as the kernel wakes one of those who wait. So it
+                // is taken even where the socket goes on elsewhere, where nobody would look before the next one comes.
                 None => match net::accept_queued(&acceptor.socket) {
                     Some(socket) => socket,
                     None => return Poll::Ready(None),
