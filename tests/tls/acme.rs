@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     /// Seconds.
     validity: u32,
     external_account: bool,
+    /// How many of a hundred nonces it refuses.
+    nonces_refused: u32,
     dir: TempDir,
 }
 
@@ -65,7 +67,8 @@ impl Plan {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new("server of the authority");
         authority.issue("pebble", &["localhost"]);
-        Self { authority, names, ports: [free_port(), free_port()], validity: 86_400, external_account: false, dir }
+        let ports = [free_port(), free_port()];
+        Self { authority, names, ports, validity: 86_400, external_account: false, nonces_refused: 0, dir }
     }
 
     /// Where its directory is, before it runs, too.
@@ -101,7 +104,8 @@ impl Plan {
         // It says everything on its standard output.
         command.args(["-c", "exec pebble -config \"$0\" -dnsserver \"$1\" >&2"]);
         command.arg(&path).arg(self.names.address.to_string());
-        command.envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_WFE_NONCEREJECT", "15")]);
+        command.envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0")]);
+        command.env("PEBBLE_WFE_NONCEREJECT", self.nonces_refused.to_string());
         let child = Child::start(&mut command);
         child.says("ACME directory available at");
         Pebble { child, management, ca: self.authority.file.clone() }
@@ -145,7 +149,8 @@ fn issued(gateway: &Gateway) -> String {
 
 fn a_certificate_is_issued_once_the_authority_is_there_and_renewed(engine: Engine) {
     let place = Place::new();
-    let plan = Plan { validity: 15, ..Plan::new() };
+    // An order that meets three refused nonces in a row fails, and goes on at the next try.
+    let plan = Plan { validity: 15, nonces_refused: 15, ..Plan::new() };
     let gateway = config(engine, &place, &plan.section(&place, "")).start();
     let (plain, secure) = (gateway.addresses[0], gateway.addresses[1]);
     // The authority is away, and nobody is shown anything.
