@@ -311,6 +311,21 @@ async fn connects(engine: &Engine, to: &Probed<'_>) -> Checked {
     to.connect(engine).await.map_or_else(|failed| failed, |_| Checked::Passed)
 }
 
+/// Sends a request, and reads the head of its answer: with what has come, which begins with it.
+async fn begin(
+    engine: &Engine,
+    to: &Probed<'_>,
+    request: &[u8],
+    method: Method,
+) -> Result<(Stream, Vec<u8>, ResponseHead), Checked> {
+    let stream = to.connect(engine).await?;
+    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
+    stream.flush();
+    let (mut bytes, mut head) = (Vec::new(), ResponseHead::default());
+    read_head(&stream, &mut bytes, &mut head, &Limits::default().of_responses(), method).await?;
+    Ok((stream, bytes, head))
+}
+
 async fn asks(
     engine: &Engine,
     to: &Probed<'_>,
@@ -318,17 +333,11 @@ async fn asks(
     status: &[std::ops::RangeInclusive<u16>],
     wanted: Option<&str>,
 ) -> Checked {
-    let stream = match to.connect(engine).await {
-        Ok(stream) => stream,
+    let (stream, mut bytes, head) = match begin(engine, to, request, Method::Get).await {
+        Ok(begun) => begun,
         Err(failed) => return failed,
     };
-    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
-    stream.flush();
     let limits = Limits::default().of_responses();
-    let (mut bytes, mut head) = (Vec::new(), ResponseHead::default());
-    if let Err(failed) = read_head(&stream, &mut bytes, &mut head, &limits, Method::Get).await {
-        return failed;
-    }
     if !status.iter().any(|range| range.contains(&head.status)) {
         return Checked::Status;
     }
@@ -378,17 +387,11 @@ fn grpc_request(service: &str, host: &str, left: Duration) -> Vec<u8> {
 
 /// Makes such a call, and reads what it comes to.
 async fn calls(engine: &Engine, to: &Probed<'_>, request: &[u8]) -> Checked {
-    let stream = match to.connect(engine).await {
-        Ok(stream) => stream,
+    let (stream, mut bytes, head) = match begin(engine, to, request, Method::Post).await {
+        Ok(begun) => begun,
         Err(failed) => return failed,
     };
-    stream.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(request)));
-    stream.flush();
     let limits = Limits::default().of_responses();
-    let (mut bytes, mut head) = (Vec::new(), ResponseHead::default());
-    if let Err(failed) = read_head(&stream, &mut bytes, &mut head, &limits, Method::Post).await {
-        return failed;
-    }
     if head.status != 200 {
         return Checked::Status;
     }

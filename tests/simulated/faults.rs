@@ -221,6 +221,27 @@ impl Names {
     }
 }
 
+/// Counts how requests ended, by status. Only those that an origin cut short may have no answer, and no other status is right.
+pub(super) fn count(
+    outcomes: BTreeMap<usize, io::Result<u16>>,
+    cut: &RefCell<BTreeSet<usize>>,
+    total: &mut BTreeMap<String, u32>,
+) {
+    for (number, outcome) in outcomes {
+        let outcome = match outcome {
+            Ok(status) => {
+                assert!([200, 502, 503, 504].contains(&status), "request {number}: {status}");
+                status.to_string()
+            }
+            Err(error) => {
+                assert!(cut.borrow().contains(&number), "request {number} has no answer: {error}");
+                "cut short".to_owned()
+            }
+        };
+        *total.entry(outcome).or_insert(0) += 1;
+    }
+}
+
 /// Clients that ask for one thing after the other, while names may change: how each request ended, by its number.
 pub(super) fn ask(world: &World, gateway: &Gateway, mut names: Option<&mut Names>) -> BTreeMap<usize, io::Result<u16>> {
     let outcomes: Rc<RefCell<BTreeMap<usize, io::Result<u16>>>> = Rc::default();
@@ -276,19 +297,7 @@ fn every_request_has_its_own_answer_and_nothing_is_left_over_whatever_origins_do
         });
         let tasks = world.tasks();
         let gateway = Gateway::start_plan(world, CORES, names.as_ref().map_or(fixed, Names::found));
-        for (number, outcome) in ask(world, &gateway, names.as_mut()) {
-            let outcome = match outcome {
-                Ok(status) => {
-                    assert!([200, 502, 503, 504].contains(&status), "request {number}: {status}");
-                    status.to_string()
-                }
-                Err(error) => {
-                    assert!(cut.borrow().contains(&number), "request {number} has no answer: {error}");
-                    "cut short".to_owned()
-                }
-            };
-            *total.borrow_mut().entry(outcome).or_insert(0) += 1;
-        }
+        count(ask(world, &gateway, names.as_mut()), &cut, &mut total.borrow_mut());
         // A plan without the upstream: checks end, and connections that are kept close.
         gateway.change(world, names.as_ref().map_or(1, |names| names.epoch) + 1, OTHER);
         *gone.borrow_mut() += names.map_or(0, |names| names.gone);

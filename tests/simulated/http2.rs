@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use ringway_runtime::engine::sim::{Faults, explore};
 
-use super::faults::{CORES, ORIGINS, OTHER, Origin, SECOND, ask};
+use super::faults::{CORES, ORIGINS, OTHER, Origin, SECOND, ask, count};
 use super::{Gateway, seeds, with_listener};
 
 /// What an upstream may have beside its endpoints, as a draw has it.
@@ -44,19 +44,7 @@ fn every_request_through_two_gateways_has_its_own_answer_and_nothing_is_left_ove
         let inner = Gateway::start_at(world, "inner", CORES, inner_plan);
         let keys = format!("protocol = \"h2\"\n{}", KEYS[draw(KEYS.len())]);
         let outer = Gateway::start_plan(world, CORES, config(&format!("\"{}\"", inner.address), 2, &keys));
-        for (number, outcome) in ask(world, &outer, None) {
-            let outcome = match outcome {
-                Ok(status) => {
-                    assert!([200, 502, 503, 504].contains(&status), "request {number}: {status}");
-                    status.to_string()
-                }
-                Err(error) => {
-                    assert!(cut.borrow().contains(&number), "request {number} has no answer: {error}");
-                    "cut short".to_owned()
-                }
-            };
-            *total.borrow_mut().entry(outcome).or_insert(0) += 1;
-        }
+        count(ask(world, &outer, None), &cut, &mut total.borrow_mut());
         let mut cores = Vec::new();
         for gateway in [outer, inner] {
             // A plan without the upstream: connections that are kept close.

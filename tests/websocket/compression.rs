@@ -1,10 +1,9 @@
 //! permessage-deflate that the gateway speaks itself (RFC 7692), with each side on its own.
 
-use ringway_proto::websocket::deflate::{Compressor, Expander};
 use serde_json::json;
 
 use super::records::counter;
-use super::{BINARY, CLOSE, DEFLATE, FIN, Open, PING, PONG, TEXT, c, code, gateway, request, s, switch};
+use super::{BINARY, CLOSE, DEFLATE, FIN, Open, PING, PONG, TEXT, c, code, gateway, pack, request, s, switch, unpack};
 use crate::observe::hdr_json;
 use crate::support::{Config, Engine, Gateway, Origin, on_both_engines};
 
@@ -23,20 +22,6 @@ on_both_engines!(
 
 const MARK: u8 = 0x40;
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-
-fn pack(plain: &[u8]) -> Vec<u8> {
-    let (mut compressor, mut out) = (Compressor::new(6, 15, true).unwrap(), Vec::new());
-    compressor.compress(plain, &mut out).unwrap();
-    compressor.end(&mut out).unwrap();
-    out
-}
-
-fn unpack(packed: &[u8]) -> Vec<u8> {
-    let (mut expander, mut out) = (Expander::new(15, true), Vec::new());
-    expander.expand(packed, &mut out, u64::MAX).unwrap();
-    expander.end(&mut out, u64::MAX).unwrap();
-    out
-}
 
 /// A gateway that compresses itself, with these keys of `deflate` and of `websocket`.
 fn terminating(engine: Engine, deflate: &str, more: &str) -> (Gateway, Origin) {

@@ -3,11 +3,9 @@
 
 use std::io::{Read, Write};
 
-use ringway_proto::websocket::deflate::{Compressor, Expander};
-
 use super::http2::{Socket, VERSION};
 use super::peers::server;
-use super::{BINARY, CLOSE, FIN, PING, PONG, TEXT, c, code, read, request, s};
+use super::{BINARY, CLOSE, FIN, PING, PONG, TEXT, c, code, pack, read, request, s, unpack};
 use crate::support::frames::Http2;
 use crate::support::{Client, Config, Engine, Gateway, on_both_engines};
 use crate::tls;
@@ -32,20 +30,6 @@ struct Case {
     deflate: Deflate,
     sends: Vec<u8>,
     gets: Vec<(u8, Vec<u8>)>,
-}
-
-fn pack(plain: &[u8]) -> Vec<u8> {
-    let (mut compressor, mut out) = (Compressor::new(6, 15, true).unwrap(), Vec::new());
-    compressor.compress(plain, &mut out).unwrap();
-    compressor.end(&mut out).unwrap();
-    out
-}
-
-fn unpack(packed: &[u8]) -> Vec<u8> {
-    let (mut expander, mut out) = (Expander::new(15, true), Vec::new());
-    expander.expand(packed, &mut out, u64::MAX).unwrap();
-    expander.end(&mut out, u64::MAX).unwrap();
-    out
 }
 
 fn closes(code: u16) -> (u8, Vec<u8>) {

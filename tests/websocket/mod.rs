@@ -12,6 +12,8 @@ mod pings;
 mod plans;
 mod records;
 
+use ringway_proto::websocket::deflate::{Compressor, Expander};
+
 use crate::support::{Client, Config, Engine, Gateway, Origin, OriginConn};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -160,4 +162,20 @@ impl Open {
         assert!(self.client.rest_or_reset().0.is_empty());
         assert!(self.upstream.rest().is_empty());
     }
+}
+
+/// A message as a side sends it that forgets after each.
+fn pack(plain: &[u8]) -> Vec<u8> {
+    let (mut compressor, mut out) = (Compressor::new(6, 15, true).unwrap(), Vec::new());
+    compressor.compress(plain, &mut out).unwrap();
+    compressor.end(&mut out).unwrap();
+    out
+}
+
+/// What such a message was.
+fn unpack(packed: &[u8]) -> Vec<u8> {
+    let (mut expander, mut out) = (Expander::new(15, true), Vec::new());
+    expander.expand(packed, &mut out, u64::MAX).unwrap();
+    expander.end(&mut out, u64::MAX).unwrap();
+    out
 }

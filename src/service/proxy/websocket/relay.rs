@@ -219,7 +219,16 @@ impl Relay<'_> {
             // A frame that began here and is broken does not go.
             passed += push(to, &lease, start, at);
         }
-        if leg.reader.is_between_frames()
+        self.passed_on(who, passed, failed);
+    }
+
+    /// So many bytes of what came from one side went on, until something was wrong with it or nothing was.
+    pub(super) fn passed_on(&mut self, who: Who, passed: usize, failed: Option<WebsocketError>) {
+        let (leg, other, to) = match who {
+            Who::Client => (&self.from_client, &mut self.from_upstream, self.connection.stream()),
+            Who::Upstream => (&self.from_upstream, &mut self.from_client, &self.client.stream),
+        };
+        if leg.is_between_frames()
             && let Some(code) = other.to_tell
         {
             other.tell(code, to, &self.client.state.engine);
@@ -234,7 +243,7 @@ impl Relay<'_> {
     }
 
     /// So many bytes go to the other side.
-    pub(super) fn count_passed(&mut self, who: Who, passed: usize) {
+    fn count_passed(&mut self, who: Who, passed: usize) {
         match who {
             Who::Client => self.metrics.upstream_sent(passed as u64),
             Who::Upstream => {

@@ -8,11 +8,10 @@ use ringway_proto::websocket::{CloseCode, Event as Read, Reader, Side};
 use ringway_runtime::buffer::Lease;
 
 use super::super::relay::stream_buffer;
-use super::end::Cause;
 use super::handshake::Terms;
 use super::leg::Half;
 use super::relay::{Event, Relay, Who};
-use crate::observe::{ControlFrame, WebsocketEnd, WebsocketError, WebsocketSide};
+use crate::observe::{WebsocketEnd, WebsocketError};
 use crate::plan::Websocket;
 
 /// So many bytes are expanded before it is seen whether there is room for more: half a mebibyte at most.
@@ -122,16 +121,7 @@ impl Relay<'_> {
             }
         }
         leg.recoder = Some(recoder);
-        if let Some(code) = other.to_tell {
-            other.tell(code, to, &self.client.state.engine);
-            self.metrics.websocket_control(WebsocketSide::Gateway, ControlFrame::Close);
-        }
-        to.flush();
-        self.count_passed(who, passed);
-        if let Some(error) = failed {
-            self.leg(who).is_deaf = true;
-            self.close(Cause::Error(who.side(), error));
-        }
+        self.passed_on(who, passed, failed);
     }
 
     /// What was parked goes on once there is room for it and others had their turn.
