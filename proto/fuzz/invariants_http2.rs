@@ -21,6 +21,7 @@ fn configs() -> [Config; 2] {
     let small = Config {
         limits,
         streams: 3,
+        shut: 2,
         stream_window: 50,
         remembered: 2,
         decoder_table: 100,

@@ -26,6 +26,7 @@ pub(super) const OF_LISTENER: Section = section(
     &[
         key("enabled", Either(&[Flag(true), Flag(false)]), Is("true")),
         MAX_CONCURRENT_STREAMS,
+        key("shut_streams", Number("number", 1, 10_000), Is("8")),
         WINDOW,
         MAX_WINDOW,
         CONNECTION,
@@ -69,6 +70,7 @@ pub(super) fn of_listener(fields: &Fields<'_>) -> Http2 {
     let mut http2 = Http2::default();
     if let Some(own) = fields.table("http2", &OF_LISTENER) {
         own.set("enabled", &mut http2.is_enabled, boolean);
+        own.set("shut_streams", &mut http2.shut_streams, integer(1..=10_000));
         own.set("continuations", &mut http2.continuations, integer(0..=1_000));
         own.set("websocket", &mut http2.websocket, boolean);
         read(&own, &mut http2);

@@ -13,6 +13,8 @@ pub struct Http2 {
     pub is_enabled: bool,
     /// Streams of one connection at once.
     pub streams: u32,
+    /// Streams of one connection at once whose windows a client keeps shut.
+    pub shut_streams: u32,
     /// What may be on its way to the gateway.
     pub windows: Http2Windows,
     /// CONTINUATION frames of a header block.
@@ -48,6 +50,7 @@ impl Default for Http2 {
         Self {
             is_enabled: true,
             streams: 100,
+            shut_streams: 8,
             windows: Http2Windows {
                 stream: 64 << 10,
                 stream_max: 1 << 20,
@@ -102,6 +105,7 @@ impl Http2 {
         let Http2Windows { stream, stream_max, connection, connection_max } = self.windows;
         Config {
             streams: self.streams,
+            shut: self.shut_streams,
             stream_window: stream,
             stream_window_max: stream_max.max(stream),
             connection_window: connection,

@@ -15,6 +15,7 @@ on_both_engines!(
     an_hpack_bomb_ends_the_connection,
     floods_of_control_frames_end_the_connection,
     empty_data_ends_the_connection,
+    windows_that_are_never_open_end_the_connection,
     windows_that_stay_shut_hold_little_and_not_for_long,
     a_client_that_reads_nothing_is_let_go,
     a_client_that_says_nothing_behind_the_preface_is_let_go,
@@ -121,15 +122,45 @@ fn empty_data_ends_the_connection(engine: Engine) {
     ends(&gateway, &after_the_end);
 }
 
+fn windows_that_are_never_open_end_the_connection(engine: Engine) {
+    let gateway = Config::new(engine).more(HELLO).start();
+    let head = block(&request("GET", "/hello", &[]));
+    let ask = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+    // Those that are served wait for as long as `send_idle`, which nothing here does.
+    ends(&gateway, &[frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), each(100, ask)].concat());
+    // A client may begin with no window, if it then opens those of its requests.
+    let mut opens = Http2::connect_with(gateway.address, &[(4, 0)]);
+    for stream in (0..40).map(|at| 2 * at + 1) {
+        opens.ask(stream, "/hello");
+        assert_eq!(opens.next_of(HEADERS).stream, stream);
+        opens.frame(WINDOW_UPDATE, 0, stream, &300u32.to_be_bytes());
+        assert_eq!(opens.next_of(DATA).stream, stream);
+    }
+    // Few of its requests wait for that, and those beyond may be sent again.
+    for stream in (40..48).map(|at| 2 * at + 1) {
+        opens.ask(stream, "/hello");
+        assert_eq!(opens.next_of(HEADERS).stream, stream);
+    }
+    const REFUSED_STREAM: u32 = 7;
+    opens.ask(97, "/hello");
+    let reset = opens.next_of(RST_STREAM);
+    assert_eq!((reset.stream, reset.number(0)), (97, REFUSED_STREAM));
+    opens.frame(WINDOW_UPDATE, 0, 81, &300u32.to_be_bytes());
+    assert_eq!(opens.next_of(DATA).stream, 81);
+    opens.ask(99, "/hello");
+    assert_eq!(opens.next_of(HEADERS).stream, 99);
+}
+
 fn windows_that_stay_shut_hold_little_and_not_for_long(engine: Engine) {
     let (origin, _) = Origin::serve(|_, upstream| {
         upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
         while upstream.try_send(&vec![0; 65_536]) {}
         false
     });
-    let gateway = Config::new(engine).origin(&origin).timeouts("send_idle = \"1s\"").more(HELLO).start();
+    let gateway = Config::new(engine).origin(&origin).timeouts("send_idle = \"2s\"").more(HELLO).start();
     let before = gateway.child.resident();
-    let mut holder = Http2::connect_with(gateway.address, &[(4, 0)]);
+    // Windows that are open at first.
+    let mut holder = Http2::connect_with(gateway.address, &[(4, 300)]);
     let streams: Vec<u32> = (0..90).map(|at| 2 * at + 1).collect();
     for stream in &streams {
         holder.ask(*stream, "/large");

@@ -56,6 +56,8 @@ pub struct Costs {
     pub fault: u32,
     /// A stream beyond those allowed at once. Default 20.
     pub refused: u32,
+    /// A stream beyond those whose windows may be shut ([`Config::shut`]). Default 200.
+    pub shut: u32,
     /// A PING (CVE-2019-9512), or an acknowledgement of a PING that was not sent. Default 25.
     pub ping: u32,
     /// A SETTINGS frame (CVE-2019-9515), or an acknowledgement of none. Default 100.
@@ -95,6 +97,7 @@ impl Default for Costs {
             reset: 50,
             fault: 50,
             refused: 20,
+            shut: 200,
             ping: 25,
             settings: 100,
             priority: 2,
@@ -122,6 +125,10 @@ pub struct Config {
     /// Streams that the peer may have open at once, or, of a client, that it opens at once, if the server allows as
     /// many. Default 100.
     pub streams: u32,
+    /// Streams that the peer may have open at once whose windows it keeps shut: nearly nothing could be sent on them from
+    /// the start, and it has given them no more since. Each is served and then held, which costs a client nothing
+    /// (CVE-2019-9517); those beyond are refused and may be sent again. Default 8.
+    pub shut: u32,
     /// Bytes that a stream's window starts with. Default 64 KiB less one, the protocol's own.
     pub stream_window: u32,
     /// Bytes that a stream's window grows to where its data is taken as fast as it comes. Default 1 MiB.
@@ -166,6 +173,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             streams: 100,
+            shut: 8,
             stream_window: 65_535,
             stream_window_max: 1 << 20,
             connection_window: 256 << 10,

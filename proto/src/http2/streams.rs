@@ -60,6 +60,8 @@ pub(super) struct Entry {
     pub(super) outgoing: Outgoing,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
+    /// Whether the peer keeps its window shut, or as good as.
+    pub(super) is_shut: bool,
     /// What is to come by Content-Length.
     pub(super) length: Option<u64>,
     /// Whether the request is HEAD, so that the response has no body.

@@ -6,6 +6,7 @@ use super::super::block::{Notes, Reader};
 use super::super::error::{Fault, HeadError, Violation};
 use super::super::frame::{self, Header, MAX};
 use super::super::streams::{How, Incoming, Outgoing, Place, Stream};
+use super::send::DRIBBLE;
 use super::{Connection, Event, Head, Inbox, Leaving, OpenBlock};
 
 /// What becomes of a header block.
@@ -144,14 +145,21 @@ impl Connection {
             return Ok(Fate::Drop(Ok(())));
         }
         self.peer_last = id;
-        if self.streams.len() >= self.config.streams as usize {
-            self.spend(self.config.budget.costs.refused, now)?;
+        let costs = self.config.budget.costs;
+        let is_too_many = self.streams.len() >= self.config.streams as usize;
+        if is_too_many || (self.begins_shut() && self.shut_streams >= self.config.shut) {
+            self.spend(if is_too_many { costs.refused } else { costs.shut }, now)?;
             self.streams.remember(id, How::ResetByUs);
             let code = Fault::TooManyStreams.error_code().to_u32();
             self.control(|out| frame::with_number(out, frame::RST_STREAM, id, code));
             return Ok(Fate::Drop(Ok(())));
         }
         Ok(Fate::Open)
+    }
+
+    /// Whether next to nothing can be sent on streams that the peer opens, before it opens their windows.
+    fn begins_shut(&self) -> bool {
+        self.is_server && (self.peer.window as usize) < DRIBBLE
     }
 
     /// What becomes of a block that a server sent.
@@ -232,6 +240,8 @@ impl Connection {
         if refusal.is_some() && !end {
             entry.incoming = Incoming::Discard;
         }
+        entry.is_shut = self.begins_shut();
+        self.shut_streams += u32::from(entry.is_shut);
         let stream = self.streams.open(entry);
         Ok(Some(match refusal {
             Some(error) => Event::Refused { stream, error },

@@ -164,6 +164,8 @@ pub struct Connection {
     encoder: Encoder,
     scratch: Scratch,
     streams: Streams,
+    /// How many of them the peer keeps shut.
+    shut_streams: u32,
     schedule: Schedule,
     /// Priorities of streams that are not open yet.
     early: Vec<(u32, Priority)>,
@@ -207,6 +209,7 @@ impl Connection {
             encoder: Encoder::new(config.encoder_table as usize),
             scratch: Scratch::default(),
             streams: Streams::new(config.remembered),
+            shut_streams: 0,
             schedule: Schedule::default(),
             early: Vec::new(),
             peer_last: 0,
@@ -304,6 +307,7 @@ impl Connection {
             outgoing: Outgoing::Head,
             receiving: Receiving::new(window, self.config.stream_window_max, now),
             sending: Sending::new(self.peer.window),
+            is_shut: false,
             length: None,
             is_head: false,
             is_bodiless: false,
@@ -321,6 +325,7 @@ impl Connection {
             return;
         };
         let held = entry.held;
+        self.shut_streams -= u32::from(entry.is_shut);
         if entry.is_queued {
             self.schedule.remove(stream);
         }

@@ -6,6 +6,7 @@ use super::super::error::{ConnectionError, ErrorCode, Fault, Reset, Side, Violat
 use super::super::frame::{self, HEADER, Header, MAX};
 use super::super::priority::Priority;
 use super::super::streams::{How, Incoming, Outgoing, Place, Stream};
+use super::send::DRIBBLE;
 use super::{Connection, DRAIN_PING, EARLY_PRIORITIES, Event, Inbox, Leaving, Payload, Step};
 use crate::http1::Span;
 
@@ -365,6 +366,7 @@ impl Connection {
             self.spend(costs.settings, now)?;
         }
         self.has_settings = true;
+        let before = self.peer.window;
         let Self { peer, streams, encoder, .. } = self;
         let window = |before: u32, after: u32| {
             for at in 0..streams.len() {
@@ -380,6 +382,7 @@ impl Connection {
         self.control(|out| frame::header(out, 0, frame::SETTINGS, frame::ACK, 0));
         for at in 0..self.streams.len() {
             if let Some(stream) = self.streams.nth(at) {
+                self.note_window(stream, self.peer.window < before);
                 self.queue(stream);
             }
         }
@@ -452,8 +455,18 @@ impl Connection {
         if !entry.sending.add(i64::from(more)) {
             return Err(Violation::Stream(id, Fault::WindowOverflow));
         }
+        self.note_window(stream, false);
         self.queue(stream);
         Ok(())
+    }
+
+    /// The peer has opened the window of a stream, or shut it as far as `shuts` says.
+    fn note_window(&mut self, stream: Stream, shuts: bool) {
+        if let Some(entry) = self.streams.get_mut(stream) {
+            let is_shut = entry.sending.left() < DRIBBLE && (shuts || entry.is_shut);
+            self.shut_streams = self.shut_streams + u32::from(is_shut) - u32::from(entry.is_shut);
+            entry.is_shut = is_shut;
+        }
     }
 
     /// PRIORITY_UPDATE (RFC 9218 section 7.1).

@@ -11,7 +11,7 @@ use crate::hpack::FIELD_COST;
 use crate::http1::Known;
 
 /// Less data than this in a frame, though there is more, is a dribble.
-const DRIBBLE: usize = 256;
+pub(super) const DRIBBLE: usize = 256;
 
 /// The request line of HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

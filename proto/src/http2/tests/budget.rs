@@ -133,6 +133,63 @@ fn a_window_that_opens_byte_by_byte_is_paid_for() {
 }
 
 #[test]
+fn only_a_few_streams_are_held_by_a_peer_that_opens_no_window() {
+    let refused = |driver: &mut Driver| {
+        let resets = driver.resets();
+        assert!(resets.iter().all(|(_, code)| *code == ErrorCode::RefusedStream), "{resets:?}");
+        resets.len()
+    };
+    let ask = |driver: &mut Driver, at: u32| driver.feed(&headers(2 * at + 1, true, &get(&[])));
+    for window_size in [0, 1, 255] {
+        let mut driver = Driver::server(Config::default());
+        driver.feed(&settings(&[(4, window_size)]));
+        for at in 0..8 {
+            ask(&mut driver, at);
+            let stream = driver.stream(2 * at + 1);
+            driver.answer(stream, &[b'x'; 1000]);
+        }
+        assert_eq!((refused(&mut driver), driver.connection().streams()), (0, 8));
+        // Those beyond may be sent again, and are, until it is enough.
+        let mut more = 0;
+        while driver.error.is_none() && more < 1000 {
+            ask(&mut driver, 8 + more);
+            more += 1;
+        }
+        assert_eq!(driver.error.map(|error| error.fault), Some(Fault::Calm));
+        assert!((40..=50).contains(&more), "{more} more with a window of {window_size}");
+        assert_eq!((refused(&mut driver) as u32, driver.connection().streams()), (more - 1, 8));
+    }
+}
+
+#[test]
+fn a_stream_whose_window_is_opened_is_not_held() {
+    // A peer that opens each window by itself, one that opens all, and one whose streams end.
+    let opens: [&dyn Fn(u32) -> Vec<Vec<u8>>; 3] =
+        [&|id| vec![window(id, 1 << 20)], &|_| vec![settings(&[(4, 1 << 20)]), settings(&[(4, 0)])], &|id| {
+            vec![of_number(3, id, 8)]
+        }];
+    for (at, open) in opens.iter().enumerate() {
+        let mut driver = Driver::server(Config::default());
+        driver.answers = true;
+        driver.feed(&settings(&[(4, 0)]));
+        for round in 0..40 {
+            let id = 2 * round + 1;
+            driver.feed(&headers(id, true, &get(&[])));
+            open(id).iter().for_each(|bytes| driver.feed(bytes));
+        }
+        assert_eq!((driver.error, driver.resets()), (None, vec![]), "{at}");
+    }
+    // One that shuts them later holds them as well.
+    let mut driver = Driver::server(Config::default());
+    for at in 0..20 {
+        driver.feed(&headers(2 * at + 1, true, &get(&[])));
+    }
+    driver.feed(&settings(&[(4, 0)]));
+    driver.feed(&headers(41, true, &get(&[])));
+    assert_eq!((driver.error, driver.resets()), (None, vec![(41, ErrorCode::RefusedStream)]));
+}
+
+#[test]
 fn a_peer_that_reads_nothing_cannot_pile_up_answers() {
     let free = Budget { costs: Costs { ping: 0, settings: 0, ..Costs::default() }, ..Budget::default() };
     let config = Config { control: 1000, budget: free, ..Config::default() };
