@@ -6,5 +6,6 @@ pub mod grpc;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
+pub mod jwt;
 pub mod proxy_protocol;
 pub mod websocket;

@@ -7,6 +7,7 @@ use super::reader::{Fields, Key, Problem, Read, Section, key, section};
 use super::tree::Value;
 use super::values::{duration, integer, is_token, name, one_of, or_off, percentage, string};
 use crate::plan::{Balance, Failover, HashKey, SlowStart, Sticky};
+use ringway_proto::jwt;
 use std::sync::Arc;
 use std::time;
 
@@ -29,8 +30,10 @@ const TYPES: &[(&str, &Section)] = &[
 
 const TYPE: Key = key("type", OneOf(NAMES), Required);
 const KEY: Key = key("key", HASH_KEY, Is("\"client-ip\""));
-const HASH_KEY: Kind =
-    Text("hash key", r"^(client-ip|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+|cookie:[!#$%&'*+.^_`|~0-9A-Za-z-]+|path:.+)$");
+const HASH_KEY: Kind = Text(
+    "hash key",
+    r"^(client-ip|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+|path:.+|claim:([^/].*|(/([^~/]|~[01])*)+))$",
+);
 const MAX_LOAD: Key = key("max_load", Either(&[Number("number", 101, 10_000), OneOf(&["off"])]), Is("\"off\""));
 const DECAY: Key = key("decay", Duration, Is("\"10s\""));
 
@@ -180,8 +183,7 @@ pub(super) fn balance(fields: &Fields<'_>) -> Balance {
 }
 
 fn hash_key(value: &Value) -> Read<HashKey> {
-    const HELP: &str =
-        "\"client-ip\", \"header:NAME\", \"cookie:NAME\" or \"path:NAME\", a capture of the route's path";
+    const HELP: &str = "\"client-ip\", \"header:NAME\", \"cookie:NAME\", \"path:NAME\", a capture of the route's path, or \"claim:NAME\"";
     let text = string(value)?;
     if text == "client-ip" {
         return Ok(HashKey::ClientIp);
@@ -192,6 +194,13 @@ fn hash_key(value: &Value) -> Read<HashKey> {
         "header" if is_token(name) => Ok(HashKey::Header(name.to_ascii_lowercase().into())),
         "cookie" if is_token(name) => Ok(HashKey::Cookie(name.into())),
         "path" if !name.is_empty() => Ok(HashKey::PathParameter(name.into())),
+        "claim" => {
+            let path = jwt::Path::new(name);
+            path.map(HashKey::Claim).map_err(|error| {
+                Problem::new(format!("\"{name}\" is no path to a claim: {error}"))
+                    .with_help("\"claim:sub\", or steps inside a claim: \"claim:/realm_access/tenant\"")
+            })
+        }
         _ => Err(wrong()),
     }
 }

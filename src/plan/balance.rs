@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_proto::jwt;
+
 use crate::config::Secret;
 
 /// How an endpoint is chosen.
@@ -95,6 +97,8 @@ pub enum HashKey {
     Cookie(Arc<str>),
     /// What the path template of the route captured under this name.
     PathParameter(Arc<str>),
+    /// A claim of the token that the request brings.
+    Claim(jwt::Path),
 }
 
 impl fmt::Display for HashKey {
@@ -104,6 +108,7 @@ impl fmt::Display for HashKey {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
             Self::PathParameter(name) => write!(f, "path:{name}"),
+            Self::Claim(path) => write!(f, "claim:{path}"),
         }
     }
 }

@@ -190,6 +190,24 @@ fn proxying_bodies_and_edits_allocates_nothing_per_request() {
 }
 
 #[test]
+fn hashing_a_claim_allocates_nothing_per_request() {
+    let (origin, _) = Origin::serve(move |_, upstream| upstream.try_send(ANSWER));
+    let core = Core::start(&format!(
+        "[upstream.origin]\nendpoints = [\"{}\"]\nbalance = {{ type = \"maglev\", key = \"claim:/n/tenant\" }}\n\
+         [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
+        origin.address
+    ));
+    let mut client = Client::connect(core.address);
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJuIjp7InRlbmFudCI6N319.";
+    let allocated = allocated_by(&core, ROUNDS, || {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        assert_eq!(client.response().text(), "hello");
+    });
+    assert_eq!(allocated, 0, "in {ROUNDS} requests");
+    core.end();
+}
+
+#[test]
 fn policies_of_a_listener_in_shadow_and_acting_allocate_nothing_per_request() {
     let acts = |at: usize| {
         let shadow = CASES.iter().map(|case| format!("{{ type = \"{}\", shadow = true, {} }}", case.kind, case.acts));

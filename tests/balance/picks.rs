@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::support::{Client, Config, Engine, Message, Origin, PATIENCE, on_both_engines};
 
 on_both_engines!(
@@ -12,6 +15,8 @@ on_both_engines!(
     a_forged_cookie_is_worth_nothing,
     a_header_decides_on_the_endpoint,
     cookies_and_paths_decide_on_the_endpoint,
+    a_claim_decides_on_the_endpoint,
+    a_token_that_is_none_goes_anywhere,
     a_key_that_everybody_has_fills_no_endpoint,
     the_endpoint_with_the_fewest_requests_is_next,
     an_endpoint_has_no_more_requests_at_once_than_it_may,
@@ -148,6 +153,70 @@ fn cookies_and_paths_decide_on_the_endpoint(engine: Engine) {
     by_cookie.sort();
     by_cookie.dedup();
     assert!(by_cookie.len() > 2, "{by_cookie:?}");
+}
+
+/// A field with a token that has this payload and signature.
+fn token(payload: &str, signature: &str) -> String {
+    let [header, payload] = ["{\"alg\":\"HS256\"}", payload].map(|part| URL_SAFE_NO_PAD.encode(part));
+    format!("Authorization: Bearer {header}.{payload}.{signature}\r\n")
+}
+
+/// Three origins behind a balancer that hashes a claim.
+fn by_claim(engine: Engine, balance: &str, claim: &str) -> Config {
+    let balance = format!("balance = {{ type = \"{balance}\", key = \"claim:{claim}\" }}");
+    let config = ["a", "b", "c"].into_iter().fold(Config::new(engine), |config, at| config.endpoint(named(at)));
+    config.data(2).upstream(&balance)
+}
+
+fn a_claim_decides_on_the_endpoint(engine: Engine) {
+    for (balance, claim) in [("ring-hash", "sub"), ("maglev", "/n/tenant~1id")] {
+        let gateway = by_claim(engine, balance, claim).start();
+        let mut all = Vec::new();
+        for user in 0..24 {
+            // Whatever else a token says, however it says it, and whoever signed it.
+            let tokens = [
+                token(&format!("{{\"sub\":\"{user}\",\"n\":{{\"tenant/id\":{user}}},\"iat\":1}}"), "AAAA"),
+                token(&format!("{{\"n\" : {{\"tenant\\/id\": \"{user}\"}} ,\"s\\u0075b\" :{user}}}"), "BBBBBB"),
+            ];
+            let mut found: Vec<String> =
+                tokens.iter().flat_map(|fields| names(&mut gateway.connect(), "/", fields, 4)).collect();
+            found.dedup();
+            assert_eq!(found.len(), 1, "{claim}: user {user} met {found:?}");
+            all.append(&mut found);
+        }
+        all.sort();
+        all.dedup();
+        assert_eq!(all, ["a", "b", "c"], "{claim}");
+    }
+}
+
+fn a_token_that_is_none_goes_anywhere(engine: Engine) {
+    let gateway = by_claim(engine, "maglev", "sub").limits("request_line = \"16KiB\"").start();
+    let mut client = gateway.connect();
+    let good = token("{\"sub\":\"ann\"}", "AAAA");
+    let home = names(&mut client, "/", &good, 4);
+    assert_eq!(home.len(), 1, "{home:?}");
+    let large = token(&format!("{{\"sub\":\"ann\",\"x\":\"{}\"}}", "x".repeat(7000)), "AAAA");
+    for fields in [
+        "",
+        "Authorization: Basic YTpi\r\n",
+        "Authorization: Bearer\r\n",
+        "Authorization: Bearer e30.e30\r\n",
+        &good.replace("Bearer ", ""),
+        &good.replace(".AAAA", ".AAAA.AAAA.AAAA"),
+        &good.replace(".AAAA", ".AA=="),
+        &token("{\"sub\":\"ann\",\"sub\":\"ann\"}", "AAAA"),
+        &token("{\"sub\":\"ann\"", "AAAA"),
+        &token("{\"sub\":[\"ann\"]}", "AAAA"),
+        &token(&format!("{{\"sub\":\"{}\"}}", "x".repeat(257)), "AAAA"),
+        &token(&format!("{{\"sub\":\"ann\",\"x\":{}{}}}", "[".repeat(100), "]".repeat(100)), "AAAA"),
+        &large,
+    ] {
+        assert!(names(&mut client, "/", fields, 40).len() > 1, "{}", fields.get(..200).unwrap_or(fields));
+    }
+    // Just below the bound it counts.
+    let large = large.replace(&URL_SAFE_NO_PAD.encode("x".repeat(1500)), "");
+    assert_eq!(names(&mut client, "/", &large, 4), home);
 }
 
 /// An origin that says who came and keeps each request to `/hold` until it may go.

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ringway_proto::jwt;
+
 use crate::flow::Exchange;
 use crate::plan::{HashKey, Headers, Proxy};
 use crate::upstream::{Asked, Pool, hash};
@@ -20,6 +22,7 @@ pub(super) fn asked(exchange: &Exchange, pool: &Pool, proxy: Proxy) -> Asked {
             let range = exchange.captures.get(usize::from(proxy.capture?))?;
             exchange.path().get(range).map(hash)
         }
+        HashKey::Claim(path) => claim(exchange, path),
     });
     let sticky = upstream
         .sticky
@@ -29,13 +32,28 @@ pub(super) fn asked(exchange: &Exchange, pool: &Pool, proxy: Proxy) -> Asked {
 }
 
 /// What the first field of this name gives for which `read` gives something.
-fn first<T>(exchange: &Exchange, name: &str, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+fn first<T>(exchange: &Exchange, name: &str, mut read: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
     let mut found = None;
     exchange.fields().any(name, &mut |value| {
         found = read(value);
         found.is_some()
     });
     found
+}
+
+/// The hash of a claim of the token in `Authorization`, as the token itself says it: nobody has verified it, so it may choose
+/// an endpoint and nothing else. This is the one place where claims come from; those that a policy has verified have to go
+/// before these.
+fn claim(exchange: &Exchange, path: &jwt::Path) -> Option<u64> {
+    let mut value = jwt::Value::default();
+    first(exchange, "authorization", |field| jwt::claim(bearer(field)?, path, &mut value).ok()?.map(hash))
+}
+
+/// The token of a field that brings one (RFC 6750 section 2.1).
+fn bearer(field: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = field.split_at_checked(b"bearer".len())?;
+    let token = rest.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len()).then_some(token)
 }
 
 /// The value of a cookie in a field of them (RFC 6265 section 5.4).
@@ -48,6 +66,22 @@ fn cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_found_behind_its_scheme() {
+        for (field, token) in [
+            ("Bearer a.b.c", Some("a.b.c")),
+            ("bEARER   a.b.c", Some("a.b.c")),
+            ("Bearer ", Some("")),
+            ("Bearer", None),
+            ("Bearera.b.c", None),
+            ("Basic a.b.c", None),
+            ("a.b.c", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(field.as_bytes()), token.map(str::as_bytes), "{field}");
+        }
+    }
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
