@@ -206,10 +206,8 @@ pub(super) fn breaker(fields: &Fields<'_>) -> Option<(Breaker, Option<Spanned<St
     own.set("max_open_for", &mut breaker.max_open_for, duration);
     own.set("jitter", &mut breaker.jitter, ratio);
     own.set("probes", &mut breaker.probes, integer(1..=200));
-    let fallback = own.get("fallback", name);
-    breaker.fallback = fallback.as_ref().map(|name| name.value.as_str().into());
     longest(&own, "max_open_for", &mut breaker.max_open_for, "open_for", breaker.open_for);
-    Some((breaker, fallback))
+    Some((breaker, own.get("fallback", name)))
 }
 
 /// The longest time is no shorter than the first one, wherever that is said.

@@ -5,8 +5,8 @@ use super::template::Scope;
 use super::templates::Templates;
 use super::trie::PathPattern;
 use super::{
-    Action, Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Discover, Endpoint, HashKey, Listener,
-    Mirror, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream, UpstreamId, is_in,
+    Action, Aggregate, AggregateCheck, AggregateId, AggregateRoute, CheckTarget, Discover, Endpoint, Fallback, HashKey,
+    Listener, Mirror, Plan, PolicyId, PolicyStep, Proxy, Redirect, Route, Router, Subset, Upstream, UpstreamId, is_in,
 };
 use crate::config::{
     AggregateSection, Config, Diagnostic, Diagnostics, EndpointSection, HostPort, ListenerSection, PolicyRef,
@@ -44,7 +44,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
     let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
     for (section, upstream) in config.upstreams.iter().zip(&mut upstreams) {
         if let (Some(name), Some(breaker)) = (&section.fallback, &mut upstream.breaker) {
-            breaker.response = builder.check_fallback(section, name);
+            breaker.fallback = builder.fallback(section, name);
         }
     }
     builder.warn_of_unused();
@@ -284,7 +284,6 @@ impl<'c> Builder<'c, '_> {
                 self.used.insert(upstream.name.span.start);
                 let capture = self.hashed(upstream, name, templates);
                 let subset = self.subset(index, upstream, &section.subset)?;
-                let fallback = self.fallback(upstream);
                 if section.grpc.value.web && !upstream.http2.is_enabled {
                     let message = format!("route.grpc.web: \"{}\" speaks HTTP/1.1, and gRPC needs HTTP/2", name.value);
                     let diagnostic = Diagnostic::error(section.grpc.span.clone(), message);
@@ -294,7 +293,8 @@ impl<'c> Builder<'c, '_> {
                 let of_listeners = self.config.listeners.iter().any(|listener| listener.deadline.is_some());
                 let (tells_deadline, mirrors) = (section.deadline.is_some() || of_listeners, section.mirror.is_some());
                 let web = section.grpc.value.web.then_some(section.grpc.value.max_message);
-                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, web, fallback }))
+                let stands_in = false;
+                Some(Action::Proxy(Proxy { upstream, subset, capture, retry, tells_deadline, mirrors, web, stands_in }))
             }
             Target::Service(name) => {
                 let index = self.look_up(&self.services, "service", name)?;
@@ -378,34 +378,34 @@ impl<'c> Builder<'c, '_> {
         AggregateId(self.aggregates.len() as u32 - 1)
     }
 
-    /// The upstream that stands in for this one. Whether it is right is looked at for all together.
-    fn fallback(&self, upstream: &UpstreamSection) -> Option<UpstreamId> {
-        let index = *self.upstreams.get(&*upstream.fallback.as_ref()?.value)?;
-        Some(UpstreamId(index as u32))
-    }
-
-    /// Every fallback is another upstream, or else a fixed response: that one is given back.
-    fn check_fallback(&mut self, upstream: &UpstreamSection, name: &Spanned<String>) -> Option<Arc<super::Respond>> {
+    /// The fallback of this name: another upstream, or else a fixed response.
+    fn fallback(&mut self, upstream: &UpstreamSection, name: &Spanned<String>) -> Fallback {
         if name.value == upstream.name.value {
             let message = format!("upstream.{0}.breaker: \"{0}\" cannot stand in for itself", name.value);
             self.diags.push(Diagnostic::error(name.span.clone(), message));
-            return None;
+            return Fallback::Refuse;
         }
         let is_upstream = self.upstreams.contains_key(name.value.as_str());
         let service = self.services.get(name.value.as_str()).filter(|_| !is_upstream);
         if let Some(service) = service.and_then(|&index| self.config.services.get(index)) {
             self.used.insert(service.name.span.start);
-            let kind = service.kind.as_ref()?;
-            if let ServiceKind::Respond(respond) = kind {
-                return Some(Arc::clone(respond));
+            match &service.kind {
+                Some(ServiceKind::Respond(respond)) => {
+                    return Fallback::Respond(name.value.as_str().into(), Arc::clone(respond));
+                }
+                // That it is none of any type was complained about.
+                None => {}
+                Some(_) => {
+                    let message = format!("the service \"{}\" is no fixed response", name.value);
+                    let help = "an upstream, or a service of type respond, is wanted";
+                    self.diags.push(Diagnostic::error(name.span.clone(), message).help(help));
+                }
             }
-            let message = format!("the service \"{}\" is no fixed response", name.value);
-            let help = "an upstream, or a service of type respond, is wanted";
-            self.diags.push(Diagnostic::error(name.span.clone(), message).help(help));
-        } else if let Some(index) = self.look_up(&self.upstreams, "upstream", name) {
-            self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+            return Fallback::Refuse;
         }
-        None
+        let Some(index) = self.look_up(&self.upstreams, "upstream", name) else { return Fallback::Refuse };
+        self.used.extend(self.config.upstreams.get(index).map(|found| found.name.span.start));
+        Fallback::Upstream(UpstreamId(index as u32))
     }
 
     /// The capture that the upstream wants of the path, where it is there.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Respond;
+use super::{Respond, UpstreamId};
 
 /// `health`: endpoints are asked whether they are well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,10 +115,20 @@ pub struct Breaker {
     pub jitter: u32,
     /// Requests let through when that time has passed. When all of them go well, it closes.
     pub probes: u32,
-    /// The upstream that answers meanwhile, or the fixed response that is the answer, by its name.
-    pub fallback: Option<Arc<str>>,
-    /// That response, where it is one.
-    pub response: Option<Arc<Respond>>,
+    /// What answers meanwhile.
+    pub fallback: Fallback,
+}
+
+/// What answers a request while nothing of an upstream may be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nothing does: it is refused.
+    #[default]
+    Refuse,
+    /// Another upstream. For that one no upstream stands in in turn.
+    Upstream(UpstreamId),
+    /// A fixed response, that of the service of this name.
+    Respond(Arc<str>, Arc<Respond>),
 }
 
 impl Default for Breaker {
@@ -136,8 +146,7 @@ impl Default for Breaker {
             max_open_for: Duration::from_mins(5),
             jitter: 100_000,
             probes: 3,
-            fallback: None,
-            response: None,
+            fallback: Fallback::Refuse,
         }
     }
 }

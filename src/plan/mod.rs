@@ -33,7 +33,7 @@ pub use certificates::{Acme, AcmeChallenge, Certificates, HttpChallenges, Stored
 pub use deadline::{Deadline, DeadlineField, DeadlineFormat, DeadlineTrust};
 pub use discover::{Discover, DiscoverIn, Dns, Family, Registration};
 pub use grpc::{Codes, Grpc};
-pub use health::{Breaker, Check, Health, Outlier};
+pub use health::{Breaker, Check, Fallback, Health, Outlier};
 pub use host::HostPattern;
 pub use http2::{Http2, Http2Windows};
 pub use log::{AccessFormat, AccessLog, Level, Log, LogFormat, LogTo, ServerTiming};
@@ -571,6 +571,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// What answers while nothing of it may be used.
+    pub fn fallback(&self) -> &Fallback {
+        self.breaker.as_ref().map_or(&Fallback::Refuse, |breaker| &breaker.fallback)
+    }
+
     /// Whether two say the same of everything but their endpoints.
     pub fn is_same_but_for_endpoints(&self, other: &Self) -> bool {
         let Self { name, endpoints: _, discover: _, balance, sticky, failover, slow_start, health, .. } = self;
@@ -782,6 +787,6 @@ pub struct Proxy {
     pub mirrors: bool,
     /// Calls of gRPC-Web become calls of gRPC, with messages of so many bytes.
     pub web: Option<u32>,
-    /// The upstream that answers while the breakers of this one are open.
-    pub fallback: Option<UpstreamId>,
+    /// This upstream stands in for the one of the route.
+    pub stands_in: bool,
 }

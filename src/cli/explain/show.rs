@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::decide::{Answer, Explanation};
-use crate::plan::{Aggregate, AggregateCheck, Check, CheckTarget, Endpoint, Plan, Proxy, RouteId, Upstream, is_in};
+use crate::plan::{
+    Aggregate, AggregateCheck, Check, CheckTarget, Endpoint, Fallback, Plan, Proxy, RouteId, Upstream, is_in,
+};
 
 pub(super) fn to_text(plan: &Plan, found: &Explanation<'_>) -> String {
     let mut out = String::new();
@@ -64,10 +66,8 @@ fn answer(out: &mut String, plan: &Plan, answer: &Answer<'_>) {
             if !subset.is_empty() {
                 let _ = writeln!(out, "  of these endpoints: {}", subset.join(", "));
             }
-            if let Some(fallback) = proxy.fallback.and_then(|fallback| plan.upstream(fallback)) {
-                let _ = writeln!(out, "  while none of them may be used: upstream {}", fallback.name);
-            } else if let Some(name) = fixed(upstream) {
-                let _ = writeln!(out, "  while none of them may be used: service {name}");
+            if let Some((kind, name)) = fallback(plan, upstream) {
+                let _ = writeln!(out, "  while none of them may be used: {kind} {name}");
             }
             endpoints(upstream, *proxy).try_for_each(|endpoint| {
                 let priority = match endpoint.priority {
@@ -125,13 +125,16 @@ fn subset(upstream: &Upstream, proxy: Proxy) -> &[(Arc<str>, Arc<str>)] {
     upstream.subsets.get(usize::from(proxy.subset)).map_or(&[], |subset| subset)
 }
 
-/// The endpoints that may answer.
-/// The service whose fixed response is the answer while no endpoint may be used.
-fn fixed(upstream: &Upstream) -> Option<&str> {
-    let breaker = upstream.breaker.as_ref().filter(|breaker| breaker.response.is_some())?;
-    breaker.fallback.as_deref()
+/// What answers while no endpoint may be used: what it is, and its name.
+fn fallback<'p>(plan: &'p Plan, upstream: &'p Upstream) -> Option<(&'static str, &'p str)> {
+    match upstream.fallback() {
+        Fallback::Refuse => None,
+        Fallback::Upstream(other) => plan.upstream(*other).map(|other| ("upstream", &*other.name)),
+        Fallback::Respond(service, _) => Some(("service", service)),
+    }
 }
 
+/// The endpoints that may answer.
 fn endpoints(upstream: &Upstream, proxy: Proxy) -> impl Iterator<Item = &Endpoint> {
     let wanted = subset(upstream, proxy);
     upstream.endpoints.iter().filter(move |endpoint| is_in(wanted, &endpoint.metadata))
@@ -215,7 +218,7 @@ fn upstream_json(plan: &Plan, proxy: Proxy, target: &str) -> Json {
     json!({ "upstream": {
         "name": *upstream.name,
         "balance": upstream.balance.name(),
-        "fallback": proxy.fallback.and_then(|at| plan.upstream(at)).map(|at| &*at.name).or(fixed(upstream)),
+        "fallback": fallback(plan, upstream).map(|(_, name)| name),
         "key": upstream.balance.key().map(ToString::to_string),
         "subset": subset.collect::<Map<_, _>>(),
         "target": target,

@@ -14,7 +14,7 @@ use super::tries::{Failed, Tries};
 use super::{tunnel, websocket};
 use crate::flow::{self, After, Client, Exchange, Input, Reply, refuse, tell};
 use crate::observe::{Reason, Timeout, UpstreamEvent};
-use crate::plan::{Proxy, UpstreamId};
+use crate::plan::{Fallback, Proxy, UpstreamId};
 use crate::upstream::{Asked, Connection, Outcome, Pool, Short};
 
 /// What comes after an attempt.
@@ -152,18 +152,26 @@ impl<'p> Attempts<'p> {
         });
         if matches!(reason, Reason::BreakerOpen | Reason::NoEndpoint) {
             // Nothing of the request is gone yet.
-            if let Some(fallback) = self.to.fallback.filter(|_| exchange.attempts == 0) {
+            let may_fall_back = exchange.attempts == 0;
+            if may_fall_back && let Some(step) = self.fall_back(client, exchange, self.pool.upstream().fallback()) {
                 self.pool.series().event(UpstreamEvent::FellBack);
-                return Err(Lost::Step(Step::Elsewhere(fallback)));
-            }
-            let breaker = self.pool.upstream().breaker.as_ref().filter(|_| exchange.attempts == 0);
-            if let Some(response) = breaker.and_then(|breaker| breaker.response.as_deref()) {
-                self.pool.series().event(UpstreamEvent::FellBack);
-                return Err(Lost::Step(Step::Done(flow::reply(client, exchange, &Reply::from(response)))));
+                return Err(Lost::Step(step));
             }
             exchange.retry_after = self.pool.retry_after();
         }
         Err(Lost::Attempt(again, reason))
+    }
+
+    /// What a fallback does with a request of which nothing is gone yet; nothing where it has no answer. One that may lack
+    /// its answer, and names what is asked then, is one more arm that comes back here with that.
+    fn fall_back(&self, client: &mut Client, exchange: &mut Exchange, fallback: &Fallback) -> Option<Step> {
+        match fallback {
+            Fallback::Refuse => None,
+            Fallback::Upstream(upstream) => (!self.to.stands_in).then_some(Step::Elsewhere(*upstream)),
+            Fallback::Respond(_, response) => {
+                Some(Step::Done(flow::reply(client, exchange, &Reply::from(&**response))))
+            }
+        }
     }
 
     /// The exchange on a connection.

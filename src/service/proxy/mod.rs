@@ -44,9 +44,8 @@ pub(crate) async fn proxy(client: &mut Client, exchange: &mut Exchange, to: Prox
             };
             match step {
                 Step::Done(after) => break 'asked after,
-                // An answer that was kept would do as well; there is no cache yet.
                 Step::Elsewhere(upstream) => {
-                    to = Proxy { upstream, subset: 0, capture: None, fallback: None, ..to };
+                    to = Proxy { upstream, subset: 0, capture: None, stands_in: true, ..to };
                     break;
                 }
                 Step::Again(at) => {
