@@ -422,6 +422,10 @@ fn show_certificates(answer: &Value, out: &mut impl Write) -> io::Result<()> {
     for acme in list(&answer["acme"]) {
         let (name, state) = (text(&acme["name"]), text(&acme["state"]));
         writeln!(out, "acme {name}: {state}, {} failures in a row", acme["failures_in_a_row"])?;
+        if acme["window"].is_object() {
+            let why = acme["explanation"].as_str().map_or_else(String::new, |url| format!(" ({url})"));
+            writeln!(out, "  its authority says when it is renewed{why}")?;
+        }
         if let Some(why) = acme["error"].as_str() {
             writeln!(out, "  {}", why.trim_end())?;
         }

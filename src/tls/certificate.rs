@@ -125,6 +125,11 @@ impl Certificate {
         Ok(Self { key: Arc::new(certified), names, begins, expires, about: Arc::new(about), digest })
     }
 
+    /// The certificate itself, in DER.
+    pub fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.key.cert.first()
+    }
+
     /// Checks what [`Self::read`] leaves to whoever writes the config: that each certificate is of the one after it, that
     /// there are not too many, that it has a name, and that it is good now. The error is to be put behind its name.
     pub fn check(&self, now: i64) -> Result<(), String> {

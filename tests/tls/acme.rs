@@ -2,26 +2,28 @@
 //! against a double where Pebble cannot do what an authority may.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 
 use rustix::process::Signal;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Authority, Client, get, run};
+use super::{Authority, Client, doubles, get, run};
 use crate::admin::Place;
 use crate::support::dns::{self, NameServer};
 use crate::support::{Child, Config, Engine, Gateway, on_both_engines};
 
-on_both_engines!(a_certificate_is_issued_once_the_authority_is_there_and_renewed, a_challenge_over_tls_is_answered,);
+on_both_engines!(
+    a_certificate_is_issued_once_the_authority_is_there_and_renewed,
+    a_challenge_over_tls_is_answered,
+    a_certificate_is_renewed_when_its_authority_wants,
+);
 
 const AAAA: u16 = 28;
 
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     names: NameServer,
     /// Of its API, and of its management.
     ports: [u16; 2],
+    /// Of what is asked in its place.
+    front: Option<u16>,
     /// Seconds.
     validity: u32,
     external_account: bool,
@@ -68,12 +72,12 @@ impl Plan {
         let authority = Authority::new("server of the authority");
         authority.issue("pebble", &["localhost"]);
         let ports = [free_port(), free_port()];
-        Self { authority, names, ports, validity: 86_400, external_account: false, nonces_refused: 0, dir }
+        Self { authority, names, ports, front: None, validity: 86_400, external_account: false, nonces_refused: 0, dir }
     }
 
     /// Where its directory is, before it runs, too.
     pub(crate) fn directory(&self) -> String {
-        format!("https://localhost:{}/dir", self.ports[0])
+        format!("https://localhost:{}/dir", self.front.unwrap_or(self.ports[0]))
     }
 
     /// `[certificates]` and `[acme.site]` for it.
@@ -199,6 +203,39 @@ fn a_challenge_over_tls_is_answered(engine: Engine) {
     assert!(asks.connect(secure, "a.test").is_err());
 }
 
+fn a_certificate_is_renewed_when_its_authority_wants(engine: Engine) {
+    let place = Place::new();
+    let mut plan = Plan::new();
+    // The first one at once, and the second one in some hours, which is long before two thirds of its lifetime.
+    let (front, heard) = doubles::advising(&plan.authority, plan.ports[0], &[(-7200, -3600), (7200, 10_800)]);
+    plan.front = Some(front.port());
+    let gateway = config(engine, &place, &plan.section(&place, "")).start();
+    gateway.child.says("was not issued");
+    let pebble = plan.start(gateway.address.port(), gateway.addresses[1].port());
+    let client = pebble.client();
+    issued(&gateway);
+    let first = shown(&client, gateway.addresses[1]).expect("a handshake");
+    let said = gateway.child.says("as its authority wants (https://localhost/why)");
+    assert!(said.contains("certificate site is renewed in "), "{said}");
+    issued(&gateway);
+    assert_ne!(shown(&client, gateway.addresses[1]).expect("a handshake"), first);
+    gateway.child.says("as its authority wants");
+    let list = place.json("/v1/certificates");
+    let acme = &list["acme"][0];
+    let at = |value: &serde_json::Value| value.as_i64().unwrap();
+    let (start, end) = (at(&acme["window"]["start"]), at(&acme["window"]["end"]));
+    assert!(end - start == 3600 || end - start == 3601 || end - start == 3599, "{list}");
+    assert!((start..=end).contains(&at(&acme["next"])) && start > doubles::from_now(3600), "{list}");
+    assert_eq!((&acme["explanation"], &acme["state"]), (&json!("https://localhost/why"), &json!("good")));
+    let done = place.command(&["certificates"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(text.contains("its authority says when it is renewed (https://localhost/why)"), "{text}");
+    // What an order replaces is said; where the authority will not have that, it gets the order without.
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.asked.len(), 2);
+    assert_eq!(heard.replaces, [None, Some(heard.asked[0].clone()), None]);
+}
+
 #[test]
 fn a_challenge_that_fails_is_told_and_the_last_good_certificate_stays() {
     let place = Place::new();
@@ -279,73 +316,11 @@ fn gateways_that_share_a_directory_order_once_and_answer_for_each_other() {
     assert_eq!(said.matches("Issued certificate serial").count(), 1, "{said}");
 }
 
-/// Answers each request as an authority does that has had too many. Returns its address.
-fn busy_authority(authority: &Authority) -> SocketAddr {
-    let pem = |path: &Path| fs::read(path).unwrap();
-    let issued = authority.issue("busy", &["localhost"]);
-    let chain = vec![CertificateDer::from_pem_slice(&pem(&issued.certificate)).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(&pem(&issued.key)).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            // A client that leaves is no matter.
-            let _ = answer_busily(stream, config.clone(), address.port());
-        }
-    });
-    address
-}
-
-fn answer_busily(stream: TcpStream, config: Arc<ServerConfig>, port: u16) -> std::io::Result<()> {
-    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-    let (mut line, mut length) = (String::new(), 0);
-    {
-        let mut reader = BufReader::new(&mut stream);
-        reader.read_line(&mut line)?;
-        loop {
-            let mut field = String::new();
-            reader.read_line(&mut field)?;
-            if field.trim().is_empty() {
-                break;
-            }
-            if let Some(value) = field.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        reader.read_exact(&mut vec![0; length])?;
-    }
-    let url = |path: &str| format!("https://localhost:{port}/{path}");
-    let (status, fields, body) = match line.split(' ').nth(1).unwrap_or_default() {
-        "/dir" => {
-            let directory = json!({
-                "newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("order"),
-                "revokeCert": url("revoke"), "keyChange": url("key"),
-            });
-            ("200 OK", "", directory.to_string())
-        }
-        "/nonce" => ("200 OK", "Replay-Nonce: abc\r\n", String::new()),
-        _ => {
-            let problem = json!({
-                "type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many accounts", "status": 429,
-            });
-            let fields = "Replay-Nonce: def\r\nRetry-After: 3600\r\nContent-Type: application/problem+json\r\n";
-            ("429 Too Many Requests", fields, problem.to_string())
-        }
-    };
-    let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
-    stream.conn.send_close_notify();
-    stream.flush()
-}
-
 #[test]
 fn an_authority_that_had_too_many_is_left_alone_for_as_long_as_it_says_even_after_a_restart() {
     let place = Place::new();
     let mut plan = Plan::new();
-    plan.ports[0] = busy_authority(&plan.authority).port();
+    plan.front = Some(doubles::busy(&plan.authority).port());
     let config = config(Engine::Ring, &place, &plan.section(&place, ""));
     let gateway = config.start();
     let said = gateway.child.says("was not issued");

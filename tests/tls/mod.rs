@@ -4,6 +4,7 @@ pub(crate) mod acme;
 pub(crate) mod authority;
 mod budget;
 mod client_auth;
+mod doubles;
 mod http2;
 mod peers;
 mod records;

@@ -101,6 +101,8 @@ fn acme(sight: &AcmeSight) -> Value {
         "challenge": sight.challenge,
         "state": state,
         "next": sight.next,
+        "window": sight.window.map(|(start, end)| json!({ "start": start, "end": end })),
+        "explanation": sight.explanation,
         "orders": sight.orders,
         "failures": sight.failures,
         "failures_in_a_row": sight.failures_in_a_row,

@@ -3,6 +3,7 @@
 mod challenge;
 mod client;
 mod order;
+mod renewal;
 mod state;
 
 use std::fs::{File, OpenOptions};
@@ -17,8 +18,9 @@ use super::worker::publish;
 use super::{Challenges, Event, tell};
 use crate::control::events::{self, Events};
 use crate::plan::{self, Level};
-use crate::tls::now;
+use crate::tls::{Certificate, now};
 use challenge::Asked;
+use renewal::{Advice, Silence};
 use state::State;
 
 /// After an order of another gateway with the same directory is met.
@@ -43,6 +45,10 @@ pub struct AcmeSight {
     pub is_under_way: bool,
     /// When it is asked for next, in seconds since 1970.
     pub next: i64,
+    /// From when to when the authority wants it renewed, where it says so.
+    pub window: Option<(i64, i64)>,
+    /// Where the authority says why.
+    pub explanation: Option<String>,
     /// Orders that were begun,
     pub orders: u64,
     /// and those that failed.
@@ -65,6 +71,8 @@ enum What {
     /// Another gateway is at it.
     Elsewhere,
     Failed(Failed),
+    /// The authority was asked when it wants this certificate renewed, which is named by its fingerprint.
+    Asked(String, Result<Advice, Silence>),
 }
 
 /// Why there is no certificate.
@@ -88,6 +96,24 @@ struct Entry {
     scheduled: Option<String>,
     /// Not before this, in seconds since 1970.
     earliest: i64,
+    /// When the authority is asked when it wants that one renewed, in seconds since 1970, if it is.
+    ask: Option<i64>,
+    /// How often in a row it has not said.
+    silences: u32,
+}
+
+/// What may be due; of what is due at once the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Order,
+    Question,
+}
+
+/// What is under way.
+struct UnderWay {
+    rule: Arc<plan::Acme>,
+    /// An order, and not only a question.
+    is_order: bool,
 }
 
 /// All certificates that the plan wants of authorities.
@@ -95,8 +121,7 @@ pub(super) struct Acme {
     store: Store,
     events: Events,
     entries: Vec<Entry>,
-    /// The one whose order is under way.
-    under_way: Option<Arc<plan::Acme>>,
+    under_way: Option<UnderWay>,
     /// What another gateway with the same directory is asked.
     of_others: Vec<Asked>,
 }
@@ -147,24 +172,36 @@ impl Acme {
         if self.under_way.is_some() {
             return Duration::MAX;
         }
-        let next = self.entries.iter().map(|entry| entry.sight.next).min();
+        let next = self.entries.iter().map(|entry| entry.due().0).min();
         next.map_or(Duration::MAX, |next| Duration::from_secs((next - now()).max(0).unsigned_abs()))
     }
 
-    /// Begins the order that is most due, where one is.
+    /// Begins the order or the question that is most due, where one is.
     pub(super) fn begin(&mut self, set: &Set) -> Option<impl Future<Output = Ended> + use<>> {
         let now = now();
-        let due = self.entries.iter_mut().filter(|entry| entry.sight.next <= now);
-        let entry = due.min_by_key(|entry| entry.sight.next)?;
+        let due = self.entries.iter_mut().filter(|entry| entry.due().0 <= now);
+        let entry = due.min_by_key(|entry| entry.due())?;
         let rule = entry.rule.clone();
-        entry.sight.is_under_way = true;
-        self.under_way = Some(rule.clone());
-        self.of_others.clear();
-        let seen = set.get(&*rule.name).map(|kept| kept.certificate.about.fingerprint.clone());
+        let is_order = entry.due().1 == Due::Order;
+        let kept = set.get(&*rule.name);
+        let seen = kept.map(|kept| kept.certificate.about.fingerprint.clone());
+        let known = kept.filter(|kept| is_good(&rule, kept)).and_then(|kept| renewal::identifier(&kept.certificate));
+        // What failed may have failed for that.
+        let replaces = known.clone().filter(|_| entry.sight.failures_in_a_row == 0);
+        entry.sight.is_under_way = is_order;
+        self.under_way = Some(UnderWay { rule: rule.clone(), is_order });
+        if is_order {
+            self.of_others.clear();
+        }
         let (store, events) = (self.store.clone(), self.events.clone());
         self.show();
         Some(async move {
             let name = rule.name.clone();
+            if !is_order {
+                let asked = tokio::time::timeout(rule.timeout, renewal::ask(&rule, &store, known)).await;
+                let late = |_| Err(Silence::Now(Failed::new(format!("no answer within {:?}", rule.timeout))));
+                return Ended { name, what: What::Asked(seen.unwrap_or_default(), asked.unwrap_or_else(late)) };
+            }
             let lock = match lock(&store) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => return Ended { name, what: What::Elsewhere },
@@ -180,7 +217,7 @@ impl Acme {
             if has_other {
                 return Ended { name, what: What::Elsewhere };
             }
-            let ordered = tokio::time::timeout(rule.timeout, order::order(&rule, &store, &events)).await;
+            let ordered = tokio::time::timeout(rule.timeout, order::order(&rule, &store, &events, replaces)).await;
             challenge::forget(&store);
             drop(publish(&events, Challenges::default()));
             drop(lock);
@@ -192,14 +229,15 @@ impl Acme {
 
     /// Whether the plan still wants what is under way.
     pub(super) fn is_wanted(&self) -> bool {
-        self.under_way.as_ref().is_none_or(|rule| self.entries.iter().any(|entry| entry.rule == *rule))
+        self.under_way.as_ref().is_none_or(|under| self.entries.iter().any(|entry| entry.rule == under.rule))
     }
 
     /// What was under way is not any more.
     pub(super) fn given_up(&mut self) {
-        self.under_way = None;
-        challenge::forget(&self.store);
-        drop(publish(&self.events, Challenges::default()));
+        if self.under_way.take().is_some_and(|under| under.is_order) {
+            challenge::forget(&self.store);
+            drop(publish(&self.events, Challenges::default()));
+        }
         self.show();
     }
 
@@ -245,6 +283,15 @@ impl Acme {
                 State::of(sight).write(&self.store, &name, &self.events);
                 tell(&self.events, Level::Warn, message);
             }
+            What::Asked(fingerprint, said) => {
+                let certificate = set.get(&name).map(|kept| &kept.certificate);
+                // Of one that is not there any more nothing follows.
+                if let Some(certificate) = certificate.filter(|known| known.about.fingerprint == fingerprint)
+                    && let Some(message) = entry.is_told(said, certificate, now)
+                {
+                    tell(&self.events, Level::Info, message);
+                }
+            }
         }
         self.show();
         change
@@ -260,7 +307,7 @@ impl Acme {
 
     /// Answers what authorities ask another gateway with the same directory.
     pub(super) fn look_at_challenges(&mut self) {
-        if self.under_way.is_some() {
+        if self.under_way.as_ref().is_some_and(|under| under.is_order) {
             return;
         }
         let asked = challenge::read(&self.store);
@@ -289,12 +336,54 @@ impl Entry {
             challenge: rule.challenge.name(),
             is_under_way: false,
             next: state.next,
+            window: None,
+            explanation: None,
             orders: 0,
             failures: 0,
             failures_in_a_row: state.failures_in_a_row,
             error: state.error,
         };
-        Self { rule: rule.clone(), sight, scheduled: None, earliest: 0 }
+        Self { rule: rule.clone(), sight, scheduled: None, earliest: 0, ask: None, silences: 0 }
+    }
+
+    /// When something is due, and what.
+    fn due(&self) -> (i64, Due) {
+        let order = (self.sight.next, Due::Order);
+        self.ask.map_or(order, |ask| order.min((ask, Due::Question)))
+    }
+
+    /// The authority has said when it wants the certificate renewed, or has not. What is to be told of it.
+    fn is_told(&mut self, said: Result<Advice, Silence>, certificate: &Certificate, now: i64) -> Option<String> {
+        let name = &self.rule.name;
+        let advice = match said {
+            Ok(advice) => advice,
+            Err(Silence::Always) => {
+                self.ask = None;
+                return None;
+            }
+            Err(Silence::Now(failed)) => {
+                self.silences = self.silences.saturating_add(1);
+                let wait = renewal::after(&failed, backoff(&self.rule, self.silences, random()));
+                self.ask = Some(now + wait.as_secs().max(1) as i64);
+                let why: String = failed.why.chars().take(SAID_MAX).collect();
+                let is_first = self.silences == 1;
+                return is_first
+                    .then(|| format!("certificate {name}: its authority does not say when to renew it: {why}"));
+            }
+        };
+        self.silences = 0;
+        self.ask = Some(now + advice.again.as_secs() as i64);
+        let sight = &mut self.sight;
+        sight.explanation.clone_from(&advice.explanation);
+        if sight.window.replace(advice.window) == Some(advice.window) {
+            return None;
+        }
+        let due = advice.picks(certificate.begins, certificate.expires, random()).max(self.earliest);
+        let is_failing = sight.failures_in_a_row > 0;
+        sight.next = if is_failing { due.max(sight.next) } else { due };
+        let wait = (sight.next - now).max(0);
+        let why = advice.explanation.map_or_else(String::new, |url| format!(" ({url})"));
+        Some(format!("certificate {name} is renewed in {wait} s, as its authority wants{why}"))
     }
 
     /// Says when it is asked for next, where what is there is another than before.
@@ -303,6 +392,7 @@ impl Entry {
             if self.scheduled.take().is_some() {
                 self.sight.next = now.max(self.earliest);
             }
+            (self.ask, self.sight.window, self.sight.explanation) = (None, None, None);
             return;
         };
         let certificate = &kept.certificate;
@@ -310,6 +400,7 @@ impl Entry {
             return;
         }
         self.scheduled = Some(certificate.about.fingerprint.clone());
+        (self.ask, self.silences, self.sight.window, self.sight.explanation) = (Some(now), 0, None, None);
         let due = renewal(certificate.begins, certificate.expires, random()).max(self.earliest);
         // What failed lately is not tried again before its time.
         let is_failing = self.sight.failures_in_a_row > 0;

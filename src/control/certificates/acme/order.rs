@@ -8,8 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeStatus, ChallengeType, Error, ExternalAccountKey,
-    Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error,
+    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ const CORES: Duration = Duration::from_secs(30);
 
 impl Failed {
     /// What instant-acme says, with what the answer wanted.
-    fn of(error: &Error, client: &Client) -> Self {
+    pub(super) fn of(error: &Error, client: &Client) -> Self {
         Self { why: said(error), retry_after: client.retry_after() }
     }
 }
@@ -50,12 +50,17 @@ fn said_problem(problem: &Problem) -> String {
     format!("{}: {}{}", kind, problem.detail.as_deref().unwrap_or("no detail"), subproblems.collect::<String>())
 }
 
-/// Orders a certificate and puts it into the store.
-pub(super) async fn order(rule: &plan::Acme, store: &Store, events: &Events) -> Result<(), Failed> {
+/// Orders a certificate and puts it into the store. It comes in the place of the one that `replaces` names.
+pub(super) async fn order(
+    rule: &plan::Acme,
+    store: &Store,
+    events: &Events,
+    replaces: Option<CertificateIdentifier<'static>>,
+) -> Result<(), Failed> {
     let client = Client::new(trusting(&rule.ca).map_err(Failed::new)?);
     let failed = |error: &Error| Failed::of(error, &client);
     let account = account(rule, store, &client).await?;
-    let (mut order, pending) = begin(rule, store, &account, &client).await?;
+    let (mut order, pending) = begin(rule, store, &account, &client, replaces).await?;
     if order.state().status == OrderStatus::Pending {
         authorize(rule, store, events, &mut order, &client).await?;
     }
@@ -117,7 +122,7 @@ fn request(rule: &plan::Acme, key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
 }
 
 /// Where the account with an authority is kept.
-fn account_file(rule: &plan::Acme, store: &Store) -> PathBuf {
+pub(super) fn account_file(rule: &plan::Acme, store: &Store) -> PathBuf {
     let of = rule.external_account.as_ref().map_or("", |(id, _)| id);
     let digest = digest(&SHA256, format!("{} {of}", rule.directory).as_bytes());
     store.acme().join(format!("account-{}.json", BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12])))
@@ -167,6 +172,20 @@ fn is_gone(error: &Error) -> bool {
     problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
 }
 
+/// Whether an authority refuses an order for what it would replace, as far as can be told: it knows of no such thing, has
+/// replaced that already, or has never issued it (RFC 9773 section 5).
+fn does_not_replace(error: &Error) -> bool {
+    match error {
+        Error::Unsupported(_) => true,
+        Error::Api(problem) => problem.r#type.as_deref().is_some_and(|kind| {
+            ["alreadyReplaced", "malformed"]
+                .iter()
+                .any(|end| kind.strip_prefix("urn:ietf:params:acme:error:") == Some(end))
+        }),
+        _ => false,
+    }
+}
+
 /// What is known of an order that has not brought a certificate yet.
 struct Pending {
     key: KeyPair,
@@ -208,6 +227,7 @@ async fn begin(
     store: &Store,
     account: &Account,
     client: &Client,
+    replaces: Option<CertificateIdentifier<'static>>,
 ) -> Result<(Order, Pending), Failed> {
     if let Some((url, key)) = Pending::read(rule, store) {
         match account.order(url).await {
@@ -224,7 +244,15 @@ async fn begin(
     }
     let identifiers: Vec<Identifier> = rule.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let key = KeyPair::generate().map_err(|error| Failed::new(error.to_string()))?;
-    let order = match account.new_order(&NewOrder::new(&identifiers)).await {
+    let plainly = NewOrder::new(&identifiers);
+    let mut ordered = match replaces {
+        Some(certificate) => account.new_order(&NewOrder::new(&identifiers).replaces(certificate)).await,
+        None => account.new_order(&plainly).await,
+    };
+    if ordered.as_ref().is_err_and(does_not_replace) {
+        ordered = account.new_order(&plainly).await;
+    }
+    let order = match ordered {
         Ok(order) => order,
         Err(error) => {
             if is_gone(&error) {
