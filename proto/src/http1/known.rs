@@ -78,6 +78,7 @@ known! {
     ContentRange "content-range" false,
     MaxForwards "max-forwards" false,
     Origin "origin" false,
+    EarlyData "early-data" false,
 }
 
 impl Known {
@@ -106,6 +107,7 @@ impl Known {
             (10, b'c') => same(name, b"connection", Self::Connection),
             (10, b'k') => same(name, b"keep-alive", Self::KeepAlive),
             (10, b's') => same(name, b"set-cookie", Self::SetCookie),
+            (10, b'e') => same(name, b"early-data", Self::EarlyData),
             (12, b'c') => same(name, b"content-type", Self::ContentType),
             (12, b'm') => same(name, b"max-forwards", Self::MaxForwards),
             (13, b'c') if letter(1) == b'a' => same(name, b"cache-control", Self::CacheControl),
