@@ -30,6 +30,7 @@ fn world() -> &'static (CoreServer, CoreClient) {
             tickets: true,
             ticket_lifetime: Duration::from_hours(1),
             key_log: false,
+            early: None,
         };
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
         let server = ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap();

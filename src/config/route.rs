@@ -40,6 +40,7 @@ pub(super) const SECTION: Section = section(
         key("priority", OneOf(&["low", "normal", "high", "critical"]), Is("\"normal\"")),
         key("body", SIZE_OR_UNLIMITED, Words("`body` of the listener's limits")),
         key("access_log", Either(&[Flag(true), Flag(false)]), Is("true")),
+        key("early_data", Either(&[Flag(true), Flag(false)]), Is("false")),
     ],
 );
 
@@ -91,6 +92,8 @@ pub struct RouteSection {
     pub body: Option<BodyLimit>,
     /// See [`crate::plan::Route::access_log`].
     pub access_log: bool,
+    /// See [`crate::plan::Route::early_data`].
+    pub early_data: Spanned<bool>,
 }
 
 /// What answers a route.
@@ -132,6 +135,8 @@ fn read(fields: &Fields<'_>) -> RouteSection {
     fields.set("priority", &mut priority, one_of(PRIORITIES));
     let mut access_log = true;
     fields.set("access_log", &mut access_log, boolean);
+    let mut early_data = false;
+    fields.set("early_data", &mut early_data, boolean);
     let total = fields.table("timeout", &TIMEOUT).and_then(|fields| fields.get("total", duration));
     RouteSection {
         span: fields.span.clone(),
@@ -153,6 +158,7 @@ fn read(fields: &Fields<'_>) -> RouteSection {
         priority,
         body,
         access_log,
+        early_data: Spanned::new(early_data, fields.key_span("early_data")),
     }
 }
 

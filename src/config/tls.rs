@@ -1,7 +1,7 @@
 //! `tls` of a listener and of an upstream. The files that it names are read and checked with the config.
 
 use super::kind::Kind;
-use super::kind::Kind::{Duration as Time, Either, Flag, List, OneOf, Table, Text};
+use super::kind::Kind::{Duration as Time, Either, Flag, List, Number, OneOf, Size, Table, Text};
 use super::kind::{NAME, PATH};
 use super::policy::{HeadersSection, PolicyRef, PolicySection, ValueSection};
 use super::reader::Otherwise::{Is, Required, Words};
@@ -9,12 +9,12 @@ use super::reader::{Fields, Problem, Read, Section, Spanned, key, section};
 use super::report::Diagnostic;
 use super::secret;
 use super::tree::Value;
-use super::values::{boolean, duration, name as name_of, one_of, or_off, path, string};
+use super::values::{boolean, duration, integer, name as name_of, one_of, or_off, path, size, string};
 use crate::plan::{ListenerTls, Stored};
 use crate::policy;
 use crate::tls::{
-    Authorities, Certificate, ClientAuth, ClientSettings, Protocol, Revocations, Roots, ServerParts, ServerSettings,
-    Version, WhichFile, now,
+    Authorities, Certificate, ClientAuth, ClientSettings, EarlyParts, Protocol, Revocations, Roots, ServerParts,
+    ServerSettings, Version, WhichFile, now,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +43,26 @@ pub(super) const OF_LISTENER: Section = section(
         key("client_ca", List("paths", &PATH), Words("with `client_auth`")),
         key("client_crl", List("paths", &PATH), Is("[]")),
         key("tickets", Either(&[Flag(true), Flag(false)]), Is("true")),
+        key("early_data", Table(&EARLY_DATA), Words("none is taken")),
         key("handshake_timeout", Time, Is("\"10s\"")),
         key("hsts", Either(&[Time, OneOf(&["off"])]), Is("\"off\"")),
         key("key_log", Either(&[Flag(true), Flag(false)]), Is("false")),
     ],
 );
+
+const EARLY_DATA: Section = section(
+    "[listener.NAME.tls.early_data]",
+    &[
+        key("size", Size(EARLY_LEAST, EARLY_MOST), Is("\"16KiB\"")),
+        key("sessions", Number("number", 1, EARLY_SESSIONS), Is("16384")),
+    ],
+);
+
+/// Bytes of early data that a client may be allowed.
+const EARLY_LEAST: u64 = 1 << 10;
+const EARLY_MOST: u64 = 64 << 10;
+/// Sessions that may begin with early data, at most.
+const EARLY_SESSIONS: i64 = 1 << 20;
 
 pub(super) const OF_UPSTREAM: Section = section(
     "[upstream.NAME.tls]",
@@ -225,6 +240,7 @@ pub(super) fn of_listener(
     tls.set("key_log", &mut key_log, boolean);
     tls.set("handshake_timeout", &mut handshake_timeout, duration);
     tls.get("hsts", or_off(duration));
+    let early = early_data(&tls, tickets, asks);
     if key_log {
         let message =
             format!("{}: whoever reads the file of SSLKEYLOGFILE can read all traffic", tls.path_of("key_log"));
@@ -236,7 +252,7 @@ pub(super) fn of_listener(
     }
     let protocols = protocols
         .unwrap_or_else(|| if speaks_http2 { vec![Protocol::Http2, Protocol::Http1] } else { vec![Protocol::Http1] });
-    let parts = ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log };
+    let parts = ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log, early };
     match ServerSettings::new(name, parts) {
         Ok(server) => Some(ListenerTls { server: Arc::new(server), stored, handshake_timeout }),
         Err(why) => {
@@ -244,6 +260,24 @@ pub(super) fn of_listener(
             None
         }
     }
+}
+
+/// What is taken before the handshake is done, where anything is.
+fn early_data(tls: &Fields<'_>, tickets: bool, asks: Asks) -> Option<EarlyParts> {
+    let own = tls.table("early_data", &EARLY_DATA)?;
+    let mut parts = EarlyParts { size: 16 << 10, sessions: 16_384 };
+    own.set("size", &mut parts.size, size(EARLY_LEAST..=EARLY_MOST));
+    own.set("sessions", &mut parts.sessions, integer(1..=EARLY_SESSIONS));
+    if !tickets {
+        let problem = Problem::new("it takes a session that goes on, and `tickets = false` has none");
+        tls.complain("early_data", tls.key_span("early_data"), problem);
+    }
+    if asks != Asks::Nobody {
+        let problem = Problem::new("clients that are asked for a certificate have not shown it yet")
+            .with_help("have another listener for those that show none");
+        tls.complain("early_data", tls.key_span("early_data"), problem);
+    }
+    Some(parts)
 }
 
 /// Which certificates of the store it shows.

@@ -170,6 +170,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
             Fate::Drop
         }
         Known::Via if listener.via.is_some() => Fate::Drop,
+        Known::EarlyData if exchange.is_early => Fate::Drop,
         Known::Te => {
             wants_trailers |= (client.is_carried() || exchange.rpc.is_some())
                 && values::list_contains(field.value.of(bytes), b"trailers");
@@ -195,6 +196,10 @@ pub(crate) fn request_head(out: &mut Vec<u8>, client: &Client, exchange: &Exchan
         write_upgrade(out, &head.fields, bytes);
     }
     forwarded::write(out, client, exchange, trusted);
+    // Once, whatever came (RFC 8470 section 5.1).
+    if exchange.is_early && begin_own(out, edits, b"early-data: ") {
+        out.extend_from_slice(b"1\r\n");
+    }
     if wants_trailers {
         // Said of this hop anew: a client of HTTP/2 or gRPC takes trailers, and we pass them on (RFC 9110 section 10.1.4).
         out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");

@@ -60,6 +60,8 @@ pub struct Exchange {
     pub secure: bool,
     /// What was agreed on with the client, where it speaks TLS with the gateway.
     pub tls: Option<Rc<Handshake>>,
+    /// It may be replayed: whoever is asked is told.
+    pub is_early: bool,
     /// Its deadline is what its client says, and sooner than the total time.
     pub has_deadline: bool,
     /// Its client gave a `grpc-timeout`: servers are told what is left of it.
@@ -112,6 +114,7 @@ impl Default for Exchange {
             client_ip: None,
             secure: false,
             tls: None,
+            is_early: false,
             has_deadline: false,
             tells_timeout: false,
             rpc: None,
@@ -146,7 +149,7 @@ impl Exchange {
         self.retry_after = 0;
         (self.has_deadline, self.tells_timeout) = (false, false);
         (self.rpc, self.web) = (None, None);
-        self.tls = None;
+        (self.tls, self.is_early) = (None, false);
         self.edits.clear(KEEP_SCRATCH);
         self.answer.clear(KEEP_SCRATCH);
         for scratch in [&mut self.path, &mut self.rewritten, &mut self.kept, &mut self.scratch] {

@@ -10,6 +10,7 @@ mod client;
 mod connection;
 pub(crate) mod deadline;
 mod decode;
+pub(crate) mod early;
 mod edits;
 pub mod encode;
 mod exchange;

@@ -8,7 +8,7 @@ use ringway_runtime::clock::Instant;
 use super::chain::{self, Ran};
 use super::client::Client;
 use super::exchange::Exchange;
-use super::{After, deadline, forwarded, reply, route, rpc, tell};
+use super::{After, deadline, early, forwarded, reply, route, rpc, tell};
 use crate::core::Running;
 use crate::observe::{Reason, Timeout};
 use crate::plan::{Action, PolicyStep, Priority};
@@ -39,6 +39,13 @@ pub(super) async fn serve(client: &mut Client, exchange: &mut Exchange) -> After
     }
     let found = route::find(client, exchange);
     let route = found.as_ref().ok().and_then(|&id| plan.route(id));
+    // Before anything that a replay would change.
+    if early::needs(client, exchange) {
+        let may_be_early = early::may_be_early(route, &exchange.head);
+        if let Some(after) = Box::pin(early::hold(client, exchange, may_be_early)).await {
+            return after;
+        }
+    }
     let priority = route.map_or(Priority::Normal, |route| route.priority);
     let state = Rc::clone(&client.state);
     if !state.admission.admits(priority) {

@@ -6,10 +6,11 @@ use std::task::Poll;
 use super::client::{Client, Notice};
 use super::{After, linger};
 use crate::core::UnderWay;
-use crate::observe::{HandshakeFailure, TlsSide};
-use crate::tls::{Failure, Handshake, accept};
+use crate::observe::{EarlyDataOutcome, HandshakeFailure, TlsSide};
+use crate::tls::{EarlyData, Failure, Handshake, accept};
 
-/// Shakes hands with a client of a listener that wants it. Nothing where that comes to nothing.
+/// Shakes hands with a client of a listener that wants it, as far as it takes to serve it: with early data that is
+/// before the handshake is done. Nothing where that comes to nothing.
 pub(super) async fn begin(client: Client) -> Option<Client> {
     let state = client.state.clone();
     // Whoever comes by a Unix socket is on this machine, and is not told from others.
@@ -62,6 +63,11 @@ async fn hand_shake(mut client: Client, under_way: UnderWay) -> Option<Client> {
         }
     };
     drop(under_way);
+    match client.tls.as_deref().map(Handshake::early_data) {
+        Some(EarlyData::Taken) => state.metrics.early_data(EarlyDataOutcome::Taken),
+        Some(EarlyData::Refused) => state.metrics.early_data(EarlyDataOutcome::Refused),
+        Some(EarlyData::None) | None => {}
+    }
     match (failure, client.session()) {
         // It has seen what it wanted to see (RFC 8737 section 3).
         (None, Some(session)) if session.is_challenge => {

@@ -16,6 +16,7 @@ use ringway_runtime::histogram::{
 use ringway_runtime::mesh::PortStats;
 
 use super::Reason;
+use super::early::{self, EarlyDataOutcome, EarlyRequest};
 use super::names::{NAMED, Segment, Segments, Series, Slots, UpstreamSeries};
 use super::websocket::{self, ControlFrame, WebsocketEnd, WebsocketError, WebsocketSide};
 use crate::plan::Priority;
@@ -396,6 +397,7 @@ struct Ids {
     handshake_duration: HistogramId,
     handshakes_under_way: GaugeId,
     certificate_expiry: GaugeId,
+    early: early::Ids,
 }
 
 impl Metrics {
@@ -734,6 +736,16 @@ impl Metrics {
         self.add_at(self.ids.handshake_failures, side as usize * HandshakeFailure::VALUES.len() + failure as usize);
     }
 
+    /// A client sent data before its TLS handshake was done.
+    pub fn early_data(&self, outcome: EarlyDataOutcome) {
+        self.add_at(self.ids.early.data, outcome as usize);
+    }
+
+    /// A request may be replayed.
+    pub fn early_request(&self, outcome: EarlyRequest) {
+        self.add_at(self.ids.early.requests, outcome as usize);
+    }
+
     /// So many TLS handshakes with clients are under way.
     pub fn set_handshakes_under_way(&self, count: u32) {
         self.writer.gauge(self.ids.handshakes_under_way).set(i64::from(count));
@@ -889,6 +901,7 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
         handshake_duration: build.histogram("ringway_tls_handshake_duration_seconds", Seconds, Shape::COARSE, &[]),
         handshakes_under_way: build.gauge("ringway_tls_handshakes_under_way", None, &[]),
         certificate_expiry: build.gauge("ringway_tls_certificate_expiry_timestamp_seconds", Seconds, &[]),
+        early: early::Ids::new(&mut build),
     };
     Ok((build.build()?, ids))
 }

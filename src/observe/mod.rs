@@ -1,6 +1,7 @@
 //! What the gateway says of itself: why it refused, what it counted and how long things took.
 
 mod activity;
+mod early;
 pub mod figures;
 mod metrics;
 mod names;
@@ -14,6 +15,7 @@ mod websocket;
 pub(crate) mod stamp;
 
 pub use activity::Activity;
+pub use early::{EarlyDataOutcome, EarlyRequest};
 pub use metrics::{
     Cause, Direction, HandshakeFailure, HealthResult, Http2Reset, Http2Side, Lost, MeshPeer, Metrics, PolicyEvent,
     ProxyHeader, ShadowOutcome, Timeout, TlsSide, UpstreamEvent, UpstreamFailure, UpstreamPick,

@@ -120,6 +120,8 @@ reasons! {
     MethodNotAllowed = "method_not_allowed", 405, Client, "the method is not allowed for this path";
     /// A redirect needs to know the host, and a request of HTTP/1.0 names none.
     HostMissing = "host_missing", 400, Client, "the request names no host";
+    /// The request may be replayed, and its route does not allow that.
+    TooEarly = "too_early", 425, Client, "the request may be a replay: send it again once the handshake is done";
     /// The request body is longer than the route allows.
     BodyTooLarge = "body_too_large", 413, Client, "the request body is too large";
     /// The request head did not come in time.

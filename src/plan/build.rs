@@ -40,6 +40,7 @@ pub(crate) fn build(config: &Config, epoch: u64, resolve: Resolve<'_>, diags: &D
         aggregates: Vec::new(),
     };
     refuse_shared_names(&config.routes, diags);
+    warn_of_early_data(config, diags);
     let routes: Vec<Option<(Route, Conditions)>> = config.routes.iter().map(|section| builder.route(section)).collect();
     let listeners = config.listeners.iter().map(|section| builder.listener(section)).collect();
     for (section, upstream) in config.upstreams.iter().zip(&mut upstreams) {
@@ -106,6 +107,23 @@ fn refuse_shared_names(routes: &[RouteSection], diags: &Diagnostics) {
         } else {
             first.insert(&name.value, name);
         }
+    }
+}
+
+/// A route that allows early data, where nothing can be early.
+fn warn_of_early_data(config: &Config, diags: &Diagnostics) {
+    let may_be_early = |listener: &ListenerSection| {
+        let takes = listener.tls.as_ref().is_some_and(|tls| tls.server.takes_early_data());
+        // A gateway before this one may have taken some.
+        takes || listener.trusts_unix || !listener.trusted_proxies.is_empty()
+    };
+    if config.listeners.iter().any(may_be_early) {
+        return;
+    }
+    for route in config.routes.iter().filter(|route| route.early_data.value) {
+        let message = "route.early_data: no listener takes early data";
+        let diagnostic = Diagnostic::warning(route.early_data.span.clone(), message);
+        diags.push(diagnostic.help("set `tls.early_data = {}` for a listener"));
     }
 }
 
@@ -272,6 +290,7 @@ impl<'c> Builder<'c, '_> {
             priority: section.priority,
             body: section.body,
             access_log: section.access_log,
+            early_data: section.early_data.value,
         };
         Some((route, conditions))
     }

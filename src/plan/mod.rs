@@ -716,6 +716,8 @@ pub struct Route {
     pub body: Option<BodyLimit>,
     /// Whether its requests are in the access log, where those of their listener are.
     pub access_log: bool,
+    /// Whether requests that may be replayed are served, where they are safe.
+    pub early_data: bool,
 }
 
 /// How important the requests of a route are when not all can be served.

@@ -3,9 +3,12 @@
 //! rustls shakes hands. It gets one record at a time, so that it never sees one that comes after the handshake: those are
 //! for [`Records`]. Records are opened where they were received, as long as nobody else has a lease on that buffer. What is
 //! left of a record or of a message of the handshake waits in `partial` for its rest; at most what is allowed of one.
+//!
+//! A client whose early data is taken is served before its handshake is done: until then rustls has the records, too.
 
 use super::client::CoreClient;
-use super::record::{HEADER, Kept, Plain, Records};
+use super::handshake::{EarlyData, Handshake};
+use super::record::{DATA, HEADER, Kept, MOST, Plain, Records};
 use super::server::CoreServer;
 use super::session::{Failure, Session};
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -13,33 +16,17 @@ use ringway_runtime::engine::{Layer, Received};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, ReadEarlyData, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{CommonState, Error, ExtractedSecrets, PeerMisbehaved};
-use std::cell::{Cell, OnceCell};
 use std::io;
 use std::rc::Rc;
 
 /// Bytes kept of a partial record; memory beyond is given back.
 const KEEP: usize = 512;
-
-/// How a handshake went, as far as it has gone.
-#[derive(Debug, Default)]
-pub struct Handshake {
-    session: OnceCell<Session>,
-    failure: Cell<Option<Failure>>,
-}
-
-impl Handshake {
-    /// What was agreed on, once it was.
-    pub fn session(&self) -> Option<&Session> {
-        self.session.get()
-    }
-
-    /// Why nothing was agreed on.
-    pub fn failure(&self) -> Option<Failure> {
-        self.failure.get()
-    }
-}
+/// What rustls adds to the plaintext of a record, at most.
+const LONGER: usize = 32;
 
 /// One side of a connection of rustls.
 trait Side: Sized {
@@ -48,6 +35,8 @@ trait Side: Sized {
     const IS_SERVER: bool;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
     fn state(&self) -> &CommonState;
+    /// Appends data that came before the handshake was done.
+    fn read_early(data: ReadEarlyData<'_, '_, Self::Data>, early: &mut Vec<u8>) -> Result<(), Error>;
     /// Gives up the keys of a connection whose handshake is done.
     fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error>;
 }
@@ -61,6 +50,12 @@ impl Side for UnbufferedServerConnection {
     }
     fn state(&self) -> &CommonState {
         self
+    }
+    fn read_early(mut data: ReadEarlyData<'_, '_, Self::Data>, early: &mut Vec<u8>) -> Result<(), Error> {
+        while let Some(record) = data.next_record() {
+            early.extend_from_slice(record?.payload);
+        }
+        Ok(())
     }
     fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error> {
         self.dangerous_into_kernel_connection()
@@ -76,6 +71,9 @@ impl Side for UnbufferedClientConnection {
     }
     fn state(&self) -> &CommonState {
         self
+    }
+    fn read_early(_: ReadEarlyData<'_, '_, Self::Data>, _: &mut Vec<u8>) -> Result<(), Error> {
+        Err(too_early())
     }
     fn give_up(self) -> Result<(ExtractedSecrets, Self::Kept), Error> {
         self.dangerous_into_kernel_connection()
@@ -98,6 +96,8 @@ struct Tls<S: Side> {
     shown: usize,
     /// Where plaintext lies in what is being received.
     plain: Plain,
+    /// Data was taken though the handshake is not done: what is to be sent does not wait for that either.
+    is_early: bool,
     handshake: Rc<Handshake>,
     /// The peer has said that nothing follows.
     ended: bool,
@@ -148,6 +148,55 @@ fn end_of_record(bytes: &[u8], at: usize) -> Option<usize> {
     Some(at + HEADER + usize::from(u16::from_be_bytes([high, low])))
 }
 
+/// Where the last whole record ends of those that begin at `at`.
+fn end_of_records(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut last = None;
+    while let Some(next) = end_of_record(bytes, at).filter(|next| *next <= bytes.len()) {
+        (at, last) = (next, Some(next));
+    }
+    last
+}
+
+fn too_early() -> Error {
+    Error::General("data came before the handshake was done".to_owned())
+}
+
+/// Lets `put` fill room at the end of `send`, which it may want more of.
+fn encrypt(
+    send: &mut Vec<u8>,
+    room: usize,
+    mut put: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
+) -> Result<(), Error> {
+    let start = send.len();
+    let mut room = room;
+    loop {
+        send.resize(start + room, 0);
+        match put(send.get_mut(start..).unwrap_or_default()) {
+            Ok(count) => {
+                send.truncate(start + count);
+                return Ok(());
+            }
+            Err(EncryptError::InsufficientSize(wanted)) if wanted.required_size > room => room = wanted.required_size,
+            Err(_) => {
+                send.truncate(start);
+                return Err(Error::EncryptError);
+            }
+        }
+    }
+}
+
+/// Has rustls send before the handshake is done. `shown` is what it keeps of a message that is not whole.
+fn send_early<S: Side>(
+    side: &mut S,
+    shown: &mut [u8],
+    write: impl FnOnce(WriteTraffic<'_, S::Data>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    match side.process(shown).state? {
+        ConnectionState::WriteTraffic(traffic) => write(traffic),
+        _ => Err(Error::HandshakeNotComplete),
+    }
+}
+
 /// What rustls has still to tell the peer after an error. It must not look at `bytes` again, which it does once it has
 /// nothing more to tell.
 fn last_words<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) {
@@ -163,8 +212,8 @@ fn last_words<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) {
     }
 }
 
-/// Has rustls take all it can of `bytes`, and says how many it took.
-fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) -> Result<usize, Error> {
+/// Has rustls take all it can of `bytes`, and says how many it took. Data that it lets pass is appended to `early`.
+fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>, early: &mut Vec<u8>) -> Result<usize, Error> {
     let mut used = 0;
     loop {
         let UnbufferedStatus { discard, state } = side.process(bytes.get_mut(used..).unwrap_or_default());
@@ -177,8 +226,12 @@ fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>) -> Result<
                 data.done();
                 true
             }
+            Ok(ConnectionState::ReadEarlyData(data)) => {
+                S::read_early(data, early)?;
+                true
+            }
             Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => false,
-            Ok(_) => return Err(Error::General("data came before the handshake was done".to_owned())),
+            Ok(_) => return Err(too_early()),
             Err(error) => {
                 last_words(side, bytes.get_mut(used + discard..).unwrap_or_default(), send);
                 return Err(error);
@@ -196,20 +249,44 @@ impl<S: Side + 'static> Tls<S> {
         let handshake = Rc::<Handshake>::default();
         let stage = Stage::Handshake(Box::new(side));
         let plain = Plain::default();
-        let this = Self { stage, partial: Vec::new(), shown: 0, plain, handshake: handshake.clone(), ended: false };
+        let this = Self {
+            stage,
+            partial: Vec::new(),
+            shown: 0,
+            plain,
+            is_early: false,
+            handshake: handshake.clone(),
+            ended: false,
+        };
         (Box::new(this), handshake)
     }
 
     /// Takes all that is whole in `bytes`, and says how many bytes that is.
     fn drive(&mut self, bytes: &mut [u8], out: &mut Received) -> Result<usize, Error> {
         let (mut used, mut end) = (0, std::mem::take(&mut self.shown));
+        // What a client sent before it heard from here is shown at once: none of it is from after the handshake. Early data
+        // that is refused stays there, is looked at again with each further record, and is counted each time.
+        let mut has_spoken = false;
         while let Stage::Handshake(side) = &mut self.stage {
-            let next = end_of_record(bytes, end).filter(|next| *next <= bytes.len());
+            let next = if has_spoken {
+                end_of_records(bytes, end)
+            } else {
+                end_of_record(bytes, end).filter(|next| *next <= bytes.len())
+            };
+            if next.is_none() && self.handshake.early_data() == EarlyData::Refused {
+                self.shown = end.saturating_sub(used);
+                return Ok(used);
+            }
             // What is not whole is shown, too: so a header that is wrong is refused as soon as it is there.
             let until = next.unwrap_or(bytes.len());
-            used += shake(&mut **side, bytes.get_mut(used..until).unwrap_or_default(), &mut out.send)?;
+            let (said, mut early) = (out.send.len(), Vec::new());
+            let taken = shake(&mut **side, bytes.get_mut(used..until).unwrap_or_default(), &mut out.send, &mut early);
+            // Whatever comes behind them, these were let pass.
+            self.pass_early(early, out)?;
+            used += taken?;
+            has_spoken = S::IS_SERVER && out.send.len() > said;
             self.settle()?;
-            if self.is_established() && used != until {
+            if self.has_records() && used != until {
                 // Part of a message behind the last of the handshake: its rest would come under other keys.
                 return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
             }
@@ -217,6 +294,10 @@ impl<S: Side + 'static> Tls<S> {
                 self.shown = end.saturating_sub(used);
                 return Ok(used);
             };
+            if S::IS_SERVER && used < next && bytes.get(used) == Some(&DATA) && !self.is_early {
+                // Sealed with keys that nobody here has.
+                self.handshake.met_early_data(EarlyData::Refused);
+            }
             end = next;
         }
         match &mut self.stage {
@@ -232,6 +313,25 @@ impl<S: Side + 'static> Tls<S> {
         }
     }
 
+    fn has_records(&self) -> bool {
+        matches!(self.stage, Stage::Traffic(_))
+    }
+
+    /// Passes on data that came before the handshake was done. What was agreed on is known by then.
+    fn pass_early(&mut self, early: Vec<u8>, out: &mut Received) -> Result<(), Error> {
+        let Stage::Handshake(side) = &self.stage else { return Ok(()) };
+        if early.is_empty() {
+            return Ok(());
+        }
+        if !self.is_early {
+            self.is_early = true;
+            self.handshake.met_early_data(EarlyData::Taken);
+            self.handshake.agreed(Session::of(side.state(), S::IS_SERVER)?);
+        }
+        out.plain.push_back(early.into());
+        Ok(())
+    }
+
     /// Takes note of what was agreed on, once it was, and takes the keys over.
     fn settle(&mut self) -> Result<(), Error> {
         let Stage::Handshake(side) = &self.stage else { return Ok(()) };
@@ -243,8 +343,8 @@ impl<S: Side + 'static> Tls<S> {
         if let Stage::Handshake(side) = std::mem::replace(&mut self.stage, between) {
             let (secrets, kept) = side.give_up()?;
             self.stage = Stage::Traffic(Box::new(Records::new(kept, secrets)?));
-            // Nobody else sets it.
-            let _ = self.handshake.session.set(session);
+            self.handshake.agreed(session);
+            self.handshake.over(true);
         }
         Ok(())
     }
@@ -306,9 +406,7 @@ impl<S: Side + 'static> Tls<S> {
     }
 
     fn failed(&mut self, error: Error) -> io::Error {
-        if self.handshake.session.get().is_none() && self.handshake.failure.get().is_none() {
-            self.handshake.failure.set(Some(Failure::from(&error)));
-        }
+        self.handshake.failed(Failure::from(&error));
         let shown = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
         // The keys go with it.
         self.stage = Stage::Broken(error);
@@ -318,9 +416,27 @@ impl<S: Side + 'static> Tls<S> {
     fn write(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> Result<(), Error> {
         match &mut self.stage {
             Stage::Traffic(records) => records.send(plain.len(), |each| plain.slices(each), send),
+            Stage::Handshake(side) if self.is_early => {
+                let mut whole = Vec::with_capacity(plain.len());
+                plain.slices(|piece| {
+                    whole.extend_from_slice(piece);
+                    true
+                });
+                let room = whole.len() + (whole.len() / MOST + 1) * (HEADER + LONGER);
+                send_early(&mut **side, &mut self.partial, |mut traffic| {
+                    encrypt(send, room, |room| traffic.encrypt(&whole, room))
+                })
+            }
             Stage::Handshake(_) => Err(Error::HandshakeNotComplete),
             Stage::Broken(error) => Err(error.clone()),
         }
+    }
+}
+
+impl<S: Side> Drop for Tls<S> {
+    fn drop(&mut self) {
+        // Nobody is to wait for what nobody brings about.
+        self.handshake.over(false);
     }
 }
 
@@ -340,14 +456,12 @@ impl<S: Side + 'static> Layer for Tls<S> {
         if self.ended {
             return Ok(());
         }
-        if self.handshake.session.get().is_none() && self.handshake.failure.get().is_none() {
-            self.handshake.failure.set(Some(Failure::Gone));
-        }
+        self.handshake.failed(Failure::Gone);
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer left without close_notify"))
     }
 
     fn is_established(&self) -> bool {
-        matches!(self.stage, Stage::Traffic(_))
+        self.has_records() || (self.is_early && matches!(self.stage, Stage::Handshake(_)))
     }
 
     fn send(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> io::Result<()> {
@@ -355,9 +469,16 @@ impl<S: Side + 'static> Layer for Tls<S> {
     }
 
     fn finish(&mut self, send: &mut Vec<u8>) {
-        // Before anything is agreed on there is nothing to end.
-        if let Stage::Traffic(records) = &mut self.stage {
-            records.end(send);
+        match &mut self.stage {
+            Stage::Traffic(records) => records.end(send),
+            Stage::Handshake(side) if self.is_early => {
+                // Where even that fails there is nothing left to say.
+                let _ = send_early(&mut **side, &mut self.partial, |mut traffic| {
+                    encrypt(send, HEADER + LONGER, |room| traffic.queue_close_notify(room))
+                });
+            }
+            // Before anything is agreed on there is nothing to end.
+            Stage::Handshake(_) | Stage::Broken(_) => {}
         }
     }
 }

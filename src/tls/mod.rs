@@ -3,23 +3,26 @@
 //! What the config says becomes a [`ServerSettings`] or [`ClientSettings`] in the plan, which all cores share and nobody
 //! changes. Each core makes its own rustls config of it, with its own cache of sessions, so that no handshake waits for
 //! another core. Only the keys of tickets are the same everywhere: control makes them, and a session goes on whichever
-//! core a client comes to.
+//! core a client comes to. A listener that takes early data has its sessions in one place instead, which gives each out once.
 
 mod certificate;
 mod client;
+mod handshake;
 mod identity;
 mod layer;
 mod record;
 mod resolver;
 mod server;
 mod session;
+mod sessions;
 mod tickets;
 
 pub use certificate::{About, Authorities, Certificate, Revocations, WhichFile, Wrong};
 pub use client::{ClientSettings, CoreClient, Roots, trusting};
+pub use handshake::{EarlyData, Handshake};
 pub use identity::Identity;
-pub use layer::{Handshake, accept, connect};
-pub use server::{ClientAuth, CoreServer, ServerParts, ServerSettings};
+pub use layer::{accept, connect};
+pub use server::{ClientAuth, CoreServer, EarlyParts, ServerParts, ServerSettings};
 pub use session::{Failure, Protocol, Session, Version};
 pub use tickets::{CoreTickets, TicketKeys};
 
@@ -73,6 +76,8 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
     digest
 }
 
+#[cfg(test)]
+mod early_tests;
 #[cfg(test)]
 mod peer_tests;
 #[cfg(test)]

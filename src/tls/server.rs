@@ -3,6 +3,7 @@
 use super::certificate::{Authorities, Certificate, Revocations};
 use super::resolver::{ACME_TLS, Resolver};
 use super::session::{Protocol, Version};
+use super::sessions::Sessions;
 use super::tickets::{CoreTickets, Ticketer};
 use super::{digest, provider, versions};
 use rustls::server::danger::ClientCertVerifier;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// Sessions that a core keeps for clients that take no tickets.
 const SESSIONS: usize = 1024;
+/// Bytes of early data that are passed over where none is taken: a client may have been told otherwise before.
+const PASSED_OVER: u32 = 64 << 10;
 
 /// Whether clients show certificates.
 #[derive(Clone, Debug)]
@@ -42,6 +45,7 @@ pub struct ServerSettings {
     tickets: bool,
     ticket_lifetime: Duration,
     key_log: bool,
+    early: Option<Early>,
     /// Says whether two are the same but for their certificates.
     rest: [u8; 32],
     /// Says whether two are the same.
@@ -67,6 +71,22 @@ impl PartialEq for ServerSettings {
 
 impl Eq for ServerSettings {}
 
+/// What is taken before the handshake is done.
+#[derive(Clone, Copy, Debug)]
+pub struct EarlyParts {
+    /// Bytes of one client at most.
+    pub size: u32,
+    /// Sessions that may begin with it.
+    pub sessions: usize,
+}
+
+#[derive(Clone)]
+struct Early {
+    size: u32,
+    /// All cores have the same.
+    sessions: Arc<Sessions>,
+}
+
 /// What the settings of a listener are made of.
 #[derive(Debug)]
 pub struct ServerParts {
@@ -84,6 +104,9 @@ pub struct ServerParts {
     pub ticket_lifetime: Duration,
     /// Whether the keys of sessions go to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
+    /// Whether data is taken before the handshake is done. It takes tickets, and clients that show no certificates: they
+    /// show them only then.
+    pub early: Option<EarlyParts>,
 }
 
 /// The TLS of one listener on one core.
@@ -92,7 +115,9 @@ pub type CoreServer = Arc<ServerConfig>;
 impl ServerSettings {
     /// Checks that it can be used. `name` is that of the listener.
     pub fn new(name: &str, parts: ServerParts) -> Result<Self, String> {
-        let ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log } = parts;
+        let ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log, early } =
+            parts;
+        let early = early.filter(|_| tickets && client_auth.is_none());
         let provider = provider();
         let mut who: Vec<&[u8]> = vec![name.as_bytes()];
         if let Some(auth) = &client_auth {
@@ -101,7 +126,7 @@ impl ServerSettings {
             who.extend(auth.revocations.iter().map(|list| list.digest.as_slice()));
         }
         let context = digest(&who);
-        let rest = format!("{least:?} {protocols:?} {tickets} {ticket_lifetime:?} {key_log}");
+        let rest = format!("{least:?} {protocols:?} {tickets} {ticket_lifetime:?} {key_log} {early:?}");
         let rest = digest(&[&context, rest.as_bytes()]);
         let verifier = client_auth.map(|auth| verifier(auth, &provider)).transpose()?;
         let resolver = Arc::new(Resolver::new(&certificates, &[]));
@@ -118,6 +143,10 @@ impl ServerSettings {
             tickets,
             ticket_lifetime,
             key_log,
+            early: early.map(|EarlyParts { size, sessions }| Early {
+                size,
+                sessions: Arc::new(Sessions::new(sessions, ticket_lifetime)),
+            }),
             rest,
             context,
         };
@@ -153,6 +182,7 @@ impl ServerSettings {
             tickets: self.tickets,
             ticket_lifetime: self.ticket_lifetime,
             key_log: self.key_log,
+            early: self.early.clone(),
             rest: self.rest,
             digest,
             context: self.context,
@@ -162,6 +192,11 @@ impl ServerSettings {
     /// What may be spoken inside.
     pub fn protocols(&self) -> &[Protocol] {
         &self.protocols
+    }
+
+    /// Whether data is taken before the handshake is done.
+    pub fn takes_early_data(&self) -> bool {
+        self.early.is_some()
     }
 
     fn build(&self) -> Result<ServerConfig, String> {
@@ -192,7 +227,13 @@ impl ServerSettings {
     /// What one core makes of it.
     pub fn on_core(&self, keys: &Arc<CoreTickets>) -> Result<CoreServer, String> {
         let mut config = self.build()?;
-        if self.tickets {
+        config.max_early_data_size = PASSED_OVER;
+        if let Some(early) = &self.early {
+            config.max_early_data_size = early.size;
+            config.send_half_rtt_data = true;
+            // Without tickets of ours, which could be shown twice.
+            config.session_storage = early.sessions.clone();
+        } else if self.tickets {
             let (keys, context, lifetime) = (keys.clone(), self.context, self.ticket_lifetime);
             config.ticketer = Arc::new(Ticketer { keys, context, lifetime });
             config.session_storage = ServerSessionMemoryCache::new(SESSIONS);

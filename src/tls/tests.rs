@@ -19,7 +19,7 @@ pub(super) struct World {
     client: CoreClient,
 }
 
-fn parts(certificates: Vec<Certificate>, least: Version) -> ServerParts {
+pub(super) fn parts(certificates: Vec<Certificate>, least: Version) -> ServerParts {
     ServerParts {
         certificates,
         client_auth: None,
@@ -28,6 +28,7 @@ fn parts(certificates: Vec<Certificate>, least: Version) -> ServerParts {
         tickets: true,
         ticket_lifetime: Duration::from_hours(1),
         key_log: false,
+        early: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ringway_proto::http1::{self, Framing, Method, Progress, TargetForm};
 use ringway_runtime::buffer::Lease;
 
-use crate::flow::{self, Edited, Edits, Exchange, Verdict};
+use crate::flow::{self, Edited, Edits, Exchange, Verdict, early};
 use crate::observe::Reason;
 use crate::plan::{
     self, Action, Aggregate, BodyLimit, Listener, Lost, Miss, Normalized, Plan, PolicyStep, Proxy, Query, Respond,
@@ -41,6 +41,8 @@ pub struct Explanation<'p> {
     pub path: Option<(String, String)>,
     /// The route chosen.
     pub route: Option<&'p Route>,
+    /// Whether it may be served before the TLS handshake is done.
+    pub may_be_early: bool,
     /// The captures of that route by name; `*` has none.
     pub captures: Vec<(String, String)>,
     /// Every other route, those that came closest first, and what is said against it.
@@ -107,6 +109,7 @@ pub fn explain<'p>(plan: &'p Plan, asked: &Asked) -> Result<Explanation<'p>, Str
         listener,
         path: None,
         route: None,
+        may_be_early: false,
         captures: Vec::new(),
         lost: Vec::new(),
         steps: Vec::new(),
@@ -170,6 +173,11 @@ fn decide<'p>(
     explanation.lost = found.lost.iter().map(|&(route, why)| (route, why_lost(plan, route, why))).collect();
     exchange.captures = found.captures;
     exchange.route = found.result.ok();
+    let route = found.result.ok().and_then(|id| plan.route(id));
+    explanation.may_be_early = early::may_be_early(route, &exchange.head);
+    if early::is_marked(&exchange.head) && !explanation.may_be_early {
+        return Err(Reason::TooEarly.into());
+    }
     let states = States::new(plan, &Origins::new(plan, None), None);
     meet(plan, &states, &listener.policies, exchange, explanation)?;
     let id = found.result.map_err(|miss| match miss {

@@ -22,6 +22,9 @@ pub(super) fn to_text(plan: &Plan, found: &Explanation<'_>) -> String {
     if let Some(route) = found.route {
         let _ = writeln!(out, "route      {}, {}", route.name, route.path);
     }
+    if found.may_be_early {
+        out.push_str("early data it may be served before the TLS handshake is done\n");
+    }
     for (name, value) in &found.captures {
         let _ = writeln!(out, "  {} = {value}", if name.is_empty() { "*" } else { name });
     }
@@ -160,6 +163,7 @@ pub(super) fn to_json(plan: &Plan, found: &Explanation<'_>) -> Json {
         "listener": *found.listener.name,
         "path": found.path.as_ref().map(|(_, path)| path),
         "route": route,
+        "may_be_early": found.may_be_early,
         "policies": steps,
         "answer": answer_json(plan, &found.answer),
         "lost": lost,

@@ -21,11 +21,11 @@ use std::ops::Range;
 /// Bytes of a record's header (RFC 8446 section 5.1).
 pub(super) const HEADER: usize = 5;
 /// Plaintext of one record at most.
-const MOST: usize = 1 << 14;
+pub(super) const MOST: usize = 1 << 14;
 /// What a record may be longer than its plaintext, in TLS 1.3 and before.
 const LONGER: [usize; 2] = [256, 2048];
 /// The outer type of every sealed record of TLS 1.3.
-const DATA: u8 = 23;
+pub(super) const DATA: u8 = 23;
 /// A message after the handshake at most, without its header.
 const MESSAGE: usize = 0xffff;
 /// Plaintexts up to this many bytes are moved next to the one before: one long piece is cheaper to pass on than two.
