@@ -5,6 +5,7 @@ pub(crate) mod authority;
 mod budget;
 mod client_auth;
 mod doubles;
+mod early;
 mod http2;
 mod peers;
 mod records;
