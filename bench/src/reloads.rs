@@ -2,7 +2,7 @@
 //! machine does meanwhile falls on both alike.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,10 +14,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::process::{self, Running, Scratch};
+use crate::compare::traffic::{CERTIFICATE, HOST, KEY, write_certificate};
 use crate::gateway::GatewayArgs;
+use crate::load::tls::{Handshakes, Tls, Version};
 use crate::load::{self, Edge, Percentiles, Plan};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
+use crate::url::Url;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 const BODY: u64 = 128;
@@ -42,6 +45,12 @@ pub(crate) struct ReloadsArgs {
     /// Change the upstream as well each time, so that its connections are made anew
     #[arg(long)]
     upstreams: bool,
+    /// A connection over TLS of its own for each request, each with such a handshake; reloads change the certificate
+    #[arg(long, value_name = "KIND")]
+    handshakes: Option<Handshakes>,
+    /// The version of TLS of those
+    #[arg(long, value_name = "VERSION", default_value = "1.3")]
+    tls: Version,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
@@ -51,6 +60,9 @@ struct Side {
     latency: Histogram<u64>,
     failed: u64,
     answered: u64,
+    /// Handshakes, full and resumed ones.
+    handshakes: [u64; 2],
+    seconds: f64,
 }
 
 pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
@@ -64,7 +76,8 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
     let mut origin = Origin::new(&OriginOptions::plain(BODY))?;
     let gateway = Gateway::start(args, origin.address()?)?;
     let each = args.reloads / args.windows;
-    let plan = plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX));
+    let plan =
+        plan(args, gateway.listen, args.every * u32::try_from(each).unwrap_or(u32::MAX)).map_err(Error::Input)?;
     let (mut with, mut without) = (Side::new(), Side::new());
     for window in 1..=args.windows {
         without.measure(&plan, &mut origin, &mut |_| (), stop)?;
@@ -104,6 +117,11 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
             us(found.max)
         );
     }
+    if args.handshakes.is_some() {
+        let [full, resumed] = with.handshakes;
+        let rate = (full + resumed) as f64 / with.seconds.max(f64::MIN_POSITIVE);
+        println!("{full} full and {resumed} resumed handshakes beside the reloads, {rate:.0}/s");
+    }
     let tail = |side: &Side| side.latency.value_at_quantile(0.999) as f64;
     println!("p99.9 with reloads is {:.2}x of that without", tail(&with) / tail(&without));
     match (with.failed + without.failed, done) {
@@ -114,7 +132,7 @@ pub(crate) fn run(args: &ReloadsArgs, stop: &Arc<AtomicBool>) -> Result<(), Erro
 
 impl Side {
     fn new() -> Self {
-        Self { latency: load::histogram(), failed: 0, answered: 0 }
+        Self { latency: load::histogram(), failed: 0, answered: 0, handshakes: [0; 2], seconds: 0.0 }
     }
 
     fn measure(
@@ -128,12 +146,16 @@ impl Side {
             .map_err(|error| Error::Failed(error.to_string()))?;
         self.failed += outcome.failed();
         self.answered += outcome.completed;
+        self.seconds += outcome.seconds;
+        for (sum, more) in self.handshakes.iter_mut().zip([outcome.handshakes.full, outcome.handshakes.resumed]) {
+            *sum += more;
+        }
         self.latency.add(&outcome.latency).map_err(|error| Error::Failed(error.to_string()))
     }
 }
 
-fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Plan {
-    Plan {
+fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Result<Plan, String> {
+    let mut plan = Plan {
         connections: args.connections,
         rate: Some(args.rate),
         warm_up: WARM_UP,
@@ -142,7 +164,14 @@ fn plan(args: &ReloadsArgs, target: SocketAddr, duration: Duration) -> Plan {
         // Control has to run on this CPU too.
         blocking: true,
         ..Plan::get(target)
+    };
+    if let Some(kind) = args.handshakes {
+        let url: Url = format!("https://{target}/").parse()?;
+        plan.close = true;
+        plan.request = url.request("GET", &[], true, 0)?;
+        plan.tls = Some(Tls::new(HOST, args.tls, kind == Handshakes::Resumed, false)?);
     }
+    Ok(plan)
 }
 
 /// The gateway, and where its config and log are.
@@ -157,7 +186,14 @@ struct Gateway {
 impl Gateway {
     fn start(args: &ReloadsArgs, origin: SocketAddr) -> Result<Self, Error> {
         let (listen, scratch) = (process::free_address()?, Scratch::new()?);
-        let running = args.gateway.start(&text(args, listen, origin, 0), listen, &scratch)?;
+        if args.handshakes.is_some() {
+            for turn in 0..2 {
+                let directory = certificate_directory(scratch.path(), turn);
+                std::fs::create_dir(&directory)?;
+                write_certificate(&directory)?;
+            }
+        }
+        let running = args.gateway.start(&text(args, listen, origin, scratch.path(), 0), listen, &scratch)?;
         let pid =
             Pid::from_raw(running.id() as i32).ok_or_else(|| Error::Failed("the gateway has no pid".to_owned()))?;
         Ok(Self { _running: running, pid, listen, origin, scratch })
@@ -165,7 +201,8 @@ impl Gateway {
 
     /// Has it reload `count` times, numbers `from` on.
     fn reload(&self, args: &ReloadsArgs, from: u64, count: u64) -> JoinHandle<()> {
-        let texts: Vec<String> = (1..=count).map(|at| text(args, self.listen, self.origin, from + at)).collect();
+        let text = |at| text(args, self.listen, self.origin, self.scratch.path(), from + at);
+        let texts: Vec<String> = (1..=count).map(text).collect();
         let (file, pid, every) = (self.scratch.path().join("ringway.toml"), self.pid, args.every);
         thread::spawn(move || {
             let start = Instant::now();
@@ -195,14 +232,28 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(&beside, file)
 }
 
-fn text(args: &ReloadsArgs, listen: SocketAddr, origin: SocketAddr, turn: u64) -> String {
+/// Where the certificate is that is shown from this reload on.
+fn certificate_directory(scratch: &Path, turn: u64) -> PathBuf {
+    scratch.join(format!("certificate-{}", turn % 2))
+}
+
+fn text(args: &ReloadsArgs, listen: SocketAddr, origin: SocketAddr, scratch: &Path, turn: u64) -> String {
     let cores = args.gateway.cores();
+    let (mut limits, mut tls) = ("", String::new());
+    if args.handshakes.is_some() {
+        let directory = certificate_directory(scratch, turn);
+        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        // All clients are at one address.
+        limits = "[limits]\nhandshakes_per_source = \"off\"\n";
+        tls = format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", certificate.display(), key.display());
+    }
     let idle = if args.upstreams { 1024 + turn % 2 } else { 1024 };
     format!(
         r#"{cores}
+{limits}
 [listener.web]
 address = "{listen}"
-
+{tls}
 [upstream.origin]
 endpoints = ["{origin}"]
 pool = {{ max_idle = {idle}, max_connections = 4096 }}
