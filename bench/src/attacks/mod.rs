@@ -179,10 +179,15 @@ impl Attacker {
         let thread = thread::Builder::new().name("attacker".to_owned()).spawn(move || {
             let (bytes, mut done, began) = (attack.bytes(), Done::default(), Instant::now());
             let cpu = thread_cpu_ns()?;
-            while !stopped.load(Ordering::Relaxed) {
-                round(&bytes, to, &mut done)?;
-                let due = began + Duration::from_secs_f64(done.connections as f64 / rate);
+            // Evenly: many in one moment would be another attack, and one on the clients' CPU.
+            let mut begun = 0_u32;
+            let mut pause = || {
+                begun += 1;
+                let due = began + Duration::from_secs_f64(f64::from(begun) / rate);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
+            };
+            while !stopped.load(Ordering::Relaxed) {
+                round(&bytes, to, &mut done, &stopped, &mut pause)?;
             }
             done.cpu_ns = thread_cpu_ns()? - cpu;
             Ok(done)
@@ -199,11 +204,21 @@ impl Attacker {
     }
 }
 
-/// Attacks once; many at once where each may take a while.
-fn round(attack: &Bytes, to: SocketAddr, done: &mut Done) -> std::io::Result<()> {
+/// Attacks once; many at once where each may take a while. There is a pause before each.
+fn round(
+    attack: &Bytes,
+    to: SocketAddr,
+    done: &mut Done,
+    stop: &AtomicBool,
+    pause: &mut dyn FnMut(),
+) -> std::io::Result<()> {
     let many = if attack.then == Then::IsEndedInTime { AT_ONCE } else { 1 };
     let mut streams = Vec::new();
     for _ in 0..many {
+        pause();
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let mut stream = match TcpStream::connect(to) {
             Ok(stream) => stream,
             // Ended before it began: the gateway has had enough of it.
