@@ -1,6 +1,7 @@
 //! Which certificate a client is shown: by the name it asks for, and by what it can verify.
 
 use super::certificate::Certificate;
+use super::tickets::Hello;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, SignatureAlgorithm};
@@ -91,5 +92,19 @@ impl ResolvesServerCert for Resolver {
         let choices = self.choices(name.as_deref());
         // With none that suits, rustls says what is not in common.
         choices.iter().find(can_take).or(choices.first()).cloned()
+    }
+}
+
+/// The same on one core, where each hello begins with it.
+#[derive(Debug)]
+pub(super) struct CoreResolver {
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) hello: Arc<Hello>,
+}
+
+impl ResolvesServerCert for CoreResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.hello.begin();
+        self.resolver.resolve(hello)
     }
 }

@@ -1,10 +1,10 @@
 //! What a listener asks of its clients, and shows them.
 
 use super::certificate::{Authorities, Certificate, Revocations};
-use super::resolver::{ACME_TLS, Resolver};
+use super::resolver::{ACME_TLS, CoreResolver, Resolver};
 use super::session::{Protocol, Version};
 use super::sessions::Sessions;
-use super::tickets::{CoreTickets, Ticketer};
+use super::tickets::{CoreTickets, Hello, Ticketer};
 use super::{digest, provider, versions};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConfig, ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -235,7 +235,9 @@ impl ServerSettings {
             config.session_storage = early.sessions.clone();
         } else if self.tickets {
             let (keys, context, lifetime) = (keys.clone(), self.context, self.ticket_lifetime);
-            config.ticketer = Arc::new(Ticketer { keys, context, lifetime });
+            let (resolver, hello) = (self.resolver.clone(), Arc::<Hello>::default());
+            config.cert_resolver = Arc::new(CoreResolver { resolver, hello: hello.clone() });
+            config.ticketer = Arc::new(Ticketer { keys, context, lifetime, hello });
             config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         } else {
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});

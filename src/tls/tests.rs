@@ -165,6 +165,7 @@ fn a_ticket_is_good_for_its_listener_and_for_a_time() {
         keys: keys.clone(),
         context: [listener; 32],
         lifetime: Duration::from_secs(1),
+        hello: Arc::default(),
     };
     let (one, other) = (core(&first), core(&first));
     let ticket = of(&one, 1).encrypt(b"session").unwrap();
@@ -186,6 +187,56 @@ fn a_ticket_is_good_for_its_listener_and_for_a_time() {
     assert!(of(&one, 1).decrypt(&ticket).is_some());
     one.set(Arc::new(third.rotated().unwrap()));
     assert!(of(&one, 1).decrypt(&ticket).is_none() && of(&one, 1).decrypt(&newer).is_some());
+}
+
+/// The kinds of the handshake messages in clear at the start of what a server says.
+fn kinds(mut flight: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some((&[22, _, _, high, low], rest)) = flight.split_first_chunk::<5>() {
+        let (mut record, rest) = rest.split_at(u16::from_be_bytes([high, low]).into());
+        while let Some((&[kind, a, b, c], rest)) = record.split_first_chunk::<4>() {
+            kinds.push(kind);
+            record = &rest[u32::from_be_bytes([0, a, b, c]) as usize..];
+        }
+        flight = rest;
+    }
+    kinds
+}
+
+#[test]
+fn a_client_of_tls_1_2_keeps_its_ticket_as_long_as_the_key_is_in_use() {
+    let keys = TicketKeys::new().unwrap();
+    let core = CoreTickets::new(Arc::new(keys.clone()));
+    let parts = parts(vec![Certificate::read(PEM, KEY, None).unwrap()], Version::Tls12);
+    let server = ServerSettings::new("web", parts).unwrap().on_core(&core).unwrap();
+    let newest = World { server: server.clone(), ..World::new(Version::Tls12) };
+    let mut older = World { server, ..World::new(Version::Tls12) };
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(Authorities::read(AUTHORITY).unwrap().store)
+        .with_no_client_auth();
+    config.enable_secret_extraction = true;
+    older.client.config = Arc::new(config);
+    // Whether a session went on, and whether its client was given another ticket in the first flight.
+    let come = |world: &World| {
+        let (mut client, mut server) = world.sides();
+        let mut out = Received::default();
+        server.0.receive(hello(&mut client).into(), &mut out).unwrap();
+        let gets_ticket = kinds(&out.send).contains(&4);
+        carry([&mut client, &mut server], [Vec::new(), out.send], &[usize::MAX]);
+        (server.1.session().unwrap().resumed, gets_ticket)
+    };
+    assert_eq!(come(&older), (false, false));
+    for _ in 0..3 {
+        assert_eq!(come(&older), (true, false));
+    }
+    core.set(Arc::new(keys.rotated().unwrap()));
+    assert_eq!(come(&older), (true, true));
+    assert_eq!(come(&older), (true, false));
+    // In TLS 1.3 each is good for once, so that each handshake brings another.
+    let resumed = [(); 4].map(|()| (come(&newest).0, come(&older).0));
+    assert_eq!(resumed, [(false, true), (true, true), (true, true), (true, true)]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
 use rustls::server::ProducesTickets;
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -139,6 +140,37 @@ impl CoreTickets {
     }
 }
 
+/// How far rustls is with the hello that it deals with, so that a client of TLS 1.2 that comes back is not given another
+/// ticket each time, which it gains nothing by: its own is good for as long as the key in use.
+///
+/// Each hello begins with the choice of a certificate. In TLS 1.2 rustls then looks at the client's ticket and asks whether
+/// to send one; in TLS 1.3, where a ticket is good for once, it asks before it looks. It waits for nothing in between.
+///
+/// Nobody else sees it: rustls asks for something that could be shared.
+#[derive(Debug, Default)]
+pub(super) struct Hello(AtomicU8);
+
+impl Hello {
+    const ASKED: u8 = 0;
+    const BEGUN: u8 = 1;
+    const HAS_GOOD: u8 = 2;
+
+    pub(super) fn begin(&self) {
+        self.0.store(Self::BEGUN, Ordering::Relaxed);
+    }
+
+    /// The client's ticket is as good as a new one.
+    fn has_good(&self) {
+        if self.0.load(Ordering::Relaxed) == Self::BEGUN {
+            self.0.store(Self::HAS_GOOD, Ordering::Relaxed);
+        }
+    }
+
+    fn wants_ticket(&self) -> bool {
+        self.0.swap(Self::ASKED, Ordering::Relaxed) != Self::HAS_GOOD
+    }
+}
+
 /// The tickets of one listener on one core.
 #[derive(Debug)]
 pub(super) struct Ticketer {
@@ -146,11 +178,12 @@ pub(super) struct Ticketer {
     pub(super) context: [u8; 32],
     /// How long clients are told that a ticket is good.
     pub(super) lifetime: Duration,
+    pub(super) hello: Arc<Hello>,
 }
 
 impl ProducesTickets for Ticketer {
     fn enabled(&self) -> bool {
-        true
+        self.hello.wants_ticket()
     }
 
     fn lifetime(&self) -> u32 {
@@ -166,6 +199,11 @@ impl ProducesTickets for Ticketer {
         let (nonce, sealed) = rest.split_at_checked(NONCE)?;
         let keys = self.keys.get();
         // Names are no secret: they stand in the clear.
-        keys.0.iter().find(|key| key.name == name)?.open(&self.context, nonce, sealed)
+        let at = keys.0.iter().position(|key| key.name == name)?;
+        let plain = keys.0.get(at)?.open(&self.context, nonce, sealed)?;
+        if at <= SEALS {
+            self.hello.has_good();
+        }
+        Some(plain)
     }
 }
