@@ -12,6 +12,7 @@ pub(super) async fn end(client: &Client, after: After) {
         After::Gone => {}
         After::Reset => client.stream.reset_on_drop(),
         After::KeepAlive | After::Close | After::Truncated => {
+            client.stream.say_end();
             if !client.unsent_at_most(0).await {
                 // What it did not take must not look like the end.
                 client.stream.reset_on_drop();

@@ -73,6 +73,8 @@ struct State {
     unsent: Option<Box<Outbox>>,
     /// Nothing follows.
     ended: bool,
+    /// The layer has said that nothing is sent any more.
+    said_end: bool,
     failure: Option<Failure>,
     /// The stream below is to tell its peer of the end once everything was sent.
     finishing: bool,
@@ -97,7 +99,8 @@ impl From<&Failure> for io::Error {
 impl Layered {
     pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom, early: Option<Lease>) -> Self {
         let received = Received::default();
-        let mut state = State { layer, received, unsent: None, ended: false, failure: None, finishing: false };
+        let mut state =
+            State { layer, received, unsent: None, ended: false, said_end: false, failure: None, finishing: false };
         let started = below.with_outbox(|outbox| outbox.write(|send| state.layer.start(send)));
         state.failure = started.err().map(Failure::from);
         below.flush();
@@ -262,14 +265,26 @@ impl Layered {
         }
     }
 
+    /// Has the layer say that nothing is sent any more, once.
+    fn say_end_with(&self, state: &mut State) {
+        if state.failure.is_none() && !std::mem::replace(&mut state.said_end, true) {
+            self.seal(state);
+            self.below.with_outbox(|outbox| outbox.write(|send| state.layer.finish(send)));
+            self.below.flush();
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn say_end(&self) {
+        self.say_end_with(&mut self.state.borrow_mut());
+    }
+
     pub(super) fn shut_down_write(&self) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         if let Some(failure) = &state.failure {
             return Err(failure.into());
         }
-        self.seal(state);
-        self.below.with_outbox(|outbox| outbox.write(|send| state.layer.finish(send)));
-        self.below.flush();
+        self.say_end_with(state);
         state.finishing = true;
         self.finish_below(state, &Context::from_waker(Waker::noop()));
         Ok(())

@@ -601,6 +601,14 @@ impl Stream {
         poll_fn(|cx| self.poll_unsent_at_most(cx, 0)).await
     }
 
+    /// Has the layer say behind what was written that no more bytes come, so that both go out together. It is said once,
+    /// by this or by [`Stream::shut_down_write`], which is still to follow. A stream without a layer has nothing to say.
+    pub fn say_end(&self) {
+        if let StreamKind::Layered(layered) = &self.0 {
+            layered.say_end();
+        }
+    }
+
     /// Tells the peer that no more bytes come. Everything must have been sent.
     pub fn shut_down_write(&self) -> io::Result<()> {
         each_stream!(&self.0, stream => stream.shut_down_write())

@@ -412,6 +412,30 @@ fn what_was_flushed_goes_out_though_its_owner_does_nothing() {
 }
 
 #[test]
+fn what_is_flushed_in_one_turn_goes_out_together() {
+    run(EngineKind::Ring, &small(), |engine| async move {
+        let (address, listener) = listen(&engine);
+        let outgoing = engine.connect(address).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        // More turns than a stream sends by a plain descriptor.
+        for _ in 0..8 {
+            for piece in [b"one", b"two"] {
+                outgoing.with_outbox(|out| out.push(Lease::copied(piece)));
+                outgoing.flush();
+            }
+            assert_eq!(&*incoming.read().await.unwrap().unwrap(), b"onetwo");
+        }
+        // What was flushed in the turn of its end does, too.
+        outgoing.with_outbox(|out| out.push(Lease::copied(b"last")));
+        outgoing.flush();
+        drop(outgoing);
+        assert_eq!(&*incoming.read().await.unwrap().unwrap(), b"last");
+        assert!(incoming.read().await.unwrap().is_none());
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_half_closed_stream_still_receives() {
     over_connected(|_, outgoing, incoming| async move {
         outgoing.shut_down_write().unwrap();

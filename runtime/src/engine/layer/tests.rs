@@ -133,6 +133,30 @@ async fn join_both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
 }
 
 #[test]
+fn the_end_is_said_once_behind_what_was_written() {
+    over_every_engine(|engine| async move {
+        let room = LayerRoom::default();
+        let (client, server) = pair(&engine).await;
+        let client = toy(client, &room);
+        server.with_outbox(|outbox| outbox.write(|out| frame(HELLO, out)));
+        server.flush();
+        established(&client).await.unwrap();
+        client.with_outbox(|outbox| outbox.write(|out| out.extend_from_slice(b"last")));
+        client.flush();
+        client.say_end();
+        client.say_end();
+        client.drained().await.unwrap();
+        client.shut_down_write().unwrap();
+        let mut all = Vec::new();
+        [HELLO, b"last", b""].iter().for_each(|bytes| frame(bytes, &mut all));
+        assert_eq!(read_all(&server).await.unwrap(), all);
+        // Without a layer there is nothing to say.
+        server.say_end();
+        server.shut_down_write().unwrap();
+    });
+}
+
+#[test]
 fn bytes_pass_a_layer_both_ways_and_end_where_the_peer_says_so() {
     over_every_engine(|engine| async move {
         let room = LayerRoom::default();

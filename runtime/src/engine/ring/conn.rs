@@ -21,6 +21,9 @@ use crate::net::{self, Address};
 
 /// Slices in one vectored send.
 const SLICES: usize = 16;
+/// The send with which a stream gets its place in the table of direct descriptors. To put it there and to take it out is a
+/// system call each, which a connection for one request does not earn back.
+const DIRECT_AT: u8 = 4;
 /// Spare vector headers kept by a core.
 const KEEP_VECTORS: usize = 64;
 
@@ -57,6 +60,10 @@ pub(super) struct Conn {
     reader: Waiter,
 
     sending: bool,
+    /// A send begins at the end of this turn.
+    queued: bool,
+    /// Sends that were begun, as far as they are counted.
+    sends: u8,
     /// Written and not yet given to the kernel.
     filling: Option<Box<Outbox>>,
     /// In the kernel's hands.
@@ -86,6 +93,8 @@ impl Conn {
             end: None,
             reader: Waiter::Nobody,
             sending: false,
+            queued: false,
+            sends: 0,
             filling: None,
             flight: None,
             vectors: None,
@@ -149,9 +158,7 @@ impl Stream {
         let generation = io.next_generation();
         let entry = io.conns.vacant_entry();
         let slot = entry.key() as u32;
-        let conn = entry.insert(Conn::new(socket, generation));
-        // A full table is no error: the plain descriptor works, only a little slower.
-        conn.direct = slot < io.files && io.driver.set_file(slot, conn.socket.as_raw_fd()).is_ok();
+        entry.insert(Conn::new(socket, generation));
         io.stats.streams += 1;
         Self { engine: engine.clone(), slot }
     }
@@ -265,8 +272,8 @@ impl Stream {
     pub(crate) fn flush(&self) {
         let mut io = self.engine.io.borrow_mut();
         let conn = &io.conns[self.slot as usize];
-        if !conn.sending && conn.send_error.is_none() && conn.filling.is_some() {
-            io.start_send(self.slot);
+        if conn.send_error.is_none() && conn.filling.is_some() {
+            io.queue_send(self.slot);
         }
     }
 
@@ -280,9 +287,7 @@ impl Stream {
             return Poll::Ready(Ok(()));
         }
         conn.writer = self.engine.tasks.waiter(cx);
-        if !conn.sending {
-            io.start_send(self.slot);
-        }
+        io.queue_send(self.slot);
         Poll::Pending
     }
 
@@ -299,6 +304,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let mut io = self.engine.io.borrow_mut();
         let io = &mut *io;
+        if io.conns[self.slot as usize].queued {
+            // What was flushed goes out as far as the kernel takes it at once.
+            io.start_send(self.slot);
+        }
         let conn = &mut io.conns[self.slot as usize];
         conn.dropped = true;
         (conn.reader, conn.writer) = (Waiter::Nobody, Waiter::Nobody);
@@ -455,8 +464,35 @@ impl Io {
         }
     }
 
+    /// Has a send begin at the end of this turn, unless one is under way. What is written until then goes out with it.
+    fn queue_send(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if !conn.sending && !conn.queued {
+            conn.queued = true;
+            self.to_send.push(slot);
+        }
+    }
+
+    /// Begins the sends of this turn.
+    pub(super) fn start_sends(&mut self) {
+        let mut slots = std::mem::take(&mut self.to_send);
+        for slot in slots.drain(..) {
+            // Its stream may be gone, and the slot be another's.
+            if self.conns.get(slot as usize).is_some_and(|conn| conn.queued) {
+                self.start_send(slot);
+            }
+        }
+        self.to_send = slots;
+    }
+
     fn start_send(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
+        conn.queued = false;
+        conn.sends = conn.sends.saturating_add(1);
+        if conn.sends == DIRECT_AT && slot < self.files {
+            // A full table is no error: the plain descriptor works, only a little slower.
+            conn.direct = self.driver.set_file(slot, conn.socket.as_raw_fd()).is_ok();
+        }
         if conn.flight.is_none() {
             conn.flight = conn.filling.take();
         }
@@ -526,7 +562,7 @@ impl Io {
             }
         }
         if again {
-            self.start_send(slot);
+            self.queue_send(slot);
         }
         waiter
     }

@@ -95,6 +95,8 @@ struct Io {
     /// Spare headers for vectored sends.
     #[expect(clippy::vec_box, reason = "the kernel reads the header where it is, so it must not move")]
     vectors: Vec<Box<conn::Vectors>>,
+    /// Streams that begin to send at the end of this turn.
+    to_send: Vec<u32>,
     /// Streams whose receive found no free buffer.
     starved: Vec<u32>,
     generation: u32,
@@ -138,6 +140,7 @@ impl Ring {
                 acceptors: Slab::new(),
                 outboxes: Outboxes::default(),
                 vectors: Vec::new(),
+                to_send: Vec::new(),
                 starved: Vec::new(),
                 generation: 0,
                 files,
@@ -259,6 +262,7 @@ impl Ring {
             io.stats.turns += 1;
             io.stats.task_runs += ran as u64;
             self.stats.set(io.stats);
+            io.start_sends();
             if done() {
                 return Ok(());
             }
