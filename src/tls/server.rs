@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// Sessions that a core keeps for clients that take no tickets.
 const SESSIONS: usize = 1024;
-/// Bytes of early data that are passed over where none is taken: a client may have been told otherwise before.
-const PASSED_OVER: u32 = 64 << 10;
 
 /// Whether clients show certificates.
 #[derive(Clone, Debug)]
@@ -227,7 +225,7 @@ impl ServerSettings {
     /// What one core makes of it.
     pub fn on_core(&self, keys: &Arc<CoreTickets>) -> Result<CoreServer, String> {
         let mut config = self.build()?;
-        config.max_early_data_size = PASSED_OVER;
+        // Without `early` its size stays nothing, so that none can be taken whatever tickets there are.
         if let Some(early) = &self.early {
             config.max_early_data_size = early.size;
             config.send_half_rtt_data = true;
