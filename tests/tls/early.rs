@@ -140,7 +140,7 @@ fn an_allowed_request_is_answered_before_the_handshake_is_done(engine: Engine) {
     let (origin, log) = origin();
     let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin);
-    let gateway = config.cores(&format!("metrics_dir = {:?}", metrics.path())).start();
+    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
     let client = client(&authority);
     meet(&client, &gateway);
     // Two in a row, the second of which is not whole before the handshake is done.
@@ -169,7 +169,7 @@ fn what_may_not_be_early_waits_for_the_handshake(engine: Engine) {
     let (origin, log) = origin();
     let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin);
-    let gateway = config.cores(&format!("metrics_dir = {:?}", metrics.path())).start();
+    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
     let client = client(&authority);
     meet(&client, &gateway);
     let requests = [
@@ -265,7 +265,7 @@ fn a_recorded_flight_is_served_once_on_whichever_core(engine: Engine) {
     let (origin, log) = origin();
     let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin).data(2);
-    let gateway = config.cores(&format!("metrics_dir = {:?}", metrics.path())).start();
+    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
     let client = client(&authority);
     meet(&client, &gateway);
     for round in 0..ROUNDS {

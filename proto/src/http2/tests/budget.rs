@@ -175,7 +175,9 @@ fn a_stream_whose_window_is_opened_is_not_held() {
         for round in 0..40 {
             let id = 2 * round + 1;
             driver.feed(&headers(id, true, &get(&[])));
-            open(id).iter().for_each(|bytes| driver.feed(bytes));
+            for bytes in open(id) {
+                driver.feed(&bytes);
+            }
         }
         assert_eq!((driver.error, driver.resets()), (None, vec![]), "{at}");
     }

@@ -148,7 +148,9 @@ fn the_end_is_said_once_behind_what_was_written() {
         client.drained().await.unwrap();
         client.shut_down_write().unwrap();
         let mut all = Vec::new();
-        [HELLO, b"last", b""].iter().for_each(|bytes| frame(bytes, &mut all));
+        for bytes in [HELLO, b"last", b""] {
+            frame(bytes, &mut all);
+        }
         assert_eq!(read_all(&server).await.unwrap(), all);
         // Without a layer there is nothing to say.
         server.say_end();
