@@ -74,6 +74,31 @@ fn the_package_has_all_its_parts_and_the_same_bytes_each_time() {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_package_for_other_processors_is_turned_away_before_it_takes_the_place_of_what_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = fs::read_to_string(source("tools/packaging/debian/preinst")).unwrap();
+    let before = |level: &str, action: &str, root: &str| {
+        let path = dir.path().join("preinst");
+        fs::write(&path, script.replace("@LEVEL@", level)).unwrap();
+        Command::new("sh").arg(&path).arg(action).env("DPKG_ROOT", root).output().unwrap()
+    };
+    // No processor is of this level yet.
+    for action in ["install", "upgrade"] {
+        let refused = before("x86-64-v9", action, "");
+        assert!(!refused.status.success(), "{action}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("x86-64-v9") && said.contains("tools/package --cpu x86-64"), "{said}");
+    }
+    // What is undone goes through, and so does what is for another machine.
+    assert!(before("x86-64-v9", "abort-upgrade", "").status.success());
+    assert!(before("x86-64-v9", "install", "/image").status.success());
+    let here = if std::arch::is_x86_feature_detected!("avx2") { "x86-64-v3" } else { "x86-64-v2" };
+    let accepted = before(here, "upgrade", "");
+    assert!(accepted.status.success(), "{accepted:?}");
+}
+
 /// A tree that packages are installed into as on a machine of its own, with their scripts.
 struct Machine {
     root: PathBuf,
