@@ -2,6 +2,7 @@
 //! It never touches a socket or a clock, so each can be tested, fuzzed and simulated by itself.
 #![forbid(unsafe_code)]
 
+mod base64;
 pub mod grpc;
 pub mod hpack;
 pub mod http1;

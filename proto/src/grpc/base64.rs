@@ -2,20 +2,10 @@
 //! each message by itself.
 
 use super::FrameError;
+use crate::base64::{NONE, values};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-/// In [`VALUES`]: no digit.
-const NONE: u8 = 64;
-
-const VALUES: [u8; 256] = {
-    let mut values = [NONE; 256];
-    let mut at = 0;
-    while at < 64 {
-        values[DIGITS[at] as usize] = at as u8;
-        at += 1;
-    }
-    values
-};
+const VALUES: [u8; 256] = values(DIGITS);
 
 fn digit(value: u32) -> u8 {
     DIGITS.get((value & 63) as usize).copied().unwrap_or(b'A')

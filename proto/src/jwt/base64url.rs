@@ -1,21 +1,11 @@
 //! Base64url without padding (RFC 4648 section 5, RFC 7515 section 2), decoded a piece at a time.
 
 use super::TokenError;
+use crate::base64::{NONE, values};
 use crate::websocket::Utf8;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// In [`VALUES`]: no digit.
-const NONE: u8 = 64;
-
-const VALUES: [u8; 256] = {
-    let mut values = [NONE; 256];
-    let mut at = 0;
-    while at < 64 {
-        values[DIGITS[at] as usize] = at as u8;
-        at += 1;
-    }
-    values
-};
+const VALUES: [u8; 256] = values(DIGITS);
 
 /// Bytes that are decoded at once, and the digits that they are made of.
 const PIECE: usize = 192;
