@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use ringway_proto::http1::{Framing, Known, Method, RequestHead};
+use ringway_proto::http1::{Framing, Method, RequestHead};
 use ringway_runtime::buffer::Lease;
 
 use super::client::Client;
@@ -17,11 +17,6 @@ use super::exchange::Exchange;
 use super::{After, reply};
 use crate::observe::{EarlyRequest, Reason};
 use crate::plan::{ListenerTls, Route};
-
-/// Whether a gateway before this one says that it came early. Whatever the field holds counts as `1` (RFC 8470 section 5.1).
-pub(crate) fn is_marked(head: &RequestHead) -> bool {
-    head.fields.iter().any(|field| field.known == Known::EarlyData)
-}
 
 /// Whether a request with this head may be served though somebody else may send it again: its route allows that, and it is
 /// safe and has no body.
@@ -34,7 +29,7 @@ pub(crate) fn may_be_early(route: Option<&Route>, head: &RequestHead) -> bool {
 
 /// Whether a request may be replayed.
 pub(super) fn needs(client: &Client, exchange: &Exchange) -> bool {
-    client.tls.as_ref().is_some_and(|handshake| !handshake.is_done()) || is_marked(&exchange.head)
+    client.tls.as_ref().is_some_and(|handshake| !handshake.is_done()) || exchange.head.early_data
 }
 
 /// Holds a request back as long as it may be replayed, or refuses it, or notes that it is early. Nothing when it goes on.
@@ -45,7 +40,7 @@ pub(super) async fn hold(client: &mut Client, exchange: &mut Exchange, may_be_ea
         exchange.is_early = true;
         return None;
     }
-    if is_marked(&exchange.head) {
+    if exchange.head.early_data {
         state.metrics.early_request(EarlyRequest::Refused);
         return Some(reply::refuse(client, exchange, Reason::TooEarly));
     }

@@ -197,6 +197,8 @@ pub struct RequestHead {
     /// Whether the client asks to switch protocols: Upgrade is present, Connection says `upgrade`, and the version
     /// is 1.1 (RFC 9110 section 7.8).
     pub upgrade: bool,
+    /// Whether Early-Data is there, whatever it holds (RFC 8470 section 5.1).
+    pub early_data: bool,
     /// Bytes of input the head takes, from the input's first byte to the end of its empty line.
     pub len: usize,
 }

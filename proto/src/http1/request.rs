@@ -151,6 +151,7 @@ fn conclude(input: &[u8], head: &mut RequestHead, seen: Seen) -> Result<(), Requ
     };
     head.keep_alive = found.persists(head.version);
     head.upgrade = found.upgrade;
+    head.early_data = seen.has(Known::EarlyData);
     head.host = effective_host(input, head, found.host, found.host_again)?;
     head.expect_continue = false;
     // HTTP/1.0 has no expectations (RFC 9110 section 10.1.1).

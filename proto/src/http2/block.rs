@@ -101,6 +101,7 @@ struct Walk<'a> {
     /// Whether Host was written from `:authority`.
     has_authority: bool,
     has_expect: bool,
+    has_early_data: bool,
     has_priority: bool,
     has_cookie: bool,
 }
@@ -165,6 +166,7 @@ impl Walk<'_> {
                 }
                 self.has_expect = true;
             }
+            Known::EarlyData => self.has_early_data = true,
             Known::Other if !self.has_priority && name == b"priority" => {
                 self.has_priority = true;
                 self.notes.priority = Priority::parse(value);
@@ -425,7 +427,7 @@ impl Reader<'_> {
             }
         }
         walk.text.extend_from_slice(b"\r\n");
-        let Walk { host, has_expect, mut notes, .. } = walk;
+        let Walk { host, has_expect, has_early_data, mut notes, .. } = walk;
         let framing = match notes.length {
             Some(length) => Framing::Length(length),
             None if end => Framing::None,
@@ -442,6 +444,7 @@ impl Reader<'_> {
             keep_alive: true,
             expect_continue: has_expect && !end,
             upgrade: false,
+            early_data: has_early_data,
             len: text.len(),
         };
         if let Some(protocol) = parts.protocol {
@@ -524,6 +527,7 @@ fn walk<'a>(
         is_request: false,
         has_authority: false,
         has_expect: false,
+        has_early_data: false,
         has_priority: false,
         has_cookie: false,
     }

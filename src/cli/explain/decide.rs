@@ -175,7 +175,7 @@ fn decide<'p>(
     exchange.route = found.result.ok();
     let route = found.result.ok().and_then(|id| plan.route(id));
     explanation.may_be_early = early::may_be_early(route, &exchange.head);
-    if early::is_marked(&exchange.head) && !explanation.may_be_early {
+    if exchange.head.early_data && !explanation.may_be_early {
         return Err(Reason::TooEarly.into());
     }
     let states = States::new(plan, &Origins::new(plan, None), None);
