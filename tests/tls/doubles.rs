@@ -65,22 +65,27 @@ fn serve(
 
 fn read(stream: &mut impl Read) -> io::Result<Request> {
     let mut reader = BufReader::new(stream);
-    let (mut line, mut fields, mut length) = (String::new(), String::new(), 0);
+    let (line, fields) = head(&mut reader)?;
+    let length = fields
+        .iter()
+        .find_map(|field| Some(field.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().unwrap()));
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    Ok(Request { line, fields: fields.concat(), body })
+}
+
+/// The first line of a head, and its fields, with their line ends.
+fn head(reader: &mut impl BufRead) -> io::Result<(String, Vec<String>)> {
+    let (mut line, mut fields) = (String::new(), Vec::new());
     reader.read_line(&mut line)?;
     loop {
         let mut field = String::new();
         reader.read_line(&mut field)?;
         if field.trim().is_empty() {
-            break;
+            return Ok((line, fields));
         }
-        if let Some(value) = field.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        fields += &field;
+        fields.push(field);
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Request { line, fields, body })
 }
 
 /// Answers each request as an authority does that has had too many. Returns its address.
@@ -189,24 +194,15 @@ fn ask(behind: u16, config: &Arc<ClientConfig>, request: &Request) -> io::Result
     write!(stream, "{}{}\r\n", request.line.replace("HTTP/1.1", "HTTP/1.0"), request.fields)?;
     stream.write_all(&request.body)?;
     let mut reader = BufReader::new(stream);
-    let (mut line, mut fields) = (String::new(), String::new());
-    reader.read_line(&mut line)?;
-    loop {
-        let mut field = String::new();
-        reader.read_line(&mut field)?;
-        if field.trim().is_empty() {
-            break;
-        }
-        let is_of_connection =
-            ["content-length:", "connection:"].iter().any(|name| field.to_ascii_lowercase().starts_with(name));
-        if !is_of_connection {
-            fields += &field;
-        }
-    }
+    let (line, mut fields) = head(&mut reader)?;
+    fields.retain(|field| {
+        let field = field.to_ascii_lowercase();
+        !["content-length:", "connection:"].iter().any(|name| field.starts_with(name))
+    });
     let mut body = Vec::new();
     reader.read_to_end(&mut body)?;
     let status = line.trim_end().split_once(' ').map(|(_, status)| status.to_owned());
-    Ok((status.unwrap_or_default(), fields, body))
+    Ok((status.unwrap_or_default(), fields.concat(), body))
 }
 
 /// So many seconds from now.
