@@ -10,6 +10,7 @@ use std::time::Instant;
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{ClientConnection, HandshakeKind, StreamOwned};
+use tempfile::TempDir;
 
 use super::{Authority, Client, Connection, Issued, answer, get, total, with};
 use crate::support::frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame, request};
@@ -55,6 +56,13 @@ fn asked(asked: &Asked) -> Vec<(String, String)> {
 
 fn config(engine: Engine, issued: &Issued, origin: &Origin) -> Config {
     with(engine, issued).listener("tls.early_data.sessions = 1000").origin(origin).route("early_data = true").more(HELD)
+}
+
+/// Starts it with metrics of its own, which outlive it.
+fn counted(config: &Config) -> (Gateway, TempDir) {
+    let metrics = tempfile::tempdir().unwrap();
+    let config = config.clone().cores(&format!("metrics_dir = \"{}\"", metrics.path().display()));
+    (config.start(), metrics)
 }
 
 fn client(authority: &Authority) -> Client {
@@ -138,9 +146,8 @@ fn of(line: &str, early: &str) -> (String, String) {
 fn an_allowed_request_is_answered_before_the_handshake_is_done(engine: Engine) {
     let authority = Authority::new("authority");
     let (origin, log) = origin();
-    let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin);
-    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
+    let (gateway, metrics) = counted(&config);
     let client = client(&authority);
     meet(&client, &gateway);
     // Two in a row, the second of which is not whole before the handshake is done.
@@ -167,9 +174,8 @@ fn an_allowed_request_is_answered_before_the_handshake_is_done(engine: Engine) {
 fn what_may_not_be_early_waits_for_the_handshake(engine: Engine) {
     let authority = Authority::new("authority");
     let (origin, log) = origin();
-    let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin);
-    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
+    let (gateway, metrics) = counted(&config);
     let client = client(&authority);
     meet(&client, &gateway);
     let requests = [
@@ -263,9 +269,8 @@ fn a_recorded_flight_is_served_once_on_whichever_core(engine: Engine) {
     const ROUNDS: usize = 12;
     let authority = Authority::new("authority");
     let (origin, log) = origin();
-    let metrics = tempfile::tempdir().unwrap();
     let config = config(engine, &authority.issue("server", &["localhost"]), &origin).data(2);
-    let gateway = config.cores(&format!("metrics_dir = \"{}\"", metrics.path().display())).start();
+    let (gateway, metrics) = counted(&config);
     let client = client(&authority);
     meet(&client, &gateway);
     for round in 0..ROUNDS {
