@@ -87,6 +87,12 @@ impl Failed {
     fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), retry_after: None }
     }
+
+    /// The same, about one of the names.
+    fn about(mut self, name: &str) -> Self {
+        self.why = format!("{name}: {}", self.why);
+        self
+    }
 }
 
 struct Entry {

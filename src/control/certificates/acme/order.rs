@@ -322,10 +322,12 @@ async fn authorize(
         if authorization.status != AuthorizationStatus::Pending {
             continue;
         }
+        let name = authorization.identifier().to_string();
         if let Some(mut challenge) = authorization.challenge(kind(rule))
             && challenge.status == ChallengeStatus::Pending
         {
-            challenge.set_ready().await.map_err(|error| failed(&error))?;
+            // The answer may say already what came of it.
+            challenge.set_ready().await.map_err(|error| failed(&error).about(&name))?;
         }
     }
     Ok(())
