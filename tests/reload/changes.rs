@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use crate::support::{Client, Config, Engine, Origin, on_both_engines};
+use crate::support::{Client, Config, Engine, Origin, Reserved, on_both_engines};
 
 on_both_engines!(
     routes_come_go_and_change,
@@ -161,13 +161,6 @@ fn requests_in_flight_end_on_the_plan_they_began_with(engine: Engine) {
     }
 }
 
-/// Addresses nobody listens on. Another process could take one before the gateway does: the ports are from outside the
-/// range that the kernel gives out by itself.
-fn free_address() -> std::net::SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 fn listener(name: &str, address: std::net::SocketAddr) -> String {
     format!("[listener.{name}]\naddress = \"{address}\"\n")
 }
@@ -175,7 +168,8 @@ fn listener(name: &str, address: std::net::SocketAddr) -> String {
 fn a_new_listener_accepts(engine: Engine) {
     let base = Config::new(engine).more(&says("a", "/a", "one"));
     let gateway = base.clone().start();
-    let address = free_address();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let mut before = gateway.connect();
     let said = gateway.run(&base.clone().more(&listener("second", address)));
     assert!(said.contains("+1 listener"), "{said}");
@@ -185,7 +179,8 @@ fn a_new_listener_accepts(engine: Engine) {
 
 fn a_removed_listener_ends_its_connections_after_their_request(engine: Engine) {
     let origin = Origin::listen();
-    let address = free_address();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let base = Config::new(engine).origin(&origin);
     let gateway = base.clone().more(&listener("second", address)).start();
     let refused = |client: &mut Client| {
@@ -221,7 +216,8 @@ fn a_removed_listener_ends_its_connections_after_their_request(engine: Engine) {
 }
 
 fn a_listener_with_a_new_name_keeps_its_address_and_connections(engine: Engine) {
-    let address = free_address();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let base = Config::new(engine).more(&says("a", "/a", "one"));
     let gateway = base.clone().more(&listener("old", address)).start();
     let mut client = Client::connect(address);

@@ -9,6 +9,7 @@ mod gateway;
 mod message;
 mod origin;
 mod process;
+mod reserved;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(crate) use gateway::{Config, Engine, Gateway};
 pub(crate) use message::{Head, Message, Transfer};
 pub(crate) use origin::{Origin, OriginConn};
 pub(crate) use process::{Child, Process};
+pub(crate) use reserved::Reserved;
 
 /// How long an event may take before its test fails. Far beyond what a loaded machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Place, echo};
-use crate::support::{Child, Client, Engine, on_both_engines};
+use crate::support::{Child, Client, Engine, Reserved, on_both_engines};
 
 on_both_engines!(
     sigusr2_and_the_admin_api_start_the_program_anew,
@@ -32,17 +32,14 @@ fn pid_in(said: &str, before: &str) -> Pid {
     Pid::from_raw(pid.and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("no process in {said:?}"))).unwrap()
 }
 
-fn free_address() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn ready(place: &Place) {
     while !place.ask("/readyz").starts_with("HTTP/1.1 200 ") {}
 }
 
 fn sigusr2_and_the_admin_api_start_the_program_anew(engine: Engine) {
     let (place, origin) = (Place::new(), echo());
-    let address = free_address();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let file = place.write(&place.config(engine).origin(&origin).cores("control = 0").address(address));
     let gateway = start(&file);
     gateway.says("admin API at");
@@ -73,7 +70,8 @@ fn sigusr2_and_the_admin_api_start_the_program_anew(engine: Engine) {
 
 fn a_successor_that_fails_is_reported_and_the_gateway_goes_on(engine: Engine) {
     let (place, origin) = (Place::new(), echo());
-    let address = free_address();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let config = place.config(engine).origin(&origin).address(address);
     let file = place.write(&config);
     let gateway = start(&file);
