@@ -469,20 +469,20 @@ impl Io {
         let conn = &mut self.conns[slot as usize];
         if !conn.sending && !conn.queued {
             conn.queued = true;
-            self.to_send.push(slot);
+            self.to_send[usize::from(conn.connected.is_some())].push(slot);
         }
     }
 
     /// Begins the sends of this turn.
     pub(super) fn start_sends(&mut self) {
-        let mut slots = std::mem::take(&mut self.to_send);
-        for slot in slots.drain(..) {
+        let mut sides = std::mem::take(&mut self.to_send);
+        for slot in sides.iter_mut().flat_map(|slots| slots.drain(..)) {
             // Its stream may be gone, and the slot be another's.
             if self.conns.get(slot as usize).is_some_and(|conn| conn.queued) {
                 self.start_send(slot);
             }
         }
-        self.to_send = slots;
+        self.to_send = sides;
     }
 
     fn start_send(&mut self, slot: u32) {

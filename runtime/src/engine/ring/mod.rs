@@ -95,8 +95,10 @@ struct Io {
     /// Spare headers for vectored sends.
     #[expect(clippy::vec_box, reason = "the kernel reads the header where it is, so it must not move")]
     vectors: Vec<Box<conn::Vectors>>,
-    /// Streams that begin to send at the end of this turn.
-    to_send: Vec<u32>,
+    /// Streams that begin to send at the end of this turn: first those that were accepted, then those to elsewhere. A peer
+    /// on this machine sleeps between two sends to it unless they come one behind the other, and waking it is a part of
+    /// the send.
+    to_send: [Vec<u32>; 2],
     /// Streams whose receive found no free buffer.
     starved: Vec<u32>,
     generation: u32,
@@ -140,7 +142,7 @@ impl Ring {
                 acceptors: Slab::new(),
                 outboxes: Outboxes::default(),
                 vectors: Vec::new(),
-                to_send: Vec::new(),
+                to_send: Default::default(),
                 starved: Vec::new(),
                 generation: 0,
                 files,
