@@ -35,7 +35,7 @@ fn world() -> &'static (CoreServer, CoreClient) {
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
         let server = ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap();
         let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
-        let client = ClientSettings::new(roots, None, None, Version::Tls12, vec![Protocol::Http1]).unwrap();
+        let client = ClientSettings::new(roots, None, None, Version::Tls12, vec![Protocol::Http1], false).unwrap();
         (server, client.on_core().unwrap())
     })
 }
@@ -45,8 +45,8 @@ fn world() -> &'static (CoreServer, CoreClient) {
 pub(super) fn tls_records(data: &[u8]) {
     let [how, size, before, noise @ ..] = data else { return };
     let (server, client) = world();
-    let mut server = accept(server).unwrap().0;
-    let mut client = connect(client, "localhost").unwrap().0;
+    let mut server = accept(server, None).unwrap().0;
+    let mut client = connect(client, "localhost", None).unwrap().0;
     let mut wire = Vec::new();
     client.start(&mut wire).unwrap();
     match how % 4 {

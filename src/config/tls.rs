@@ -16,6 +16,7 @@ use crate::tls::{
     Authorities, Certificate, ClientAuth, ClientSettings, EarlyParts, Protocol, Revocations, Roots, ServerParts,
     ServerSettings, Version, WhichFile, now,
 };
+use ringway_runtime::net::has_kernel_tls;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(super) const OF_LISTENER: Section = section(
         key("early_data", Table(&EARLY_DATA), Words("none is taken")),
         key("handshake_timeout", Time, Is("\"10s\"")),
         key("hsts", Either(&[Time, OneOf(&["off"])]), Is("\"off\"")),
+        key("ktls", Either(&[Flag(true), Flag(false)]), Is("false")),
         key("key_log", Either(&[Flag(true), Flag(false)]), Is("false")),
     ],
 );
@@ -73,6 +75,7 @@ pub(super) const OF_UPSTREAM: Section = section(
         key("certificate", PATH, Words("none is shown")),
         key("key", PATH, Words("with `certificate`")),
         key("min_version", VERSION, Is("\"1.2\"")),
+        key("ktls", Either(&[Flag(true), Flag(false)]), Is("false")),
     ],
 );
 
@@ -241,6 +244,7 @@ pub(super) fn of_listener(
     tls.set("handshake_timeout", &mut handshake_timeout, duration);
     tls.get("hsts", or_off(duration));
     let early = early_data(&tls, tickets, asks);
+    let ktls = ktls(&tls);
     if key_log {
         let message =
             format!("{}: whoever reads the file of SSLKEYLOGFILE can read all traffic", tls.path_of("key_log"));
@@ -254,12 +258,23 @@ pub(super) fn of_listener(
         .unwrap_or_else(|| if speaks_http2 { vec![Protocol::Http2, Protocol::Http1] } else { vec![Protocol::Http1] });
     let parts = ServerParts { certificates, client_auth, least, protocols, tickets, ticket_lifetime, key_log, early };
     match ServerSettings::new(name, parts) {
-        Ok(server) => Some(ListenerTls { server: Arc::new(server), stored, handshake_timeout }),
+        Ok(server) => Some(ListenerTls { server: Arc::new(server), stored, handshake_timeout, ktls }),
         Err(why) => {
             fields.complain("tls", fields.key_span("tls"), Problem::new(why));
             None
         }
     }
+}
+
+/// Whether the kernel is to seal what is sent.
+fn ktls(tls: &Fields<'_>) -> bool {
+    let mut ktls = false;
+    tls.set("ktls", &mut ktls, boolean);
+    if ktls && !has_kernel_tls() {
+        let message = format!("{}: this kernel has no TLS, so the gateway seals records itself", tls.path_of("ktls"));
+        tls.diags.push(Diagnostic::warning(tls.key_span("ktls"), message).help("modprobe tls"));
+    }
+    ktls
 }
 
 /// What is taken before the handshake is done, where anything is.
@@ -356,12 +371,13 @@ pub(super) fn of_upstream(fields: &Fields<'_>, speaks_http2: bool) -> Option<Arc
     let mut least = Version::Tls12;
     tls.set("min_version", &mut least, one_of(VERSIONS));
     let name = tls.get("server_name", string);
+    let ktls = ktls(&tls);
     if tls.diags.errors() > before {
         return None;
     }
     let server_name = name.as_ref().map(|name| name.value.as_str());
     let protocol = if speaks_http2 { Protocol::Http2 } else { Protocol::Http1 };
-    match ClientSettings::new(roots?, certificate, server_name, least, vec![protocol]) {
+    match ClientSettings::new(roots?, certificate, server_name, least, vec![protocol], ktls) {
         Ok(client) => Some(Arc::new(client)),
         Err(why) => {
             let key = if server_name.is_some() { "server_name" } else { "ca" };

@@ -394,6 +394,7 @@ struct Ids {
     websocket: websocket::Ids,
     handshakes: CounterSet,
     handshake_failures: CounterSet,
+    kernel_tls: CounterSet,
     handshake_duration: HistogramId,
     handshakes_under_way: GaugeId,
     certificate_expiry: GaugeId,
@@ -736,6 +737,11 @@ impl Metrics {
         self.add_at(self.ids.handshake_failures, side as usize * HandshakeFailure::VALUES.len() + failure as usize);
     }
 
+    /// The kernel was asked to seal what a connection sends, and does or does not.
+    pub fn kernel_tls(&self, side: TlsSide, is_taken: bool) {
+        self.add_at(self.ids.kernel_tls, side as usize * 2 + usize::from(is_taken));
+    }
+
     /// A client sent data before its TLS handshake was done.
     pub fn early_data(&self, outcome: EarlyDataOutcome) {
         self.add_at(self.ids.early.data, outcome as usize);
@@ -897,6 +903,13 @@ fn schema() -> Result<(Schema, Ids), SchemaError> {
             TlsSide::VALUES.iter().flat_map(|&side| {
                 HandshakeFailure::VALUES.iter().map(move |&reason| [("side", side), ("reason", reason)])
             }),
+        ),
+        kernel_tls: build.counters(
+            "ringway_tls_kernel_total",
+            None,
+            TlsSide::VALUES
+                .iter()
+                .flat_map(|&side| ["refused", "taken"].map(|outcome| [("side", side), ("outcome", outcome)])),
         ),
         handshake_duration: build.histogram("ringway_tls_handshake_duration_seconds", Seconds, Shape::COARSE, &[]),
         handshakes_under_way: build.gauge("ringway_tls_handshakes_under_way", None, &[]),

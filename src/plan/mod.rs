@@ -484,6 +484,8 @@ pub struct ListenerTls {
     pub stored: Stored,
     /// How long a handshake may take, from accept.
     pub handshake_timeout: Duration,
+    /// Whether the kernel is to seal what is sent, where it can.
+    pub ktls: bool,
 }
 
 impl ListenerTls {

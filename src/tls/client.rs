@@ -32,6 +32,7 @@ pub struct ClientSettings {
     server_name: Option<ServerName<'static>>,
     least: Version,
     protocols: Vec<Protocol>,
+    ktls: bool,
     digest: [u8; 32],
 }
 
@@ -57,9 +58,15 @@ impl Eq for ClientSettings {}
 pub struct CoreClient {
     pub(super) config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    ktls: bool,
 }
 
 impl CoreClient {
+    /// Whether the kernel is to seal what is sent, where it can.
+    pub fn ktls(&self) -> bool {
+        self.ktls
+    }
+
     /// The name that an endpoint must show: the one of the config, else its own host.
     pub(super) fn name_of(&self, host: &str) -> Option<ServerName<'static>> {
         self.server_name.clone().or_else(|| ServerName::try_from(host.to_owned()).ok())
@@ -74,6 +81,7 @@ impl ClientSettings {
         server_name: Option<&str>,
         least: Version,
         protocols: Vec<Protocol>,
+        ktls: bool,
     ) -> Result<Self, String> {
         let name = server_name.map(|name| ServerName::try_from(name.to_owned()));
         let name = name.transpose().map_err(|_| "is neither a DNS name nor an IP address".to_owned())?;
@@ -82,9 +90,9 @@ impl ClientSettings {
             Roots::Unverified => b"unverified",
         };
         let of_certificate = certificate.as_ref().map(|certificate| certificate.digest.as_slice()).unwrap_or_default();
-        let rest = format!("{server_name:?} {least:?} {protocols:?}");
+        let rest = format!("{server_name:?} {least:?} {protocols:?} {ktls}");
         let digest = digest(&[of_roots, of_certificate, rest.as_bytes()]);
-        let this = Self { provider: provider(), roots, certificate, server_name: name, least, protocols, digest };
+        let this = Self { provider: provider(), roots, certificate, server_name: name, least, protocols, ktls, digest };
         this.on_core()?;
         Ok(this)
     }
@@ -119,14 +127,14 @@ impl ClientSettings {
         config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
         config.enable_secret_extraction = true;
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(CoreClient { config: Arc::new(config), server_name: self.server_name.clone() })
+        Ok(CoreClient { config: Arc::new(config), server_name: self.server_name.clone(), ktls: self.ktls })
     }
 }
 
 /// What a client that is no part of a core asks of a server.
 pub fn trusting(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {
     let settings =
-        ClientSettings::new(Roots::Of(authorities.clone()), None, None, Version::Tls12, vec![Protocol::Http1])?;
+        ClientSettings::new(Roots::Of(authorities.clone()), None, None, Version::Tls12, vec![Protocol::Http1], false)?;
     Ok(settings.on_core()?.config)
 }
 

@@ -72,7 +72,7 @@ fn hear(server: &mut Side, wire: &[u8], sizes: &[usize]) -> std::io::Result<(Vec
 
 /// Shakes hands in full, so that the client has a ticket.
 fn meet(core: &CoreServer, config: &Arc<ClientConfig>) {
-    let (mut client, mut server) = (connection(config), accept(core).unwrap());
+    let (mut client, mut server) = (connection(config), accept(core, None).unwrap());
     while client.is_handshaking() || client.wants_write() {
         let wire = says(&mut client);
         let (_, answer) = hear(&mut server, &wire, &[usize::MAX]).unwrap();
@@ -97,7 +97,7 @@ proptest! {
     ) {
         let (cores, config) = (cores(), clients(is_small.then_some(32)));
         meet(&cores[0], &config);
-        let (mut client, mut server) = (connection(&config), accept(&cores[1]).unwrap());
+        let (mut client, mut server) = (connection(&config), accept(&cores[1], None).unwrap());
         let early = bytes(early);
         client.early_data().unwrap().write_all(&early).unwrap();
         let (plain, mut send) = hear(&mut server, &says(&mut client), &sizes).unwrap();
@@ -140,7 +140,7 @@ proptest! {
     ) {
         let (cores, others, config) = (cores(), self::cores(), clients(None));
         meet(&cores[0], &config);
-        let (mut client, mut server) = (connection(&config), accept(&others[0]).unwrap());
+        let (mut client, mut server) = (connection(&config), accept(&others[0], None).unwrap());
         client.early_data().unwrap().write_all(&bytes(early)).unwrap();
         let (plain, send) = hear(&mut server, &says(&mut client), &sizes).unwrap();
         prop_assert!(plain.is_empty() && !server.0.is_established());
@@ -163,7 +163,7 @@ fn what_was_recorded_is_taken_on_no_core_again() {
     let recorded = says(&mut client);
     let taken: Vec<Vec<u8>> = [1, 0, 1]
         .into_iter()
-        .map(|core| hear(&mut accept(&cores[core]).unwrap(), &recorded, &[usize::MAX]).unwrap().0)
+        .map(|core| hear(&mut accept(&cores[core], None).unwrap(), &recorded, &[usize::MAX]).unwrap().0)
         .collect();
     assert_eq!(taken, [&b"once"[..], b"", b""]);
 }
@@ -175,7 +175,7 @@ fn more_early_data_than_is_taken_ends_the_connection() {
     // The client was told of more.
     let mut small = rustls::ServerConfig::clone(&cores[0]);
     small.max_early_data_size = 100;
-    let (mut client, mut server) = (connection(&config), accept(&Arc::new(small)).unwrap());
+    let (mut client, mut server) = (connection(&config), accept(&Arc::new(small), None).unwrap());
     client.early_data().unwrap().write_all(&bytes(60)).unwrap();
     let first = says(&mut client);
     client.early_data().unwrap().write_all(&bytes(60)).unwrap();
@@ -195,7 +195,7 @@ fn who_waits_for_the_end_of_a_handshake_hears_of_it() {
     let cx = Context::from_waker(Waker::noop());
     for ends_well in [true, false] {
         meet(&cores[0], &config);
-        let (mut client, mut server) = (connection(&config), accept(&cores[0]).unwrap());
+        let (mut client, mut server) = (connection(&config), accept(&cores[0], None).unwrap());
         client.early_data().unwrap().write_all(b"early").unwrap();
         let (_, send) = hear(&mut server, &says(&mut client), &[usize::MAX]).unwrap();
         assert!(server.1.poll_done(&cx).is_pending());
@@ -213,7 +213,7 @@ fn who_waits_for_the_end_of_a_handshake_hears_of_it() {
 fn an_answer_may_end_before_the_handshake() {
     let (cores, config) = (cores(), clients(None));
     meet(&cores[0], &config);
-    let (mut client, mut server) = (connection(&config), accept(&cores[0]).unwrap());
+    let (mut client, mut server) = (connection(&config), accept(&cores[0], None).unwrap());
     client.early_data().unwrap().write_all(b"early").unwrap();
     let (_, mut send) = hear(&mut server, &says(&mut client), &[usize::MAX]).unwrap();
     server.0.send(&outbox(&[b"all"]), &mut send).unwrap();

@@ -4,6 +4,8 @@
 //! for [`Records`]. Records are opened where they were received, as long as nobody else has a lease on that buffer. What is
 //! left of a record or of a message of the handshake waits in `partial` for its rest; at most what is allowed of one.
 //!
+//! Once both have, the kernel may seal what is sent in place of [`Records`], where it is to and can.
+//!
 //! A client whose early data is taken is served before its handshake is done: until then rustls has the records, too.
 
 use super::client::CoreClient;
@@ -13,6 +15,7 @@ use super::server::CoreServer;
 use super::session::{Failure, Session};
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::engine::{Layer, Received};
+use ringway_runtime::net::SendKeys;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -27,6 +30,9 @@ use std::rc::Rc;
 const KEEP: usize = 512;
 /// What rustls adds to the plaintext of a record, at most.
 const LONGER: usize = 32;
+
+/// Told whether the kernel seals what a connection sends, once it was asked to. Without one it is not asked.
+pub type KernelAsked = Box<dyn FnOnce(bool)>;
 
 /// One side of a connection of rustls.
 trait Side: Sized {
@@ -99,21 +105,26 @@ struct Tls<S: Side> {
     /// Data was taken though the handshake is not done: what is to be sent does not wait for that either.
     is_early: bool,
     handshake: Rc<Handshake>,
+    kernel: Option<KernelAsked>,
     /// The peer has said that nothing follows.
     ended: bool,
 }
 
 /// The layer of a connection that was accepted, and how its handshake goes.
-pub fn accept(config: &CoreServer) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
+pub fn accept(config: &CoreServer, kernel: Option<KernelAsked>) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
     let side = UnbufferedServerConnection::new(config.clone()).map_err(io::Error::other)?;
-    Ok(Tls::boxed(side))
+    Ok(Tls::boxed(side, kernel))
 }
 
 /// The layer of a connection to `host`, and how its handshake goes.
-pub fn connect(client: &CoreClient, host: &str) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
+pub fn connect(
+    client: &CoreClient,
+    host: &str,
+    kernel: Option<KernelAsked>,
+) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
     let name = client.name_of(host).ok_or(io::ErrorKind::InvalidInput)?;
     let side = UnbufferedClientConnection::new(client.config.clone(), name).map_err(io::Error::other)?;
-    Ok(Tls::boxed(side))
+    Ok(Tls::boxed(side, kernel))
 }
 
 /// Appends what is to be sent of a handshake or an alert.
@@ -245,7 +256,7 @@ fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>, early: &mu
 }
 
 impl<S: Side + 'static> Tls<S> {
-    fn boxed(side: S) -> (Box<dyn Layer>, Rc<Handshake>) {
+    fn boxed(side: S, kernel: Option<KernelAsked>) -> (Box<dyn Layer>, Rc<Handshake>) {
         let handshake = Rc::<Handshake>::default();
         let stage = Stage::Handshake(Box::new(side));
         let plain = Plain::default();
@@ -256,6 +267,7 @@ impl<S: Side + 'static> Tls<S> {
             plain,
             is_early: false,
             handshake: handshake.clone(),
+            kernel,
             ended: false,
         };
         (Box::new(this), handshake)
@@ -342,7 +354,7 @@ impl<S: Side + 'static> Tls<S> {
         let between = Stage::Broken(Error::HandshakeNotComplete);
         if let Stage::Handshake(side) = std::mem::replace(&mut self.stage, between) {
             let (secrets, kept) = side.give_up()?;
-            self.stage = Stage::Traffic(Box::new(Records::new(kept, secrets)?));
+            self.stage = Stage::Traffic(Box::new(Records::new(kept, secrets, self.kernel.is_some())?));
             self.handshake.agreed(session);
             self.handshake.over(true);
         }
@@ -480,5 +492,30 @@ impl<S: Side + 'static> Layer for Tls<S> {
             // Before anything is agreed on there is nothing to end.
             Stage::Handshake(_) | Stage::Broken(_) => {}
         }
+    }
+
+    fn offer(&mut self) -> Option<SendKeys> {
+        match &self.stage {
+            Stage::Traffic(records) => records.offer(),
+            Stage::Handshake(_) | Stage::Broken(_) => None,
+        }
+    }
+
+    fn offered(&mut self, is_taken: bool) {
+        if let Stage::Traffic(records) = &mut self.stage {
+            records.offered(is_taken);
+        }
+        if let Some(kernel) = self.kernel.take() {
+            kernel(is_taken);
+        }
+    }
+
+    fn pass(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> io::Result<()> {
+        let passed = match &mut self.stage {
+            Stage::Traffic(records) => records.pass(|each| plain.slices(each), send),
+            Stage::Broken(error) => Err(error.clone()),
+            Stage::Handshake(_) => Err(Error::HandshakeNotComplete),
+        };
+        passed.map_err(|error| self.failed(error))
     }
 }

@@ -21,7 +21,7 @@ pub use certificate::{About, Authorities, Certificate, Revocations, WhichFile, W
 pub use client::{ClientSettings, CoreClient, Roots, trusting};
 pub use handshake::{EarlyData, Handshake};
 pub use identity::Identity;
-pub use layer::{accept, connect};
+pub use layer::{KernelAsked, accept, connect};
 pub use server::{ClientAuth, CoreServer, EarlyParts, ServerParts, ServerSettings};
 pub use session::{Failure, Protocol, Session, Version};
 pub use tickets::{CoreTickets, TicketKeys};

@@ -37,7 +37,7 @@ impl World {
         let parts = parts(vec![Certificate::read(PEM, KEY, None).unwrap()], least);
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
         let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
-        let client = ClientSettings::new(roots, None, None, least, vec![Protocol::Http1]).unwrap();
+        let client = ClientSettings::new(roots, None, None, least, vec![Protocol::Http1], false).unwrap();
         Self {
             server: ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap(),
             client: client.on_core().unwrap(),
@@ -45,7 +45,7 @@ impl World {
     }
 
     pub(super) fn sides(&self) -> (Side, Side) {
-        (connect(&self.client, "localhost").unwrap(), accept(&self.server).unwrap())
+        (connect(&self.client, "localhost", None).unwrap(), accept(&self.server, None).unwrap())
     }
 }
 

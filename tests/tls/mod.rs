@@ -7,6 +7,7 @@ mod client_auth;
 mod doubles;
 mod early;
 mod http2;
+mod ktls;
 mod peers;
 mod records;
 mod reload;

@@ -11,6 +11,8 @@ enum Piece {
     /// The owned bytes up to this offset.
     Bytes(usize),
     Lease(Lease),
+    /// The owned bytes up to this offset, as one record of this kind, for the kernel to seal.
+    Record(u8, usize),
 }
 
 /// An ordered queue of bytes to send. Owned bytes are written once, straight in; leases are sent from where they
@@ -65,6 +67,42 @@ impl Outbox {
         self.pieces.push_back(Piece::Lease(lease.relieved()));
     }
 
+    /// Appends what is to be sent by itself, for the kernel to seal as one record of this kind.
+    pub(crate) fn push_record(&mut self, kind: u8, plain: &[u8]) {
+        self.place_bytes();
+        self.write(|bytes| bytes.extend_from_slice(plain));
+        self.placed = self.bytes.len();
+        self.pieces.push_back(Piece::Record(kind, self.placed));
+    }
+
+    /// Moves everything that `other` has behind what is here; owned bytes are copied where there are some here. Nothing of it
+    /// may be marked as sent.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        debug_assert_eq!(other.sent, 0, "what is moved is not sent");
+        if self.is_empty() {
+            self.clear();
+            std::mem::swap(self, other);
+            return;
+        }
+        let mut from = 0;
+        for piece in other.pieces.drain(..) {
+            match piece {
+                Piece::Bytes(end) => {
+                    let bytes = other.bytes.get(std::mem::replace(&mut from, end)..end).unwrap_or_default();
+                    self.write(|out| out.extend_from_slice(bytes));
+                }
+                Piece::Lease(lease) => self.push(lease),
+                Piece::Record(kind, end) => {
+                    let bytes = other.bytes.get(std::mem::replace(&mut from, end)..end).unwrap_or_default();
+                    self.push_record(kind, bytes);
+                }
+            }
+        }
+        let rest = other.bytes.get(other.placed..).unwrap_or_default();
+        self.write(|out| out.extend_from_slice(rest));
+        other.clear();
+    }
+
     fn place_bytes(&mut self) {
         if self.bytes.len() > self.placed {
             self.placed = self.bytes.len();
@@ -77,7 +115,15 @@ impl Outbox {
         self.pieces.is_empty().then_some(self.bytes.as_slice())
     }
 
-    /// Calls `each` with every unsent slice in order until it returns false.
+    /// The record that is to be sent next, where that is a record, and its kind.
+    pub(crate) fn first_record(&self) -> Option<(u8, &[u8])> {
+        match self.pieces.front() {
+            Some(Piece::Record(kind, end)) => Some((*kind, self.bytes.get(self.sent..*end).unwrap_or_default())),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` with every unsent slice in order until it returns false, or up to the first record.
     pub fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8]) -> bool) {
         let mut skip = self.sent;
         let mut from = 0;
@@ -89,6 +135,7 @@ impl Outbox {
                     slice
                 }
                 Piece::Lease(lease) => lease,
+                Piece::Record(..) => return,
             };
             // `sent` counts within the first piece; owned bytes before it were dropped from the front.
             let slice = slice.get(skip.min(slice.len())..).unwrap_or_default();
@@ -115,7 +162,7 @@ impl Outbox {
         let mut cut = 0;
         while let Some(first) = self.pieces.front() {
             let whole = match first {
-                Piece::Bytes(end) => end - cut,
+                Piece::Bytes(end) | Piece::Record(_, end) => end - cut,
                 Piece::Lease(lease) => lease.len(),
             };
             let left = whole - self.sent;
@@ -125,7 +172,7 @@ impl Outbox {
             }
             count -= left;
             self.sent = 0;
-            if let Some(Piece::Bytes(end)) = self.pieces.pop_front() {
+            if let Some(Piece::Bytes(end) | Piece::Record(_, end)) = self.pieces.pop_front() {
                 cut = end;
             }
         }
@@ -133,7 +180,7 @@ impl Outbox {
             self.bytes.drain(..cut);
             self.placed -= cut;
             for piece in &mut self.pieces {
-                if let Piece::Bytes(end) = piece {
+                if let Piece::Bytes(end) | Piece::Record(_, end) = piece {
                     *end -= cut;
                 }
             }
@@ -149,10 +196,10 @@ impl Outbox {
         let mut from = 0;
         for piece in self.pieces.drain(..) {
             match (piece, &chunk) {
-                (Piece::Bytes(end), Some(chunk)) => {
+                (Piece::Bytes(end) | Piece::Record(_, end), Some(chunk)) => {
                     to(Lease::of_chunk(chunk.clone(), std::mem::replace(&mut from, end), end));
                 }
-                (Piece::Bytes(_), None) => {}
+                (Piece::Bytes(_) | Piece::Record(..), None) => {}
                 (Piece::Lease(lease), _) => to(lease),
             }
         }
@@ -231,7 +278,89 @@ mod tests {
         model.extend(bytes);
     }
 
+    /// Does the steps to an outbox that nothing is sent from.
+    fn filled(steps: &[Step], model: &mut Vec<u8>) -> Outbox {
+        let mut outbox = Outbox::default();
+        for (turn, step) in steps.iter().enumerate() {
+            match step {
+                Step::Write(bytes) => {
+                    outbox.write(|out| out.extend_from_slice(bytes));
+                    model.extend(bytes);
+                }
+                Step::Push(len) | Step::Consume(len) => push(&mut outbox, model, *len, turn),
+            }
+        }
+        outbox
+    }
+
+    /// All that is sent, as data and as records with their kind, some bytes at a time.
+    fn sent(mut outbox: Outbox, at_once: usize) -> Vec<(Option<u8>, Vec<u8>)> {
+        let mut sent: Vec<(Option<u8>, Vec<u8>)> = Vec::new();
+        while !outbox.is_empty() {
+            if let Some((kind, plain)) = outbox.first_record() {
+                let count = plain.len();
+                sent.push((Some(kind), plain.to_vec()));
+                outbox.consume(count);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            outbox.slices(|slice| {
+                bytes.extend_from_slice(slice);
+                bytes.len() < at_once
+            });
+            bytes.truncate(at_once);
+            outbox.consume(bytes.len());
+            match sent.last_mut() {
+                Some((None, before)) => before.extend(bytes),
+                _ => sent.push((None, bytes)),
+            }
+        }
+        sent
+    }
+
     proptest! {
+        #[test]
+        fn records_are_sent_by_themselves_behind_what_was_there(
+            before in proptest::collection::vec(step(), 0..10),
+            between in proptest::collection::vec(step(), 0..10),
+            behind in proptest::collection::vec(step(), 0..10),
+            consumed in 0_usize..5000,
+            at_once in 1_usize..9000,
+        ) {
+            let mut models = [Vec::new(), Vec::new(), Vec::new()];
+            let mut outbox = filled(&before, &mut models[0]);
+            outbox.consume(consumed);
+            models[0].drain(..consumed.min(models[0].len()));
+            outbox.push_record(21, &[1, 0]);
+            let mut other = filled(&between, &mut models[1]);
+            other.push_record(22, &[24, 0]);
+            outbox.append(&mut other);
+            prop_assert!(other.is_empty());
+            // And what is left of `other` takes more.
+            outbox.append(&mut filled(&behind, &mut models[2]));
+            let [first, second, third] = models;
+            let wanted: Vec<_> = [(None, first), (Some(21), vec![1, 0]), (None, second), (Some(22), vec![24, 0]), (None, third)]
+                .into_iter()
+                .filter(|(_, bytes)| !bytes.is_empty())
+                .collect();
+            prop_assert_eq!(outbox.len(), wanted.iter().map(|(_, bytes)| bytes.len()).sum::<usize>());
+            prop_assert_eq!(sent(outbox, at_once), wanted);
+        }
+
+        #[test]
+        fn what_is_appended_to_nothing_changes_hands(steps in proptest::collection::vec(step(), 0..10)) {
+            let mut model = Vec::new();
+            let (mut outbox, mut other) = (Outbox::default(), filled(&steps, &mut model));
+            let places = |outbox: &Outbox| {
+                let mut places = Vec::new();
+                outbox.slices(|slice| { places.push(slice.as_ptr()); true });
+                places
+            };
+            let before = places(&other);
+            outbox.append(&mut other);
+            prop_assert_eq!(places(&outbox), before);
+        }
+
         #[test]
         fn what_is_handed_over_is_what_was_put_in_and_in_order(steps in proptest::collection::vec(step(), 0..20)) {
             let chunks = Rc::new(Chunks::default());

@@ -3,8 +3,11 @@
 //! A [`Layer`] is bytes in and bytes out. [`Layered`] feeds it from the stream below and sends what it makes, so that
 //! whoever has the [`Stream`] above need not know of it. What is written is turned into bytes of the wire at each flush,
 //! straight into the outbox of the stream below; so backpressure counts what is really unsent.
+//!
+//! A layer of TLS may leave the sealing of what is sent to the kernel. From then on what is written is moved into the outbox
+//! below as it is, and what the layer itself has to say goes there as records by themselves.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -14,6 +17,12 @@ use std::task::{Context, Poll, Waker};
 
 use super::Stream;
 use crate::buffer::{Lease, Outbox, Outboxes};
+use crate::net::{Offered, SendKeys};
+
+/// Bytes that are waited for before the kernel is to seal: a record of TLS. With less there is nothing to gain.
+const WORTH_KERNEL: usize = 1 << 14;
+/// Bytes of the header of such a record: its kind, its version and its length.
+const HEADER: usize = 5;
 
 /// What becomes of bytes between a task and the wire, on one side of one connection.
 pub trait Layer {
@@ -35,6 +44,21 @@ pub trait Layer {
 
     /// Appends what tells the peer that nothing more is sent.
     fn finish(&mut self, send: &mut Vec<u8>);
+
+    /// What the kernel can go on sealing with in place of [`Layer::send`], where it is to. All that was sealed until now is
+    /// sent. [`Layer::offered`] tells what became of it.
+    fn offer(&mut self) -> Option<SendKeys> {
+        None
+    }
+
+    /// Whether the kernel seals from now on. Then [`Layer::pass`] is called instead of [`Layer::send`], and whatever the layer
+    /// gives to be sent is to be records that are not sealed: headers as on the wire, and plaintext.
+    fn offered(&mut self, _is_taken: bool) {}
+
+    /// The kernel is about to seal `plain`. An error where it may not: then what is in `send` is sent instead.
+    fn pass(&mut self, _plain: &Outbox, _send: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What came of received bytes.
@@ -48,9 +72,16 @@ pub struct Received {
     pub ended: bool,
 }
 
-/// What the layered streams of one core share: spare memory.
+/// What the layered streams of one core share: spare memory, and what is known of the kernel.
 #[derive(Clone, Default)]
-pub struct LayerRoom(Rc<RefCell<Outboxes>>);
+pub struct LayerRoom(Rc<Room>);
+
+#[derive(Default)]
+struct Room {
+    spare: RefCell<Outboxes>,
+    /// The kernel has no TLS: it is not asked again.
+    lacks_tls: Cell<bool>,
+}
 
 impl fmt::Debug for LayerRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,6 +102,8 @@ struct State {
     received: Received,
     /// Written, and not yet turned into bytes of the wire.
     unsent: Option<Box<Outbox>>,
+    /// The kernel seals what is sent.
+    by_kernel: bool,
     /// Nothing follows.
     ended: bool,
     /// The layer has said that nothing is sent any more.
@@ -99,8 +132,16 @@ impl From<&Failure> for io::Error {
 impl Layered {
     pub(super) fn new(below: Stream, layer: Box<dyn Layer>, room: &LayerRoom, early: Option<Lease>) -> Self {
         let received = Received::default();
-        let mut state =
-            State { layer, received, unsent: None, ended: false, said_end: false, failure: None, finishing: false };
+        let mut state = State {
+            layer,
+            received,
+            unsent: None,
+            by_kernel: false,
+            ended: false,
+            said_end: false,
+            failure: None,
+            finishing: false,
+        };
         let started = below.with_outbox(|outbox| outbox.write(|send| state.layer.start(send)));
         state.failure = started.err().map(Failure::from);
         below.flush();
@@ -135,7 +176,7 @@ impl Layered {
         let taken = state.layer.receive(lease, &mut state.received);
         if !state.received.send.is_empty() {
             let made = std::mem::take(&mut state.received.send);
-            self.below.with_outbox(|outbox| outbox.write(|send| send.extend_from_slice(&made)));
+            self.say(state.by_kernel, |send| send.extend_from_slice(&made));
             self.below.flush();
         }
         state.ended |= state.received.ended;
@@ -148,15 +189,49 @@ impl Layered {
 
     /// Turns all that was written into bytes of the wire, if the layer can do that yet.
     fn seal(&self, state: &mut State) {
-        let State { layer, unsent, failure, .. } = state;
-        if failure.is_some() || !layer.is_established() {
+        if state.failure.is_some() || !state.layer.is_established() {
             return;
         }
-        let Some(outbox) = unsent.take() else { return };
-        let sealed = self.below.with_outbox(|below| below.write(|send| layer.send(&outbox, send)));
+        let Some(mut outbox) = state.unsent.take() else { return };
+        if outbox.len() >= WORTH_KERNEL && !state.by_kernel && self.below.unsent() == 0 {
+            self.offer(state);
+        }
+        let State { layer, failure, by_kernel, .. } = state;
+        let sealed = if *by_kernel {
+            self.say(true, |send| layer.pass(&outbox, send))
+                .map(|()| self.below.with_outbox(|below| below.append(&mut outbox)))
+        } else {
+            self.say(false, |send| layer.send(&outbox, send))
+        };
         *failure = sealed.err().map(Failure::from);
-        self.room.0.borrow_mut().give_back(outbox);
+        self.room.0.spare.borrow_mut().give_back(outbox);
         self.below.flush();
+    }
+
+    /// Offers the kernel what it can seal with, where the layer has it.
+    #[cold]
+    fn offer(&self, state: &mut State) {
+        let Some(keys) = state.layer.offer() else { return };
+        let offered = if self.room.0.lacks_tls.get() { Offered::Unknown } else { self.below.offer(&keys) };
+        self.room.0.lacks_tls.set(offered == Offered::Unknown);
+        state.by_kernel = offered == Offered::Taken;
+        state.layer.offered(state.by_kernel);
+    }
+
+    /// Appends what the layer makes to what is sent: bytes of the wire, or records that the kernel seals.
+    fn say<R>(&self, by_kernel: bool, make: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if !by_kernel {
+            return self.below.with_outbox(|outbox| outbox.write(make));
+        }
+        let mut records = Vec::new();
+        let result = make(&mut records);
+        let mut rest = &records[..];
+        while let Some((&[kind, _, _, high, low], behind)) = rest.split_first_chunk::<HEADER>() {
+            let (plain, next) = behind.split_at(usize::from(u16::from_be_bytes([high, low])).min(behind.len()));
+            self.below.with_outbox(|outbox| outbox.push_record(kind, plain));
+            rest = next;
+        }
+        result
     }
 
     /// Tells the peer of the end below once everything was sent.
@@ -238,7 +313,7 @@ impl Layered {
 
     pub(super) fn with_outbox<R>(&self, write: impl FnOnce(&mut Outbox) -> R) -> R {
         let state = &mut *self.state.borrow_mut();
-        write(state.unsent.get_or_insert_with(|| self.room.0.borrow_mut().take()))
+        write(state.unsent.get_or_insert_with(|| self.room.0.spare.borrow_mut().take()))
     }
 
     #[inline(never)]
@@ -269,7 +344,7 @@ impl Layered {
     fn say_end_with(&self, state: &mut State) {
         if state.failure.is_none() && !std::mem::replace(&mut state.said_end, true) {
             self.seal(state);
-            self.below.with_outbox(|outbox| outbox.write(|send| state.layer.finish(send)));
+            self.say(state.by_kernel, |send| state.layer.finish(send));
             self.below.flush();
         }
     }

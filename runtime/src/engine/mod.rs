@@ -62,7 +62,7 @@ use crate::core::tasks::Waiter;
 use crate::core::{Pulse, Ready};
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::port::Inbox;
-use crate::net::{Address, ListenSpec, Placement, Remote, bind_for_cores};
+use crate::net::{Address, ListenSpec, Offered, Placement, Remote, SendKeys, bind_for_cores};
 
 /// Which engine drives the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -658,6 +658,18 @@ impl Stream {
     pub fn note_in(&self, ready: &Rc<Ready>, key: usize) {
         if let StreamKind::Local(stream) = &self.0 {
             stream.note_in(ready, key);
+        }
+    }
+
+    /// Has the kernel seal what is written from now on. Nothing may be unsent.
+    fn offer(&self, keys: &SendKeys) -> Offered {
+        match &self.0 {
+            StreamKind::Ring(stream) => stream.offer(keys),
+            #[cfg(feature = "glommio")]
+            StreamKind::Glommio(stream) => stream.offer(keys),
+            #[cfg(any(test, feature = "sim"))]
+            StreamKind::Sim(_) => Offered::Refused,
+            StreamKind::Layered(_) | StreamKind::Local(_) => Offered::Refused,
         }
     }
 

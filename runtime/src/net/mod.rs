@@ -2,6 +2,7 @@
 
 mod address;
 pub mod handover;
+mod ktls;
 mod listen;
 mod unix;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 use socket2::{Protocol, SockRef, Socket, Type};
 
 pub use address::{Address, Remote, UNIX_NAME_MAX, UnixName};
+pub(crate) use ktls::{CONTROL, Offered, control, offer};
+pub use ktls::{Cipher, SendKeys, has_kernel_tls};
 pub use listen::{ListenSpec, Placement, bind_for_cores, bind_more, place_among, set_backlog};
 pub(crate) use listen::{accept_queued, is_unix, refuse_new};
 pub use unix::{Access, bind_unix};

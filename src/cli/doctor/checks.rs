@@ -289,12 +289,12 @@ impl Machine {
     fn kernel_tls(&self) -> Option<Finding> {
         let protocols = self.read("proc/sys/net/ipv4/tcp_available_ulp")?;
         Some(if protocols.split_whitespace().any(|name| name == "tls") {
-            Finding::ok("kernel_tls", "available")
+            Finding::ok("kernel_tls", "available: it seals what is sent where a `tls` has `ktls = true`")
         } else {
             Finding::warn(
                 "kernel_tls",
                 "not loaded",
-                "TLS is encrypted in the gateway instead of the kernel; all works, large bodies cost more",
+                "`ktls = true` of a `tls` does nothing: the gateway goes on sealing what is sent, and large bodies cost more",
                 "modprobe tls; where there is no such module, the kernel was built without CONFIG_TLS",
             )
         })

@@ -1,6 +1,8 @@
 //! The keys of one direction: one record sealed or opened at a time, where it lies.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ringway_runtime::net::{Cipher, SendKeys};
+use rustls::crypto::cipher::{AeadKey, Iv};
 use rustls::{ConnectionTrafficSecrets, ContentType, Error, PeerMisbehaved};
 use std::ops::Range;
 use zeroize::Zeroizing;
@@ -37,6 +39,16 @@ impl Shape {
     }
 }
 
+/// The cipher, the key and what the sequence number is mixed into.
+fn parts(secrets: &ConnectionTrafficSecrets) -> Result<(Cipher, &AeadKey, &Iv), Error> {
+    match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv } => Ok((Cipher::Aes128Gcm, key, iv)),
+        ConnectionTrafficSecrets::Aes256Gcm { key, iv } => Ok((Cipher::Aes256Gcm, key, iv)),
+        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok((Cipher::ChaCha20Poly1305, key, iv)),
+        _ => Err(Error::General("a cipher suite that is not known".to_owned())),
+    }
+}
+
 /// The keys of one direction and how many records they have been used for.
 pub(super) struct Keys {
     key: LessSafeKey,
@@ -46,12 +58,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(is_tls13: bool, (sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, Error> {
-        let (algorithm, key, iv): (&'static Algorithm, _, _) = match secrets {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
-            _ => return Err(Error::General("a cipher suite that is not known".to_owned())),
+    pub(super) fn new(is_tls13: bool, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Result<Self, Error> {
+        let (cipher, key, iv) = parts(secrets)?;
+        let algorithm: &'static Algorithm = match cipher {
+            Cipher::Aes128Gcm => &AES_128_GCM,
+            Cipher::Aes256Gcm => &AES_256_GCM,
+            Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
         };
         let shape = if is_tls13 {
             Shape::Tls13
@@ -72,6 +84,23 @@ impl Keys {
     /// Records that these keys have been used for.
     pub(super) fn used(&self) -> u64 {
         self.sequence
+    }
+
+    /// The same for the kernel to go on with, of the secrets that these are of.
+    pub(super) fn for_kernel(&self, secrets: &ConnectionTrafficSecrets) -> Option<SendKeys> {
+        let (cipher, key, _) = parts(secrets).ok()?;
+        let version = if self.shape == Shape::Tls13 { 0x0304 } else { 0x0303 };
+        let nonce = if self.shape == Shape::Tls12Gcm { self.far_nonce() } else { self.iv.clone() };
+        SendKeys::new(version, cipher, key.as_ref(), &nonce, self.sequence)
+    }
+
+    /// Where whoever counts nonces up may begin, for as many records as keys may seal: ours have the sequence number mixed in,
+    /// and none of them differs in its highest bits from the others, as these do.
+    fn far_nonce(&self) -> Zeroizing<[u8; NONCE]> {
+        let mut nonce = self.iv.clone();
+        nonce[NONCE - 8] ^= 0x80;
+        nonce[NONCE - 6..].fill(0);
+        nonce
     }
 
     /// The sequence number mixed into the bytes that came of the handshake.
@@ -179,6 +208,30 @@ impl Keys {
         match plain.iter().rposition(|byte| *byte != 0) {
             Some(at) => Ok((ContentType::from(plain[at]), start..start + at)),
             None => Err(PeerMisbehaved::IllegalTlsInnerPlaintext.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// The kernel counts up where we mix in: no nonce is used by both.
+    #[test]
+    fn the_kernel_begins_far_from_the_nonces_that_were_used_here() {
+        for iv in [[0; NONCE], [0xff; NONCE], std::array::from_fn(|at| 0x5a ^ at as u8)] {
+            let secrets = ConnectionTrafficSecrets::Aes256Gcm { key: [7; 32].into(), iv: iv.into() };
+            let Ok(mut keys) = Keys::new(false, 0, &secrets) else { panic!("no keys") };
+            let explicit = |nonce: &[u8; NONCE]| u64::from_be_bytes(*nonce.last_chunk().unwrap());
+            let mut used = HashSet::new();
+            for sequence in (0..1000).chain((1 << 24) - 1000..1 << 24) {
+                keys.sequence = sequence;
+                used.insert(explicit(&keys.nonce()));
+            }
+            let first = keys.far_nonce();
+            assert_eq!(first[..4], iv[..4]);
+            assert!((0..1 << 24).all(|count| !used.contains(&(explicit(&first) + count))));
         }
     }
 }

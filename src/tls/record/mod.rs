@@ -5,16 +5,20 @@
 //! next ones when a side updates its, and stores the tickets that a client gets.
 //!
 //! What peers may do is what rustls lets them, and no more.
+//!
+//! The kernel may take over the sealing ([`Records::offer`]). Then it is told of what is no data as records that are not
+//! sealed, and what it seals is counted here, as nobody counts there.
 
 mod keys;
 
 use keys::Keys;
+use ringway_runtime::net::SendKeys;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{
-    AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage, PeerMisbehaved,
-    ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,
+    PeerMisbehaved, ProtocolVersion, SupportedCipherSuite,
 };
 use std::ops::Range;
 
@@ -145,12 +149,39 @@ fn spend(left: &mut u8, none: PeerMisbehaved) -> Result<(), Error> {
     Ok(())
 }
 
+/// Who seals what is sent.
+enum Sends {
+    /// Whoever holds these keys.
+    Here(Keys),
+    /// The kernel, which has used its keys for so many records at most.
+    Kernel(u64),
+}
+
+impl Sends {
+    /// Records that the keys have been used for.
+    fn used(&self) -> u64 {
+        match self {
+            Self::Here(keys) => keys.used(),
+            Self::Kernel(used) => *used,
+        }
+    }
+
+    fn keys(&mut self) -> Result<&mut Keys, Error> {
+        match self {
+            Self::Here(keys) => Ok(keys),
+            Self::Kernel(_) => Err(Error::General("the kernel has the keys".to_owned())),
+        }
+    }
+}
+
 /// The records of a connection both of whose sides have shaken hands.
 pub(super) struct Records<K> {
     kept: K,
     is_tls13: bool,
-    sends: Keys,
+    sends: Sends,
     receives: Keys,
+    /// What `sends` is of, as long as the kernel may have it.
+    for_kernel: Option<Box<ConnectionTrafficSecrets>>,
     /// Records that keys may seal.
     most_sealed: u64,
     /// The peer wants other keys to be used, which it is told before the next data.
@@ -162,7 +193,9 @@ pub(super) struct Records<K> {
 }
 
 impl<K: Kept> Records<K> {
-    pub(super) fn new(kept: K, secrets: ExtractedSecrets) -> Result<Self, Error> {
+    /// The records of the sides whose secrets these are. With `keeps` the kernel may seal what is sent.
+    pub(super) fn new(kept: K, secrets: ExtractedSecrets, keeps: bool) -> Result<Self, Error> {
+        let ((sent, sends), (received, receives)) = (secrets.tx, secrets.rx);
         let (version, suite) = kept.suite();
         let is_tls13 = version == ProtocolVersion::TLSv1_3;
         let common = match suite {
@@ -172,8 +205,9 @@ impl<K: Kept> Records<K> {
         Ok(Self {
             kept,
             is_tls13,
-            sends: Keys::new(is_tls13, secrets.tx)?,
-            receives: Keys::new(is_tls13, secrets.rx)?,
+            sends: Sends::Here(Keys::new(is_tls13, sent, &sends)?),
+            receives: Keys::new(is_tls13, received, &receives)?,
+            for_kernel: keeps.then(|| Box::new(sends)),
             most_sealed: common.confidentiality_limit,
             owes_update: false,
             message: Vec::new(),
@@ -351,7 +385,8 @@ impl<K: Kept> Records<K> {
             1 => self.owes_update = true,
             _ => return Err(InvalidMessage::InvalidKeyUpdate.into()),
         }
-        self.receives = Keys::new(true, self.kept.update(false)?)?;
+        let (sequence, secrets) = self.kept.update(false)?;
+        self.receives = Keys::new(true, sequence, &secrets)?;
         Ok(())
     }
 
@@ -359,15 +394,30 @@ impl<K: Kept> Records<K> {
     fn update(&mut self, request: bool, send: &mut Vec<u8>) -> Result<(), Error> {
         let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, u8::from(request)];
         self.record(ContentType::Handshake, &message, send)?;
-        self.sends = Keys::new(true, self.kept.update(true)?)?;
+        let (sequence, secrets) = self.kept.update(true)?;
+        self.sends = Sends::Here(Keys::new(true, sequence, &secrets)?);
+        if let Some(kept) = &mut self.for_kernel {
+            **kept = secrets;
+        }
         self.owes_update = false;
         Ok(())
     }
 
     fn record(&mut self, kind: ContentType, plain: &[u8], send: &mut Vec<u8>) -> Result<(), Error> {
-        let start = self.sends.begin(send);
-        send.extend_from_slice(plain);
-        self.sends.seal(kind, start, send)
+        match &mut self.sends {
+            Sends::Here(keys) => {
+                let start = keys.begin(send);
+                send.extend_from_slice(plain);
+                keys.seal(kind, start, send)
+            }
+            Sends::Kernel(used) => {
+                *used += 1;
+                let [high, low] = (plain.len() as u16).to_be_bytes();
+                send.extend_from_slice(&[u8::from(kind), 3, 3, high, low]);
+                send.extend_from_slice(plain);
+                Ok(())
+            }
+        }
     }
 
     fn alert(&mut self, level: u8, description: AlertDescription, send: &mut Vec<u8>) -> Result<(), Error> {
@@ -395,7 +445,7 @@ impl<K: Kept> Records<K> {
         mut pieces: impl FnMut(&mut dyn FnMut(&'a [u8]) -> bool),
         send: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        send.reserve(length + (length / MOST + 1) * (HEADER + self.sends.shape().overhead()));
+        send.reserve(length + (length / MOST + 1) * (HEADER + self.sends.keys()?.shape().overhead()));
         let mut begun = None;
         let mut result = Ok(());
         pieces(&mut |piece| {
@@ -403,7 +453,7 @@ impl<K: Kept> Records<K> {
             result.is_ok()
         });
         result?;
-        begun.map_or(Ok(()), |start| self.sends.seal(ContentType::ApplicationData, start, send))
+        begun.map_or(Ok(()), |start| self.sends.keys()?.seal(ContentType::ApplicationData, start, send))
     }
 
     /// Appends data to the record that has been begun, and to further ones. Those that are full are sealed.
@@ -413,19 +463,63 @@ impl<K: Kept> Records<K> {
                 start
             } else {
                 self.before_data(send)?;
-                self.sends.begin(send)
+                self.sends.keys()?.begin(send)
             };
-            let filled = send.len() - start - HEADER - self.sends.shape().explicit();
+            let keys = self.sends.keys()?;
+            let filled = send.len() - start - HEADER - keys.shape().explicit();
             let (now, rest) = piece.split_at(piece.len().min(MOST - filled));
             send.extend_from_slice(now);
             piece = rest;
             if filled + now.len() < MOST {
                 *begun = Some(start);
             } else {
-                self.sends.seal(ContentType::ApplicationData, start, send)?;
+                keys.seal(ContentType::ApplicationData, start, send)?;
             }
         }
         Ok(())
+    }
+
+    /// What the kernel can go on sealing with. Not while the peer waits for other keys.
+    pub(super) fn offer(&self) -> Option<SendKeys> {
+        match (&self.sends, &self.for_kernel) {
+            (Sends::Here(keys), Some(secrets)) if !self.owes_update => keys.for_kernel(secrets),
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel seals from now on. It is not asked again.
+    pub(super) fn offered(&mut self, is_taken: bool) {
+        self.for_kernel = None;
+        if is_taken {
+            self.sends = Sends::Kernel(self.sends.used());
+        }
+    }
+
+    /// Counts data that the kernel is about to seal: `pieces` gives it. An error where its keys are not to be used any more, for
+    /// the kernel does not change them; the peer is told of the end.
+    ///
+    /// A piece may begin a record of its own. A piece that the kernel takes in parts makes some more: for those there is the
+    /// half power of two that RFC 8446 (section 5.5) leaves above the limit.
+    pub(super) fn pass<'a>(
+        &mut self,
+        pieces: impl FnOnce(&mut dyn FnMut(&'a [u8]) -> bool),
+        send: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut used = self.sends.used();
+        pieces(&mut |piece| {
+            used = used.saturating_add(piece.len().div_ceil(MOST) as u64);
+            true
+        });
+        let why = if self.owes_update {
+            "the peer wants other keys, and the kernel keeps those it has"
+        } else if used.saturating_add(1) >= self.most_sealed {
+            "the kernel's keys are used up"
+        } else {
+            self.sends = Sends::Kernel(used);
+            return Ok(());
+        };
+        self.end(send);
+        Err(Error::General(why.to_owned()))
     }
 
     /// Tells the peer that nothing follows.

@@ -50,7 +50,7 @@ fn side<const IS_SERVER: bool>(is_tls13: bool) -> Records<Toy<IS_SERVER>> {
     let kept = Toy { is_tls13, turns: [0; 2], tickets: Vec::new() };
     let tx = (0, secrets(is_tls13, IS_SERVER, 0));
     let rx = (0, secrets(is_tls13, !IS_SERVER, 0));
-    Records::new(kept, ExtractedSecrets { tx, rx }).unwrap()
+    Records::new(kept, ExtractedSecrets { tx, rx }, true).unwrap()
 }
 
 /// What came of bytes: the plaintext, what is sent for it, and the error.
@@ -93,6 +93,12 @@ fn update(client: &mut Client, request: bool) -> Vec<u8> {
     let mut wire = Vec::new();
     client.update(request, &mut wire).unwrap();
     wire
+}
+
+/// Has the client use other keys without a word.
+fn next_keys(client: &mut Client) {
+    let (sequence, secrets) = client.kept.update(true).unwrap();
+    client.sends = Sends::Here(Keys::new(true, sequence, &secrets).unwrap());
 }
 
 const KEY_UPDATE: u8 = 24;
@@ -220,7 +226,7 @@ fn what_peers_may_do_goes_on() {
         ("other keys, often", true, |c| (0..32).flat_map(|_| update(c, true)).collect()),
         ("other keys, in pieces", true, |c| {
             let wire: Vec<u8> = [KEY_UPDATE, 0, 0, 1, 0].iter().flat_map(|b| sealed(c, Handshake, &[*b])).collect();
-            c.sends = Keys::new(true, c.kept.update(true).unwrap()).unwrap();
+            next_keys(c);
             wire
         }),
         ("one handshake again, in pieces", false, |c| {
@@ -323,12 +329,89 @@ fn before_tls_1_3_the_connection_ends_instead() {
     assert_eq!((read.len(), error, server.has_ended()), (0, None, true));
 }
 
+fn pass<K: Kept>(records: &mut Records<K>, pieces: &[usize]) -> (Vec<u8>, Result<(), Error>) {
+    let mut send = Vec::new();
+    let each = |to: &mut dyn FnMut(&'static [u8]) -> bool| {
+        for piece in pieces {
+            to(vec![0; *piece].leak());
+        }
+    };
+    let passed = records.pass(each, &mut send);
+    (send, passed)
+}
+
+/// The open record of an alert.
+const CLOSE_NOTIFY: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
+
+#[test]
+fn what_the_kernel_seals_is_counted_and_ends_before_its_keys_are_used_up() {
+    for is_tls13 in [true, false] {
+        let mut server = side::<true>(is_tls13);
+        // Two of them are sealed here.
+        assert_eq!(send(&mut server, &[&vec![7; MOST + 1]]).1, Ok(()));
+        assert!(server.offer().is_some());
+        server.offered(true);
+        assert!(server.offer().is_none());
+        server.most_sealed = 10;
+        for (pieces, used) in [(&[][..], 2), (&[1], 3), (&[MOST, 1], 5), (&[MOST + 1, 0], 7)] {
+            assert_eq!(pass(&mut server, pieces), (Vec::new(), Ok(())));
+            assert_eq!(server.sends.used(), used, "{pieces:?}");
+        }
+        assert_eq!(pass(&mut server, &[1]), (Vec::new(), Ok(())));
+        let (send, passed) = pass(&mut server, &[1]);
+        assert_eq!(send, CLOSE_NOTIFY);
+        assert_eq!(passed, Err(Error::General("the kernel's keys are used up".to_owned())));
+    }
+}
+
+#[test]
+fn where_the_kernel_does_not_seal_all_goes_on_here() {
+    let (mut client, mut server) = (side::<false>(true), side::<true>(true));
+    assert!(client.offer().is_some());
+    client.offered(false);
+    assert!(client.offer().is_none());
+    let (read, _, error) = take(&mut server, &mut send(&mut client, &[b"said"]).0);
+    assert_eq!((&read[..], error), (&b"said"[..], None));
+}
+
+#[test]
+fn what_is_no_data_is_left_open_for_the_kernel() {
+    let (mut client, mut server) = (side::<false>(false), side::<true>(false));
+    server.offered(true);
+    let mut wire = sealed(&mut client, ContentType::Handshake, &[HELLO, 0, 0, 0]);
+    let (_, said, error) = take(&mut server, &mut wire);
+    assert_eq!((&said[..], error), (&[21, 3, 3, 0, 2, 1, 100][..], None));
+    let (_, said, error) = take(&mut server, &mut [23, 3, 3, 0, 0]);
+    assert_eq!((&said[..], error), (&[21, 3, 3, 0, 2, 2, 20][..], Some(Error::DecryptError)));
+    let mut end = Vec::new();
+    server.end(&mut end);
+    assert_eq!(end, CLOSE_NOTIFY);
+    assert_eq!(server.sends.used(), 3);
+    // And nothing is sealed with keys that the kernel has.
+    assert!(send(&mut server, &[b"said"]).1.is_err());
+}
+
+#[test]
+fn a_peer_that_wants_other_keys_gets_nothing_more_of_the_kernel() {
+    let (mut client, mut server) = (side::<false>(true), side::<true>(true));
+    take(&mut server, &mut update(&mut client, true));
+    // First the keys change, then the kernel may have them.
+    assert!(server.offer().is_none());
+    assert_eq!(send(&mut server, &[b"said"]).1, Ok(()));
+    assert!(server.offer().is_some());
+    server.offered(true);
+    take(&mut server, &mut update(&mut client, false));
+    assert_eq!(pass(&mut server, &[1]), (Vec::new(), Ok(())));
+    take(&mut server, &mut update(&mut client, true));
+    let (send, passed) = pass(&mut server, &[1]);
+    assert_eq!((send, passed.is_err()), (CLOSE_NOTIFY.to_vec(), true));
+}
+
 #[test]
 fn sequence_numbers_do_not_begin_again() {
     for is_tls13 in [true, false] {
-        let secrets = || (u64::MAX - 0x10000, secrets(is_tls13, true, 0));
-        let (mut sends, mut receives) =
-            (Keys::new(is_tls13, secrets()).unwrap(), Keys::new(is_tls13, secrets()).unwrap());
+        let keys = || Keys::new(is_tls13, u64::MAX - 0x10000, &secrets(is_tls13, true, 0)).unwrap();
+        let (mut sends, mut receives) = (keys(), keys());
         for is_last in [false, true] {
             let mut wire = Vec::new();
             let start = sends.begin(&mut wire);
@@ -380,7 +463,7 @@ proptest! {
             if is_server {
                 client.record(kind, plain, &mut wire).unwrap();
                 if (kind, plain.as_slice()) == (ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, 0][..]) {
-                    client.sends = Keys::new(true, client.kept.update(true).unwrap()).unwrap();
+                    next_keys(&mut client);
                 }
             } else {
                 server.record(kind, plain, &mut wire).unwrap();

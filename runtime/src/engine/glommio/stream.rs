@@ -12,12 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use socket2::Socket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use socket2::{MsgHdr, Socket};
 
 use super::poller::Place;
 use super::{Glommio, wake};
 use crate::buffer::{Lease, Outbox};
-use crate::net::{self, Address};
+use crate::net::{self, Address, Offered, SendKeys};
 
 /// Slices in one vectored send.
 const SLICES: usize = 16;
@@ -229,6 +231,11 @@ impl Stream {
         net::shut_down_write(&self.0.socket)
     }
 
+    /// Has the kernel seal what is written from now on. Nothing may be unsent.
+    pub(crate) fn offer(&self, keys: &SendKeys) -> Offered {
+        net::offer(&self.0.socket, keys)
+    }
+
     pub(crate) fn reset_on_close(&self) {
         net::reset_on_close(&self.0.socket);
     }
@@ -271,6 +278,9 @@ impl Shared {
         if let Some(bytes) = outbox.contiguous() {
             return self.socket.send_with_flags(bytes, flags);
         }
+        if let Some((kind, plain)) = outbox.first_record() {
+            return self.send_record(kind, plain, flags);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
         outbox.slices(|slice| {
@@ -279,6 +289,18 @@ impl Shared {
             count < SLICES
         });
         self.socket.send_vectored_with_flags(&slices[..count], flags)
+    }
+
+    /// Sends what the kernel seals as one record of this kind. With room for it the kernel keeps nothing back of this record
+    /// and of those before, which would be lost where the connection is shut down behind it.
+    fn send_record(&self, kind: u8, plain: &[u8], flags: i32) -> io::Result<usize> {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut asked = [PollFd::new(&self.socket, PollFlags::OUT)];
+        if retry_on_intr(|| poll(&mut asked, Some(&at_once)))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (slices, control) = ([IoSlice::new(plain)], net::control(kind));
+        self.socket.sendmsg(&MsgHdr::new().with_buffers(&slices).with_control(&control), flags)
     }
 }
 

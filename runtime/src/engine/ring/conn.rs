@@ -17,13 +17,15 @@ use super::driver::BUFFER_GROUP;
 use super::{Io, Op, Ring, user_data};
 use crate::buffer::{Lease, Outbox, Pool};
 use crate::core::tasks::Waiter;
-use crate::net::{self, Address};
+use crate::net::{self, Address, CONTROL, Offered, SendKeys};
 
 /// Slices in one vectored send.
 const SLICES: usize = 16;
 /// The send with which a stream gets its place in the table of direct descriptors. To put it there and to take it out is a
 /// system call each, which a connection for one request does not earn back.
 const DIRECT_AT: u8 = 4;
+/// A send that waits for room before it is tried (`IORING_RECVSEND_POLL_FIRST`).
+const POLL_FIRST: u16 = 1;
 /// Spare vector headers kept by a core.
 const KEEP_VECTORS: usize = 64;
 
@@ -31,6 +33,37 @@ const KEEP_VECTORS: usize = 64;
 pub(super) struct Vectors {
     header: libc::msghdr,
     slices: [libc::iovec; SLICES],
+    control: [u8; CONTROL],
+}
+
+impl Vectors {
+    /// Points at what `outbox` has to send next, and says how it is to be sent.
+    fn fill(&mut self, outbox: &Outbox) -> u16 {
+        let mut count = 0;
+        let mut add = |slice: &[u8]| {
+            self.slices[count] = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() };
+            count += 1;
+            count < SLICES
+        };
+        let record = outbox.first_record();
+        match record {
+            Some((_, plain)) => _ = add(plain),
+            None => outbox.slices(add),
+        }
+        self.header.msg_iov = self.slices.as_mut_ptr();
+        self.header.msg_iovlen = count;
+        let Some((kind, _)) = record else {
+            self.header.msg_control = std::ptr::null_mut();
+            self.header.msg_controllen = 0;
+            return 0;
+        };
+        self.control = net::control(kind);
+        self.header.msg_control = self.control.as_mut_ptr().cast();
+        self.header.msg_controllen = CONTROL;
+        // With room for it the kernel keeps nothing back of this record and of those before, which would be lost where the
+        // connection is shut down behind it.
+        POLL_FIRST
+    }
 }
 
 /// How receiving ended.
@@ -64,6 +97,8 @@ pub(super) struct Conn {
     queued: bool,
     /// Sends that were begun, as far as they are counted.
     sends: u8,
+    /// How it is sent: the kernel that seals does not know all ways.
+    send_flags: i32,
     /// Written and not yet given to the kernel.
     filling: Option<Box<Outbox>>,
     /// In the kernel's hands.
@@ -95,6 +130,7 @@ impl Conn {
             sending: false,
             queued: false,
             sends: 0,
+            send_flags: libc::MSG_NOSIGNAL | libc::MSG_WAITALL,
             filling: None,
             flight: None,
             vectors: None,
@@ -293,6 +329,16 @@ impl Stream {
 
     pub(crate) fn shut_down_write(&self) -> io::Result<()> {
         net::shut_down_write(&self.engine.io.borrow().conns[self.slot as usize].socket)
+    }
+
+    /// Has the kernel seal what is written from now on. Nothing may be unsent.
+    pub(crate) fn offer(&self, keys: &SendKeys) -> Offered {
+        let conn = &mut self.engine.io.borrow_mut().conns[self.slot as usize];
+        let offered = net::offer(&conn.socket, keys);
+        if offered == Offered::Taken {
+            conn.send_flags = libc::MSG_NOSIGNAL;
+        }
+        offered
     }
 
     pub(crate) fn reset_on_close(&self) {
@@ -497,7 +543,7 @@ impl Io {
             conn.flight = conn.filling.take();
         }
         let Some(outbox) = &conn.flight else { return };
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let flags = conn.send_flags;
         let entry = if let Some(bytes) = outbox.contiguous() {
             let (start, len) = (bytes.as_ptr(), bytes.len() as u32);
             if conn.direct {
@@ -508,20 +554,12 @@ impl Io {
         } else {
             let spare = &mut self.vectors;
             let vectors = conn.vectors.get_or_insert_with(|| spare.pop().unwrap_or_else(|| Box::new(empty_vectors())));
-            let mut count = 0;
-            outbox.slices(|slice| {
-                vectors.slices[count] =
-                    libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() };
-                count += 1;
-                count < SLICES
-            });
-            vectors.header.msg_iov = vectors.slices.as_mut_ptr();
-            vectors.header.msg_iovlen = count;
+            let how = vectors.fill(outbox);
             let header = std::ptr::from_ref(&vectors.header);
             if conn.direct {
-                opcode::SendMsg::new(types::Fixed(slot), header).flags(flags as u32).build()
+                opcode::SendMsg::new(types::Fixed(slot), header).flags(flags as u32).ioprio(how).build()
             } else {
-                opcode::SendMsg::new(types::Fd(conn.socket.as_raw_fd()), header).flags(flags as u32).build()
+                opcode::SendMsg::new(types::Fd(conn.socket.as_raw_fd()), header).flags(flags as u32).ioprio(how).build()
             }
         };
         conn.sending = true;
@@ -578,6 +616,6 @@ impl Io {
 }
 
 fn empty_vectors() -> Vectors {
-    // SAFETY: an all-zero msghdr and iovec are valid: null pointers with length zero.
+    // SAFETY: an all-zero msghdr, iovec and array of bytes are valid: null pointers with length zero.
     unsafe { std::mem::zeroed() }
 }
