@@ -40,7 +40,7 @@ impl Shape {
 }
 
 /// The cipher, the key and what the sequence number is mixed into.
-fn parts(secrets: &ConnectionTrafficSecrets) -> Result<(Cipher, &AeadKey, &Iv), Error> {
+fn parts(secrets: ConnectionTrafficSecrets) -> Result<(Cipher, AeadKey, Iv), Error> {
     match secrets {
         ConnectionTrafficSecrets::Aes128Gcm { key, iv } => Ok((Cipher::Aes128Gcm, key, iv)),
         ConnectionTrafficSecrets::Aes256Gcm { key, iv } => Ok((Cipher::Aes256Gcm, key, iv)),
@@ -55,11 +55,18 @@ pub(super) struct Keys {
     iv: Zeroizing<[u8; NONCE]>,
     sequence: u64,
     shape: Shape,
+    /// What `key` is of, as long as the kernel may have it.
+    for_kernel: Option<Box<(Cipher, AeadKey)>>,
 }
 
 impl Keys {
-    pub(super) fn new(is_tls13: bool, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Result<Self, Error> {
-        let (cipher, key, iv) = parts(secrets)?;
+    /// Keys with which the next record has this sequence number. With `keeps` the kernel may have them.
+    pub(super) fn new(
+        is_tls13: bool,
+        (sequence, secrets): (u64, ConnectionTrafficSecrets),
+        keeps: bool,
+    ) -> Result<Self, Error> {
+        let (cipher, raw, iv) = parts(secrets)?;
         let algorithm: &'static Algorithm = match cipher {
             Cipher::Aes128Gcm => &AES_128_GCM,
             Cipher::Aes256Gcm => &AES_256_GCM,
@@ -72,9 +79,10 @@ impl Keys {
         } else {
             Shape::Tls12Gcm
         };
-        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| Error::EncryptError)?;
+        let key = UnboundKey::new(algorithm, raw.as_ref()).map_err(|_| Error::EncryptError)?;
         let iv = Zeroizing::new(iv.as_ref().try_into().map_err(|_| Error::EncryptError)?);
-        Ok(Self { key: LessSafeKey::new(key), iv, sequence, shape })
+        let for_kernel = keeps.then(|| Box::new((cipher, raw)));
+        Ok(Self { key: LessSafeKey::new(key), iv, sequence, shape, for_kernel })
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -86,12 +94,22 @@ impl Keys {
         self.sequence
     }
 
-    /// The same for the kernel to go on with, of the secrets that these are of.
-    pub(super) fn for_kernel(&self, secrets: &ConnectionTrafficSecrets) -> Option<SendKeys> {
-        let (cipher, key, _) = parts(secrets).ok()?;
+    /// Whether the kernel may have them.
+    pub(super) fn are_kept(&self) -> bool {
+        self.for_kernel.is_some()
+    }
+
+    /// The kernel is not to have them any more.
+    pub(super) fn keep_from_kernel(&mut self) {
+        self.for_kernel = None;
+    }
+
+    /// The same for the kernel to go on with.
+    pub(super) fn for_kernel(&self) -> Option<SendKeys> {
+        let (cipher, key) = self.for_kernel.as_deref()?;
         let version = if self.shape == Shape::Tls13 { 0x0304 } else { 0x0303 };
         let nonce = if self.shape == Shape::Tls12Gcm { self.far_nonce() } else { self.iv.clone() };
-        SendKeys::new(version, cipher, key.as_ref(), &nonce, self.sequence)
+        SendKeys::new(version, *cipher, key.as_ref(), &nonce, self.sequence)
     }
 
     /// Where whoever counts nonces up may begin, for as many records as keys may seal: ours have the sequence number mixed in,
@@ -222,7 +240,7 @@ mod tests {
     fn the_kernel_begins_far_from_the_nonces_that_were_used_here() {
         for iv in [[0; NONCE], [0xff; NONCE], std::array::from_fn(|at| 0x5a ^ at as u8)] {
             let secrets = ConnectionTrafficSecrets::Aes256Gcm { key: [7; 32].into(), iv: iv.into() };
-            let Ok(mut keys) = Keys::new(false, 0, &secrets) else { panic!("no keys") };
+            let Ok(mut keys) = Keys::new(false, (0, secrets), true) else { panic!("no keys") };
             let explicit = |nonce: &[u8; NONCE]| u64::from_be_bytes(*nonce.last_chunk().unwrap());
             let mut used = HashSet::new();
             for sequence in (0..1000).chain((1 << 24) - 1000..1 << 24) {

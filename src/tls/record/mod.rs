@@ -17,8 +17,8 @@ use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,
-    PeerMisbehaved, ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage, PeerMisbehaved,
+    ProtocolVersion, SupportedCipherSuite,
 };
 use std::ops::Range;
 
@@ -180,8 +180,6 @@ pub(super) struct Records<K> {
     is_tls13: bool,
     sends: Sends,
     receives: Keys,
-    /// What `sends` is of, as long as the kernel may have it.
-    for_kernel: Option<Box<ConnectionTrafficSecrets>>,
     /// Records that keys may seal.
     most_sealed: u64,
     /// The peer wants other keys to be used, which it is told before the next data.
@@ -195,7 +193,6 @@ pub(super) struct Records<K> {
 impl<K: Kept> Records<K> {
     /// The records of the sides whose secrets these are. With `keeps` the kernel may seal what is sent.
     pub(super) fn new(kept: K, secrets: ExtractedSecrets, keeps: bool) -> Result<Self, Error> {
-        let ((sent, sends), (received, receives)) = (secrets.tx, secrets.rx);
         let (version, suite) = kept.suite();
         let is_tls13 = version == ProtocolVersion::TLSv1_3;
         let common = match suite {
@@ -205,9 +202,8 @@ impl<K: Kept> Records<K> {
         Ok(Self {
             kept,
             is_tls13,
-            sends: Sends::Here(Keys::new(is_tls13, sent, &sends)?),
-            receives: Keys::new(is_tls13, received, &receives)?,
-            for_kernel: keeps.then(|| Box::new(sends)),
+            sends: Sends::Here(Keys::new(is_tls13, secrets.tx, keeps)?),
+            receives: Keys::new(is_tls13, secrets.rx, false)?,
             most_sealed: common.confidentiality_limit,
             owes_update: false,
             message: Vec::new(),
@@ -385,8 +381,7 @@ impl<K: Kept> Records<K> {
             1 => self.owes_update = true,
             _ => return Err(InvalidMessage::InvalidKeyUpdate.into()),
         }
-        let (sequence, secrets) = self.kept.update(false)?;
-        self.receives = Keys::new(true, sequence, &secrets)?;
+        self.receives = Keys::new(true, self.kept.update(false)?, false)?;
         Ok(())
     }
 
@@ -394,11 +389,8 @@ impl<K: Kept> Records<K> {
     fn update(&mut self, request: bool, send: &mut Vec<u8>) -> Result<(), Error> {
         let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, u8::from(request)];
         self.record(ContentType::Handshake, &message, send)?;
-        let (sequence, secrets) = self.kept.update(true)?;
-        self.sends = Sends::Here(Keys::new(true, sequence, &secrets)?);
-        if let Some(kept) = &mut self.for_kernel {
-            **kept = secrets;
-        }
+        let keeps = self.sends.keys()?.are_kept();
+        self.sends = Sends::Here(Keys::new(true, self.kept.update(true)?, keeps)?);
         self.owes_update = false;
         Ok(())
     }
@@ -481,17 +473,18 @@ impl<K: Kept> Records<K> {
 
     /// What the kernel can go on sealing with. Not while the peer waits for other keys.
     pub(super) fn offer(&self) -> Option<SendKeys> {
-        match (&self.sends, &self.for_kernel) {
-            (Sends::Here(keys), Some(secrets)) if !self.owes_update => keys.for_kernel(secrets),
+        match &self.sends {
+            Sends::Here(keys) if !self.owes_update => keys.for_kernel(),
             _ => None,
         }
     }
 
     /// Whether the kernel seals from now on. It is not asked again.
     pub(super) fn offered(&mut self, is_taken: bool) {
-        self.for_kernel = None;
         if is_taken {
             self.sends = Sends::Kernel(self.sends.used());
+        } else if let Sends::Here(keys) = &mut self.sends {
+            keys.keep_from_kernel();
         }
     }
 

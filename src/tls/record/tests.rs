@@ -97,8 +97,7 @@ fn update(client: &mut Client, request: bool) -> Vec<u8> {
 
 /// Has the client use other keys without a word.
 fn next_keys(client: &mut Client) {
-    let (sequence, secrets) = client.kept.update(true).unwrap();
-    client.sends = Sends::Here(Keys::new(true, sequence, &secrets).unwrap());
+    client.sends = Sends::Here(Keys::new(true, client.kept.update(true).unwrap(), false).unwrap());
 }
 
 const KEY_UPDATE: u8 = 24;
@@ -410,7 +409,7 @@ fn a_peer_that_wants_other_keys_gets_nothing_more_of_the_kernel() {
 #[test]
 fn sequence_numbers_do_not_begin_again() {
     for is_tls13 in [true, false] {
-        let keys = || Keys::new(is_tls13, u64::MAX - 0x10000, &secrets(is_tls13, true, 0)).unwrap();
+        let keys = || Keys::new(is_tls13, (u64::MAX - 0x10000, secrets(is_tls13, true, 0)), false).unwrap();
         let (mut sends, mut receives) = (keys(), keys());
         for is_last in [false, true] {
             let mut wire = Vec::new();
