@@ -252,6 +252,7 @@ impl Acme {
         self.under_way = None;
         let now = now();
         let mut change = String::new();
+        let mut told = None;
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.rule.name == ended.name) else { return change };
         let name = entry.rule.name.clone();
         let sight = &mut entry.sight;
@@ -287,19 +288,21 @@ impl Acme {
                 );
                 sight.error = Some(why);
                 State::of(sight).write(&self.store, &name, &self.events);
-                tell(&self.events, Level::Warn, message);
+                told = Some((Level::Warn, message));
             }
             What::Asked(fingerprint, said) => {
                 let certificate = set.get(&name).map(|kept| &kept.certificate);
                 // Of one that is not there any more nothing follows.
-                if let Some(certificate) = certificate.filter(|known| known.about.fingerprint == fingerprint)
-                    && let Some(message) = entry.is_told(said, certificate, now)
-                {
-                    tell(&self.events, Level::Info, message);
+                if let Some(certificate) = certificate.filter(|known| known.about.fingerprint == fingerprint) {
+                    told = entry.is_told(said, certificate, now).map(|message| (Level::Info, message));
                 }
             }
         }
+        // Whoever reads of it finds it in the list.
         self.show();
+        if let Some((level, message)) = told {
+            tell(&self.events, level, message);
+        }
         change
     }
 
