@@ -21,6 +21,7 @@ use crate::multiplex::grpc_message;
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use crate::url::Url;
+use crate::websocket::World;
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -105,7 +106,7 @@ impl Kind {
 }
 
 /// Small exchanges are most of what gateways do, and where their own share is largest.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::get("a few fields", "/items/1729/reviews?page=2&sort=new"),
     Kind::get("edited fields", "/edited/bytes/900"),
     Kind::get("10 KB", "/bytes/10240"),
@@ -119,12 +120,16 @@ const KINDS: [Kind; 18] = [
     Kind { tls: Some(Version::V1_3), ..Kind::get("TLS 1.3, 10 KB", "/bytes/10240") },
     Kind { tls: Some(Version::V1_2), ..Kind::get("TLS 1.2", "/items/1729") },
     Kind { tls: Some(Version::V1_3), close: true, ..Kind::get("handshakes", "/items/7") },
+    Kind { tls: Some(Version::V1_2), close: true, ..Kind::get("handshakes, TLS 1.2", "/items/8") },
     Kind::http2("HTTP/2", "/items/1729/reviews?page=2&sort=new"),
     Kind { method: "POST", sends: 2048, ..Kind::http2("HTTP/2, an upload", "/orders") },
     Kind { tls: Some(Version::V1_3), ..Kind::http2("HTTP/2 over TLS", "/items/1729") },
     Kind { tls: Some(Version::V1_3), ..Kind::http2("HTTP/2 over TLS, 10 KB", "/bytes/10240") },
     Kind { speaks: Speaks::Grpc, sends: 120, ..Kind::http2("gRPC", "/bench.Echo/Say") },
 ];
+
+/// Connections that a WebSocket message is under way on, and its bytes.
+const WEBSOCKETS: (usize, usize) = (32, 300);
 
 /// Fields of an ordinary client.
 const FIELDS: [&str; 5] = [
@@ -135,7 +140,7 @@ const FIELDS: [&str; 5] = [
     "X-Request-Id: 7b6f0c1e-2c46-4b0e-8f35-0d2f5f8f9a10",
 ];
 
-fn config(cores: &str, [web, secure]: [SocketAddr; 2], origin: SocketAddr, scratch: &Scratch) -> String {
+fn config(cores: &str, [web, secure]: [SocketAddr; 2], [origin, echoes]: [SocketAddr; 2], scratch: &Scratch) -> String {
     let [metrics, certificate, key] = ["metrics", CERTIFICATE, KEY].map(|name| scratch.path().join(name));
     let [metrics, certificate, key] = [metrics.display(), certificate.display(), key.display()];
     format!(
@@ -160,6 +165,9 @@ retry = {{}}
 [upstream.calls]
 endpoints = ["{origin}"]
 protocol = "h2"
+
+[upstream.echoes]
+endpoints = ["{echoes}"]
 
 [policy.marked]
 type = "headers"
@@ -194,6 +202,11 @@ policies = ["marked", {{ type = "rewrite", strip_prefix = "/edited" }}]
 upstream = "origin"
 
 [[route]]
+name = "echoes"
+path = "/"
+upstream = "echoes"
+
+[[route]]
 name = "calls"
 path = "/bench.Echo/{{method}}"
 upstream = "calls"
@@ -208,7 +221,8 @@ pub(crate) fn run(args: &TrainArgs, stop: &Arc<AtomicBool>) -> Result<(), Error>
     let scratch = Scratch::named("ringway-bench-train")?;
     traffic::write_certificate(scratch.path())?;
     let [web, secure] = [process::free_address()?, process::free_address()?];
-    let text = config(&args.gateway.cores(), [web, secure], origin.address()?, &scratch);
+    let mut sockets = World::new(WEBSOCKETS.1)?;
+    let text = config(&args.gateway.cores(), [web, secure], [origin.address()?, sockets.origin()?], &scratch);
     // Its end, when this goes, is an orderly one: that is when it writes what it counted.
     let _running = args.gateway.start(&text, web, &scratch)?;
     for kind in &KINDS {
@@ -218,6 +232,11 @@ pub(crate) fn run(args: &TrainArgs, stop: &Arc<AtomicBool>) -> Result<(), Error>
         if outcome.failed() > 0 || outcome.completed == 0 {
             return Err(Error::Failed(format!("{}: {} requests failed", kind.name, outcome.failed())));
         }
+    }
+    let echoes = sockets.echo(WEBSOCKETS.0, web, args.each)?;
+    println!("{:<24} {echoes:>9} echoes", "WebSocket");
+    if echoes == 0 {
+        return Err(Error::Failed("WebSocket: no message came back".to_owned()));
     }
     Ok(())
 }

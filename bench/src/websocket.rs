@@ -81,7 +81,7 @@ pub(crate) fn run(args: &WebsocketArgs, stop: &Arc<AtomicBool>) -> Result<(), Er
             let listen = process::free_address()?;
             let setting = Setting {
                 listen,
-                origin: net::local_address(&world.listener)?,
+                origin: world.origin()?,
                 core: args.peer_core,
                 busy_poll: false,
                 traffic: Traffic::default(),
@@ -139,7 +139,7 @@ struct End {
 }
 
 /// Every client and the origin.
-struct World {
+pub(crate) struct World {
     poller: Poller,
     listener: OwnedFd,
     ends: Vec<End>,
@@ -150,7 +150,8 @@ struct World {
 }
 
 impl World {
-    fn new(bytes: usize) -> Result<Self, Error> {
+    /// With messages of so many bytes.
+    pub(crate) fn new(bytes: usize) -> Result<Self, Error> {
         let poller = Poller::new()?;
         let listener = net::listen(&SocketAddr::from(([127, 0, 0, 1], 0)))?;
         poller.add_listener(&listener, LISTENER)?;
@@ -168,12 +169,24 @@ impl World {
         Ok(())
     }
 
-    fn measure(&mut self, args: &WebsocketArgs, peer: &Running, to: SocketAddr) -> std::io::Result<Found> {
+    /// Where its origin is.
+    pub(crate) fn origin(&self) -> std::io::Result<SocketAddr> {
+        net::local_address(&self.listener)
+    }
+
+    /// Opens connections and has a message go to and fro on each. Says how many came back.
+    pub(crate) fn echo(&mut self, connections: usize, to: SocketAddr, duration: Duration) -> std::io::Result<u64> {
+        self.open(connections, to)?;
+        self.turn_until(Instant::now() + duration, usize::MAX)?;
+        Ok(self.echoes)
+    }
+
+    fn open(&mut self, connections: usize, to: SocketAddr) -> std::io::Result<()> {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
-        for _ in 0..args.connections {
+        for _ in 0..connections {
             let fd = net::connect(&to)?;
             // On the loopback a connect has ended when it returns, or nearly so.
             let end = Instant::now() + PATIENCE;
@@ -182,10 +195,15 @@ impl World {
             }
             self.add(fd, true)?;
         }
-        self.turn_until(Instant::now() + PATIENCE, args.connections)?;
-        if self.open < args.connections {
+        self.turn_until(Instant::now() + PATIENCE, connections)?;
+        if self.open < connections {
             return Err(std::io::Error::other("not every connection was opened"));
         }
+        Ok(())
+    }
+
+    fn measure(&mut self, args: &WebsocketArgs, peer: &Running, to: SocketAddr) -> std::io::Result<Found> {
+        self.open(args.connections, to)?;
         self.turn_until(Instant::now() + args.window / 4, usize::MAX)?;
         let (cpu, echoes, start) = (peer.cpu_ns()?, self.echoes, Instant::now());
         self.turn_until(start + args.window, usize::MAX)?;
