@@ -7,32 +7,27 @@ use super::client::{Client, Notice};
 use super::{After, linger};
 use crate::core::UnderWay;
 use crate::observe::{EarlyDataOutcome, HandshakeFailure, TlsSide};
-use crate::tls::{EarlyData, Failure, Handshake, KernelAsked, accept};
+use crate::tls::{EarlyData, Failure, Handshake, accept};
 
 /// Shakes hands with a client of a listener that wants it, as far as it takes to serve it: with early data that is
 /// before the handshake is done. Nothing where that comes to nothing.
 pub(super) async fn begin(client: Client) -> Option<Client> {
     let state = client.state.clone();
     // Whoever comes by a Unix socket is on this machine, and is not told from others.
-    let under_way = state.tls.handshakes.begin(client.peer.ip(), client.now());
-    let accepted = client.server().map(|server| accept(server, kernel_asked(&client)));
-    let refused = match (under_way, accepted) {
-        (Ok(under_way), Some(Ok((layer, handshake)))) => {
-            return hand_shake(client.layered(layer, handshake), under_way).await;
+    let refused = match state.tls.handshakes.begin(client.peer.ip(), client.now()) {
+        Ok(under_way) => {
+            let ktls = client.listener().tls.as_ref().is_some_and(|tls| tls.ktls);
+            let kernel = ktls.then(|| state.metrics.kernel_asked(TlsSide::Client));
+            if let Some(Ok((layer, handshake))) = client.server().map(|server| accept(server, kernel)) {
+                return hand_shake(client.layered(layer, handshake), under_way).await;
+            }
+            HandshakeFailure::Internal
         }
-        (Err(refused), _) => refused.into(),
-        (Ok(_), _) => HandshakeFailure::Internal,
+        Err(refused) => refused.into(),
     };
     state.metrics.handshake_failed(TlsSide::Client, refused);
     client.stream.reset_on_drop();
     None
-}
-
-/// Where the listener wants the kernel to seal: what counts whether it does.
-fn kernel_asked(client: &Client) -> Option<KernelAsked> {
-    let metrics = client.state.metrics.clone();
-    let is_wanted = client.listener().tls.as_ref().is_some_and(|tls| tls.ktls);
-    is_wanted.then(|| -> KernelAsked { Box::new(move |is_taken| metrics.kernel_tls(TlsSide::Client, is_taken)) })
 }
 
 /// What ended the wait for a handshake.

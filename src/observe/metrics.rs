@@ -4,6 +4,7 @@
 //! nanoseconds. A method costs a few nanoseconds and allocates nothing.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_proto::http2::Fault;
@@ -737,9 +738,10 @@ impl Metrics {
         self.add_at(self.ids.handshake_failures, side as usize * HandshakeFailure::VALUES.len() + failure as usize);
     }
 
-    /// The kernel was asked to seal what a connection sends, and does or does not.
-    pub fn kernel_tls(&self, side: TlsSide, is_taken: bool) {
-        self.add_at(self.ids.kernel_tls, side as usize * 2 + usize::from(is_taken));
+    /// Counts, once the kernel is asked to seal what a connection sends, whether it does.
+    pub fn kernel_asked(self: &Rc<Self>, side: TlsSide) -> Box<dyn FnOnce(bool)> {
+        let metrics = self.clone();
+        Box::new(move |is_taken| metrics.add_at(metrics.ids.kernel_tls, side as usize * 2 + usize::from(is_taken)))
     }
 
     /// A client sent data before its TLS handshake was done.

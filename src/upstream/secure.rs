@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ringway_runtime::engine::{LayerRoom, Stream};
 
 use crate::observe::{HandshakeFailure, Metrics, TlsSide};
-use crate::tls::{CoreClient, Failure, KernelAsked, Protocol, connect};
+use crate::tls::{CoreClient, Failure, Protocol, connect};
 
 /// What one core has to speak TLS to one upstream.
 #[derive(Debug)]
@@ -26,11 +26,7 @@ impl Secure {
     pub(super) async fn over(&self, stream: Stream, endpoint: &str) -> Option<(Stream, Protocol)> {
         let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).trim_matches(['[', ']']);
         let failed = |failure: HandshakeFailure| self.metrics.handshake_failed(TlsSide::Upstream, failure);
-        let metrics = self.metrics.clone();
-        let kernel = self
-            .client
-            .ktls()
-            .then(|| -> KernelAsked { Box::new(move |is_taken| metrics.kernel_tls(TlsSide::Upstream, is_taken)) });
+        let kernel = self.client.ktls().then(|| self.metrics.kernel_asked(TlsSide::Upstream));
         let Ok((layer, handshake)) = connect(&self.client, host, kernel) else {
             failed(HandshakeFailure::Internal);
             return None;
