@@ -223,8 +223,7 @@ pub(crate) fn run(args: &TrainArgs, stop: &Arc<AtomicBool>) -> Result<(), Error>
     let [web, secure] = [process::free_address()?, process::free_address()?];
     let mut sockets = World::new(WEBSOCKETS.1)?;
     let text = config(&args.gateway.cores(), [web, secure], [origin.address()?, sockets.origin()?], &scratch);
-    // Its end, when this goes, is an orderly one: that is when it writes what it counted.
-    let _running = args.gateway.start(&text, web, &scratch)?;
+    let mut running = args.gateway.start(&text, web, &scratch)?;
     for kind in &KINDS {
         let plan = kind.plan(web, secure, args.each).map_err(Error::Input)?;
         let outcome = load::run(&plan, Some(&mut origin), &mut |_, _| {}, stop)?;
@@ -238,5 +237,7 @@ pub(crate) fn run(args: &TrainArgs, stop: &Arc<AtomicBool>) -> Result<(), Error>
     if echoes == 0 {
         return Err(Error::Failed("WebSocket: no message came back".to_owned()));
     }
-    Ok(())
+    // It writes what it counted at an orderly end, and would wait for connections that nobody turns any more.
+    drop(sockets);
+    if running.end() { Ok(()) } else { Err(Error::Failed("the gateway did not end when it was told to".to_owned())) }
 }

@@ -101,8 +101,8 @@ impl Running {
         Ok(total)
     }
 
-    /// Ends the processes: asked first, killed when they do not listen.
-    pub(crate) fn end(&mut self) {
+    /// Ends the processes: asked first, killed when they do not listen. Says whether asking was enough.
+    pub(crate) fn end(&mut self) -> bool {
         let signal = |pid: u32, signal| {
             if let Some(pid) = Pid::from_raw(pid as i32) {
                 // One that has ended already is what was asked for.
@@ -110,7 +110,7 @@ impl Running {
             }
         };
         if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
+            return true;
         }
         signal(self.child.id(), Signal::TERM);
         let end = Instant::now() + END_WITHIN;
@@ -120,10 +120,11 @@ impl Running {
                     signal(pid, Signal::KILL);
                 }
                 let _ = self.child.wait();
-                return;
+                return false;
             }
             std::thread::sleep(PAUSE);
         }
+        true
     }
 }
 
@@ -217,7 +218,6 @@ mod tests {
         assert!(running.cpu_ns().unwrap() > 0);
         assert!(running.resident_bytes().unwrap() > 100_000);
         running.pids = vec![running.child.id()];
-        running.end();
-        assert!(running.child.try_wait().unwrap().is_some());
+        assert!(running.end() && running.child.try_wait().unwrap().is_some());
     }
 }
