@@ -351,7 +351,12 @@ impl Layered {
 
     #[inline(never)]
     pub(super) fn say_end(&self) {
-        self.say_end_with(&mut self.state.borrow_mut());
+        let state = &mut *self.state.borrow_mut();
+        self.say_end_with(state);
+        // The kernel would keep a record that it seals open for more.
+        if !state.by_kernel {
+            self.below.say_end();
+        }
     }
 
     pub(super) fn shut_down_write(&self) -> io::Result<()> {

@@ -601,11 +601,18 @@ impl Stream {
         poll_fn(|cx| self.poll_unsent_at_most(cx, 0)).await
     }
 
-    /// Has the layer say behind what was written that no more bytes come, so that both go out together. It is said once,
-    /// by this or by [`Stream::shut_down_write`], which is still to follow. A stream without a layer has nothing to say.
+    /// Nothing is written from now on: [`Stream::shut_down_write`] is to follow as soon as everything was sent. So what is
+    /// sent last, what a layer has to say behind it, and the end may go out as one packet.
     pub fn say_end(&self) {
-        if let StreamKind::Layered(layered) = &self.0 {
-            layered.say_end();
+        match &self.0 {
+            StreamKind::Ring(stream) => stream.say_end(),
+            StreamKind::Layered(layered) => layered.say_end(),
+            #[cfg(feature = "glommio")]
+            // It has sent what was flushed.
+            StreamKind::Glommio(_) => {}
+            #[cfg(any(test, feature = "sim"))]
+            StreamKind::Sim(_) => {}
+            StreamKind::Local(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
@@ -448,6 +449,54 @@ fn a_half_closed_stream_still_receives() {
         }
         assert_eq!(seen, b"late");
     });
+}
+
+/// Runs `client` against a stream that says its end behind four bytes, and what `after` does once they are sent.
+fn with_last_words(kind: EngineKind, after: fn(&Stream), client: fn(TcpStream)) {
+    run(kind, &small(), |engine| async move {
+        let (address, listener) = listen(&engine);
+        engine.spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.with_outbox(|out| out.push(Lease::copied(b"last")));
+            stream.flush();
+            stream.say_end();
+            stream.drained().await.unwrap();
+            after(&stream);
+        });
+        join(move || client(TcpStream::connect(address).unwrap())).await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_end_comes_along_with_the_last_bytes() {
+    with_last_words(
+        EngineKind::Ring,
+        |stream| stream.shut_down_write().unwrap(),
+        |mut client| {
+            let mut seen = [0; 4];
+            client.read_exact(&mut seen).unwrap();
+            let mut poll = libc::pollfd { fd: client.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+            // SAFETY: one entry, which lives as long as the call.
+            let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+            assert_eq!((&seen, ready), (b"last", 1), "it is there as soon as they are");
+        },
+    );
+}
+
+#[test]
+fn last_bytes_whose_end_was_said_do_not_wait_for_it_when_the_stream_is_dropped() {
+    for kind in KINDS {
+        with_last_words(
+            kind,
+            |_| {},
+            |mut client| {
+                let mut seen = Vec::new();
+                client.read_to_end(&mut seen).unwrap();
+                assert_eq!(seen, b"last");
+            },
+        );
+    }
 }
 
 #[test]

@@ -327,6 +327,11 @@ impl Stream {
         Poll::Pending
     }
 
+    /// What is sent from now on waits in the kernel for the end that follows, as far as it fills no packet of its own.
+    pub(crate) fn say_end(&self) {
+        self.engine.io.borrow_mut().conns[self.slot as usize].send_flags |= libc::MSG_MORE;
+    }
+
     pub(crate) fn shut_down_write(&self) -> io::Result<()> {
         net::shut_down_write(&self.engine.io.borrow().conns[self.slot as usize].socket)
     }
