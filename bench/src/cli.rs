@@ -477,6 +477,7 @@ impl LoadArgs {
             status: self.expect_status,
             body: self.expect_bytes,
             blocking: self.blocking,
+            watched: None,
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::load::{self, Edge, Plan, Summary};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use peers::{Peer, Setting};
-use process::{Running, Scratch};
+use process::{Neighbour, Running, Scratch};
 use report::{Latency, Machine, PeerReport, Report, Sample};
 pub(crate) use report::{Spread, median};
 use traffic::Traffic;
@@ -60,6 +60,14 @@ pub(crate) struct CompareArgs {
     /// Poll without ever sleeping, where a peer can
     #[arg(long)]
     busy_poll: bool,
+    /// Peers go before all else on their CPU, as they would on one that is isolated: so they are not held up by what the
+    /// machine has to do besides. It takes the right to (`SCHED_FIFO`)
+    #[arg(long)]
+    real_time: bool,
+    /// Something else takes half of the peers' CPU, so that the load can saturate each of them: what waits now and then does
+    /// more for a request
+    #[arg(long, conflicts_with = "real_time")]
+    contended: bool,
     /// Leave out the open loop
     #[arg(long)]
     closed_only: bool,
@@ -181,6 +189,8 @@ impl Bench<'_> {
             rounds: args.rounds,
             seconds: args.seconds,
             busy_poll: args.busy_poll,
+            real_time: args.real_time,
+            contended: args.contended,
             open_rate,
             direct_latency_us: (!direct.is_empty()).then(|| Latency::of(&direct.iter().collect::<Vec<_>>())),
             peers: std::iter::zip(peers, samples)
@@ -243,6 +253,9 @@ impl Bench<'_> {
         };
         let log = self.scratch.path().join(format!("{}.log", peer.name()));
         let mut command = peer.command(&setting)?;
+        if self.args.real_time {
+            command = process::at_real_time(&command);
+        }
         let running = Running::start(&mut command, &[self.args.peer_core], self.args.load_core, listen, &log)?;
         Ok((running, listen))
     }
@@ -250,6 +263,7 @@ impl Bench<'_> {
     /// Runs one round against one peer.
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
+        let _neighbour = self.args.contended.then(|| Neighbour::on(self.args.peer_core)).transpose()?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
         let plan = self.plan(target, self.args.traffic.connections(), rate, WARM_UP, seconds)?;
         let mut edges = Vec::new();
@@ -298,7 +312,8 @@ impl Bench<'_> {
         duration: Duration,
     ) -> Result<Plan, Error> {
         let plan = self.args.traffic.plan(target, self.args.body).map_err(Error::Input)?;
-        Ok(Plan { connections, rate, warm_up, duration, ..plan })
+        let watched = Some(self.args.peer_core);
+        Ok(Plan { connections, rate, warm_up, duration, watched, ..plan })
     }
 
     /// Opens idle connections and tells what memory each takes: before any request, and after one on each.

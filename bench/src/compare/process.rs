@@ -4,6 +4,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -134,6 +138,60 @@ impl Drop for Running {
     }
 }
 
+/// A thread that takes as much of a CPU as whoever else is there. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Neighbour {
+    /// # Errors
+    /// When the thread cannot be started, or the machine has no such CPU.
+    pub(crate) fn on(cpu: usize) -> io::Result<Self> {
+        let over = Arc::<AtomicBool>::default();
+        let (is_over, (told, heard)) = (over.clone(), channel());
+        let thread = std::thread::Builder::new().name("neighbour".to_owned()).spawn(move || {
+            let pinned = net::pin(cpu);
+            let is_there = pinned.is_ok();
+            // Whoever asked waits for this.
+            let _ = told.send(pinned);
+            while is_there && !is_over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        })?;
+        let neighbour = Self { over, thread: Some(thread) };
+        heard.recv().map_err(io::Error::other)??;
+        Ok(neighbour)
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The same command, which goes before everything of ordinary priority on its CPU.
+pub(crate) fn at_real_time(command: &Command) -> Command {
+    let mut first = Command::new("chrt");
+    first.args(["--fifo", "10"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => first.env(name, value),
+            None => first.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        first.current_dir(directory);
+    }
+    first
+}
+
 /// A process and all that descend from it.
 fn with_descendants(root: u32) -> io::Result<Vec<u32>> {
     let mut parents = Vec::new();
@@ -207,6 +265,25 @@ mod tests {
         let error =
             Running::start(&mut command, &[0], 0, address, &scratch.path().join("log")).unwrap_err().to_string();
         assert!(error.contains("broken") && error.contains('7'), "{error}");
+    }
+
+    #[test]
+    fn a_neighbour_takes_a_cpu_until_it_is_dropped() {
+        let neighbour = Neighbour::on(0).unwrap();
+        let over = neighbour.over.clone();
+        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (false, 3), "its thread has one");
+        drop(neighbour);
+        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (true, 1), "its thread is gone");
+        assert!(Neighbour::on(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn a_command_at_real_time_is_the_same_command() {
+        let mut command = Command::new("server");
+        command.args(["-c", "file"]).env("KEY", "value").current_dir("/");
+        let first = at_real_time(&command);
+        assert_eq!(first.get_args().collect::<Vec<_>>(), ["--fifo", "10", "server", "-c", "file"]);
+        assert_eq!((first.get_envs().count(), first.get_current_dir()), (1, Some(Path::new("/"))));
     }
 
     #[test]

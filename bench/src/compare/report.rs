@@ -19,6 +19,10 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) busy_poll: bool,
+    /// Peers went before all else on their CPU.
+    pub(crate) real_time: bool,
+    /// Something else had half of it.
+    pub(crate) contended: bool,
     /// The rate of the open loop, in requests a second.
     pub(crate) open_rate: Option<f64>,
     /// Of the open loop without anybody in between: what a peer has beyond it, it adds.
@@ -34,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cpus: usize,
     pub(crate) kernel: String,
+    /// The congestion control of every socket, which has its own part of the cost.
+    pub(crate) congestion_control: String,
     pub(crate) peer_core: usize,
     pub(crate) load_core: usize,
 }
@@ -48,6 +54,7 @@ impl Machine {
             processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cpus: read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control").trim().to_owned(),
             peer_core,
             load_core,
         }
@@ -68,6 +75,9 @@ pub(crate) struct PeerReport {
     pub(crate) latency_us: Latency,
     /// Medians over the rounds of the open loop.
     pub(crate) open_latency_us: Option<Latency>,
+    /// The same of requests that met no stop of the machine, where that was watched, and the part that these are of all.
+    pub(crate) open_undisturbed_us: Option<Latency>,
+    pub(crate) open_undisturbed_share: Option<f64>,
     /// The 99th percentile of how late requests went in the open loop.
     pub(crate) open_scheduling_error_p99_us: Option<f64>,
     /// The same of those that the machine is not known to have held up.
@@ -151,17 +161,24 @@ impl Spread {
 impl Latency {
     /// Medians over these runs.
     pub(crate) fn of(runs: &[&Summary]) -> Self {
-        let at = |pick: fn(&Summary) -> u64| median(runs.iter().map(|run| pick(run) as f64 / 1e3));
-        Self {
-            p50: at(|run| run.latency_ns.p50),
-            p99: at(|run| run.latency_ns.p99),
-            p99_9: at(|run| run.latency_ns.p99_9),
-        }
+        Self::at(&runs.iter().map(|run| run.latency_ns).collect::<Vec<_>>())
+    }
+
+    /// Medians over these.
+    fn at(runs: &[Percentiles]) -> Self {
+        let at = |pick: fn(&Percentiles) -> u64| median(runs.iter().map(|run| pick(run) as f64 / 1e3));
+        Self { p50: at(|run| run.p50), p99: at(|run| run.p99), p99_9: at(|run| run.p99_9) }
     }
 }
 
 fn latency(samples: &[&Sample]) -> Latency {
     Latency::of(&samples.iter().map(|sample| &sample.load).collect::<Vec<_>>())
+}
+
+/// What part of the requests `some` are.
+fn share(samples: &[&Sample], some: &[Percentiles]) -> Option<f64> {
+    let all: u64 = samples.iter().map(|sample| sample.load.latency_ns.count).sum();
+    (!some.is_empty()).then(|| some.iter().map(|run| run.count).sum::<u64>() as f64 / all.max(1) as f64)
 }
 
 /// The median of a 99th percentile in microseconds, where there is any.
@@ -174,6 +191,7 @@ impl PeerReport {
     pub(crate) fn new(name: &'static str, version: String, samples: Vec<Sample>) -> Self {
         let (open, closed): (Vec<&Sample>, Vec<&Sample>) =
             samples.iter().partition(|sample| sample.load.rate_intended.is_some());
+        let undisturbed: Vec<Percentiles> = open.iter().filter_map(|sample| sample.load.undisturbed_ns).collect();
         let cpu = || closed.iter().map(|sample| sample.cpu_us_per_request);
         Self {
             name,
@@ -184,6 +202,8 @@ impl PeerReport {
             busy: median(closed.iter().map(|sample| sample.busy)),
             latency_us: latency(&closed),
             open_latency_us: (!open.is_empty()).then(|| latency(&open)),
+            open_undisturbed_us: (!undisturbed.is_empty()).then(|| Latency::at(&undisturbed)),
+            open_undisturbed_share: share(&open, &undisturbed),
             open_scheduling_error_p99_us: p99(&open, |load| load.scheduling_error_ns),
             open_own_error_p99_us: p99(&open, |load| load.own_error_ns),
             open_machine_error_p99_us: p99(&open, |load| load.machine_error_ns),
@@ -223,19 +243,27 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let machine = &self.machine;
         let mut text = format!(
-            "{}\n{}, {} CPUs, Linux {}; peers on CPU {}, load and origin on CPU {}\n",
-            self.command, machine.processor, machine.cpus, machine.kernel, machine.peer_core, machine.load_core
+            "{}\n{}, {} CPUs, Linux {}, TCP {}; peers on CPU {}, load and origin on CPU {}\n",
+            self.command,
+            machine.processor,
+            machine.cpus,
+            machine.kernel,
+            machine.congestion_control,
+            machine.peer_core,
+            machine.load_core
         );
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             text,
-            "{}; {} connections, {}-byte answers, {} interleaved rounds of {} s, medians{}; ratios are medians of those of each round\n",
+            "{}; {} connections, {}-byte answers, {} interleaved rounds of {} s, medians{}{}{}; ratios are medians of those of each round\n",
             self.traffic,
             self.connections,
             self.body_bytes,
             self.rounds,
             self.seconds,
-            if self.busy_poll { ", busy-polling where a peer can" } else { "" }
+            if self.busy_poll { ", busy-polling where a peer can" } else { "" },
+            if self.real_time { ", peers at real-time priority" } else { "" },
+            if self.contended { ", half of the peers' CPU taken" } else { "" }
         );
         let _ = writeln!(
             text,
@@ -254,7 +282,7 @@ impl Report {
             "p99 us",
             "p99.9 us",
             if self.open_rate.is_some() {
-                " | open: p50      p99    p99.9  gen. error p99  its own  machine p99"
+                " | open: p50      p99    p99.9  gen. error p99  its own  machine p99 | no stop: p50   p99    p99.9  of all"
             } else {
                 ""
             }
@@ -292,6 +320,11 @@ impl Report {
                     " | {:>9.1} {:>8.1} {:>8.1} {error:>15.1} {own:>8.1} {machine:>12.1}",
                     open.p50, open.p99, open.p99_9
                 );
+                if let (Some(Latency { p50, p99, p99_9 }), Some(share)) =
+                    (peer.open_undisturbed_us, peer.open_undisturbed_share)
+                {
+                    let _ = write!(text, " | {p50:>12.1} {p99:>6.1} {p99_9:>8.1} {:>6.1}%", share * 100.0);
+                }
             }
             text.push('\n');
             if peer.failed > 0 {
@@ -356,6 +389,8 @@ mod tests {
             rounds: 3,
             seconds: 1.0,
             busy_poll: false,
+            real_time: false,
+            contended: false,
             open_rate: None,
             direct_latency_us: None,
             peers: peers.iter().map(|(name, rounds)| PeerReport::new(name, String::new(), of(rounds))).collect(),

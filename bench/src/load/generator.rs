@@ -9,6 +9,7 @@ use super::connection::{Answer, Connection, Requests, Sent, State};
 use super::held::Held;
 use super::pauses::Pauses;
 use super::report::{Handshakes, Outcome};
+use super::stops::{STOP_NS, Undisturbed};
 use super::wire::Read;
 use super::{Failure, Plan};
 use crate::clock::{Clock, nanoseconds};
@@ -129,6 +130,7 @@ struct Generator<'a> {
     /// When a piece of work began or ended last.
     marked: u64,
     held: Held,
+    undisturbed: Option<Undisturbed>,
     /// The machine made a request late, and what has become due since is not sent yet.
     is_behind: bool,
     /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
@@ -141,9 +143,11 @@ impl<'a> Generator<'a> {
         if plan.request.is_empty() || plan.connections == 0 || plan.pipeline == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        let clock = Clock::start();
+        let watched = plan.watched.filter(|_| plan.rate.is_some());
         Ok(Self {
             plan,
-            clock: Clock::start(),
+            clock,
             poller: Poller::new()?,
             connections: (0..plan.connections).map(|_| Connection::new(plan)).collect(),
             places: VecDeque::with_capacity(plan.connections * plan.pipeline),
@@ -160,6 +164,7 @@ impl<'a> Generator<'a> {
             sweep_at: 0,
             marked: 0,
             held: Held::new(),
+            undisturbed: watched.map(|cpu| Undisturbed::watch(cpu, clock)),
             is_behind: false,
             piece: 0,
             connect_error: None,
@@ -245,6 +250,7 @@ impl<'a> Generator<'a> {
             self.outcome.failures[Failure::Unsent as usize] += unsent.ceil() as u64;
         }
         self.outcome.body_bytes = self.body_bytes_at_end;
+        self.outcome.undisturbed = self.undisturbed.and_then(Undisturbed::latency);
         self.outcome
     }
 
@@ -297,6 +303,7 @@ impl<'a> Generator<'a> {
             self.outcome.pauses.idled(now);
             self.held.looked(self.marked, now);
         }
+        self.note_stop(self.marked, now);
         self.marked = now;
         now
     }
@@ -309,7 +316,17 @@ impl<'a> Generator<'a> {
         if self.schedule.is_some() {
             self.held.worked(before, now);
         }
+        self.note_stop(before, now);
         now.saturating_sub(before)
+    }
+
+    /// Nothing here takes as long as a stop.
+    fn note_stop(&mut self, before: u64, now: u64) {
+        if now.saturating_sub(before) > STOP_NS
+            && let Some(undisturbed) = &mut self.undisturbed
+        {
+            undisturbed.stopped(before, now);
+        }
     }
 
     /// A piece of work was done since the last mark.
@@ -509,7 +526,14 @@ impl<'a> Generator<'a> {
                 return;
             }
             let input = self.read_buffer.get(..count).unwrap_or_default();
-            let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
+            let mut tally = Tally::new(
+                &mut self.outcome,
+                self.undisturbed.as_mut(),
+                &mut self.body_rule,
+                self.plan,
+                self.window,
+                now,
+            );
             let count = &mut |answer: Answer| tally.count(answer);
             let outcome = connection.consume(input, &self.requests, now, count);
             let (answers, close) = (tally.answers, tally.close);
@@ -553,7 +577,14 @@ impl<'a> Generator<'a> {
             Err(failure) => self.fail(index, failure),
             Ok(answer) => {
                 if let Some(answer) = answer {
-                    let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
+                    let mut tally = Tally::new(
+                        &mut self.outcome,
+                        self.undisturbed.as_mut(),
+                        &mut self.body_rule,
+                        self.plan,
+                        self.window,
+                        now,
+                    );
                     tally.count(answer);
                     self.answered += 1;
                 }
@@ -583,6 +614,9 @@ impl<'a> Generator<'a> {
 
     /// Fails what is overdue, and opens again what had failed.
     fn sweep(&mut self, now: u64) {
+        if let Some(undisturbed) = &mut self.undisturbed {
+            undisturbed.settle(now);
+        }
         let oldest = now.saturating_sub(nanoseconds(self.plan.timeout));
         for index in 0..self.connections.len() {
             let Some(connection) = self.connections.get(index) else { return };
@@ -604,6 +638,7 @@ impl<'a> Generator<'a> {
 /// Checks and records the answers of one read.
 struct Tally<'a> {
     outcome: &'a mut Outcome,
+    undisturbed: Option<&'a mut Undisturbed>,
     body_rule: &'a mut Option<u64>,
     plan: &'a Plan,
     window: (u64, u64),
@@ -615,12 +650,13 @@ struct Tally<'a> {
 impl<'a> Tally<'a> {
     fn new(
         outcome: &'a mut Outcome,
+        undisturbed: Option<&'a mut Undisturbed>,
         body_rule: &'a mut Option<u64>,
         plan: &'a Plan,
         window: (u64, u64),
         now: u64,
     ) -> Self {
-        Self { outcome, body_rule, plan, window, now, answers: 0, close: false }
+        Self { outcome, undisturbed, body_rule, plan, window, now, answers: 0, close: false }
     }
 
     fn count(&mut self, answer: Answer) {
@@ -640,6 +676,9 @@ impl<'a> Tally<'a> {
             if self.plan.rate.is_some() {
                 let Sent { lateness, is_held, .. } = answer.sent;
                 self.outcome.lateness.saturating_record(lateness);
+                if let Some(undisturbed) = &mut self.undisturbed {
+                    undisturbed.answered(answer.sent.intended, self.now);
+                }
                 if !is_held {
                     self.outcome.own_lateness.saturating_record(lateness);
                 }

@@ -11,6 +11,7 @@ mod http1;
 pub(crate) mod http2;
 mod pauses;
 mod report;
+mod stops;
 pub(crate) mod tls;
 mod wire;
 
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) body: Option<u64>,
     /// Wait in the kernel when there is nothing to do, instead of polling: for a core that others share.
     pub(crate) blocking: bool,
+    /// The CPU of the server in an open loop, which is watched, so that requests that met no stop of the machine are told apart.
+    pub(crate) watched: Option<usize>,
 }
 
 impl Plan {
@@ -78,6 +81,7 @@ impl Plan {
             status: 200,
             body: None,
             blocking: false,
+            watched: None,
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Outcome {
     pub(crate) lateness: Histogram<u64>,
     /// The same of those that the machine did not hold up.
     pub(crate) own_lateness: Histogram<u64>,
+    /// The latency of those that met no stop of the machine, where that was watched.
+    pub(crate) undisturbed: Option<Histogram<u64>>,
     /// How late the machine alone would have made it: of moments at which it had nothing to do.
     pub(crate) pauses: Pauses,
 }
@@ -77,6 +79,7 @@ impl Outcome {
             service: histogram(),
             lateness: histogram(),
             own_lateness: histogram(),
+            undisturbed: None,
             pauses: Pauses::new(0),
         }
     }
@@ -109,6 +112,7 @@ impl Outcome {
                 .map(|(failure, count)| (failure.name(), count))
                 .collect(),
             latency_ns: Percentiles::of(&self.latency),
+            undisturbed_ns: self.undisturbed.as_ref().map(Percentiles::of),
             service_ns: Percentiles::of(&self.service),
             scheduling_error_ns: plan.rate.map(|_| Percentiles::of(&self.lateness)),
             own_error_ns: plan.rate.map(|_| Percentiles::of(&self.own_lateness)),
@@ -177,6 +181,8 @@ pub(crate) struct Summary {
     pub(crate) failed: u64,
     pub(crate) failures: Vec<(&'static str, u64)>,
     pub(crate) latency_ns: Percentiles,
+    /// That of the requests that met no stop of the machine, where that was watched.
+    pub(crate) undisturbed_ns: Option<Percentiles>,
     pub(crate) service_ns: Percentiles,
     /// Absent in a closed loop, where nothing is scheduled.
     pub(crate) scheduling_error_ns: Option<Percentiles>,
