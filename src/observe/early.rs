@@ -2,7 +2,7 @@
 
 use ringway_runtime::histogram::{CounterSet, SchemaBuilder, Unit};
 
-use super::metrics::label;
+use super::labels::label;
 
 label! {
     /// What became of the early data of a handshake.

@@ -3,6 +3,7 @@
 mod activity;
 mod early;
 pub mod figures;
+mod labels;
 mod metrics;
 mod names;
 pub mod prometheus;
@@ -16,10 +17,11 @@ pub(crate) mod stamp;
 
 pub use activity::Activity;
 pub use early::{EarlyDataOutcome, EarlyRequest};
-pub use metrics::{
-    Cause, Direction, HandshakeFailure, HealthResult, Http2Reset, Http2Side, Lost, MeshPeer, Metrics, PolicyEvent,
-    ProxyHeader, ShadowOutcome, Timeout, TlsSide, UpstreamEvent, UpstreamFailure, UpstreamPick,
+pub use labels::{
+    Cause, Direction, HandshakeFailure, HealthResult, Http2Reset, Http2Side, Lost, MeshPeer, PolicyEvent, ProxyHeader,
+    ShadowOutcome, Timeout, TlsSide, UpstreamEvent, UpstreamFailure, UpstreamPick,
 };
+pub use metrics::Metrics;
 pub use names::{
     HealthSeries, MAX_CHECKS, MAX_POLICIES, MAX_ROUTES, MAX_SEGMENTS, MAX_UPSTREAMS, NAMED, Names, NewNames, PlanNames,
     Segment, Series, Slots, UpstreamSeries,

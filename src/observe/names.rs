@@ -15,7 +15,7 @@ use ringway_runtime::histogram::{
     Start, Unit, Writer,
 };
 
-use super::metrics::{HealthResult, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
+use super::labels::{HealthResult, PolicyEvent, ShadowOutcome, UpstreamEvent, UpstreamFailure, UpstreamPick};
 use super::twice::{Hedged, Mirrored};
 use crate::plan::Plan;
 

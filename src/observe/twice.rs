@@ -1,6 +1,6 @@
 //! What becomes of requests that are sent twice: hedges, and copies for mirrors.
 
-use super::metrics::label;
+use super::labels::label;
 
 label! {
     /// What became of a hedge.

@@ -3,7 +3,7 @@
 use ringway_proto::websocket::{FrameError, Kind};
 use ringway_runtime::histogram::{CounterId, CounterSet, GaugeId, HistogramSet, SchemaBuilder, Shape, Unit};
 
-use super::metrics::label;
+use super::labels::label;
 
 label! {
     /// Who sent something.

@@ -1,5 +1,6 @@
 use ringway_runtime::histogram::{Distribution, Value};
 
+use super::super::labels::{UpstreamEvent, UpstreamFailure, UpstreamPick};
 use super::super::names::{Names, PlanNames};
 use super::super::twice::{Hedged, Mirrored};
 use super::*;

@@ -9,7 +9,8 @@ use ringway_proto::http1::{Body, EventKind, Framing, Limits, ResponseHead};
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Timer;
 
-use super::relay::{Answer, stream_buffer};
+use super::answer::Answer;
+use super::relay::stream_buffer;
 use super::tries::Tries;
 use crate::flow::{After, Client, Exchange, Input};
 use crate::observe::Metrics;

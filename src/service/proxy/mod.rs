@@ -1,5 +1,6 @@
 //! `upstream = "NAME"`: the request goes to an endpoint and its response comes back, both streamed.
 
+mod answer;
 mod asked;
 mod attempts;
 mod discard;
@@ -11,6 +12,7 @@ mod relay;
 mod tries;
 mod tunnel;
 mod websocket;
+mod write;
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -9,26 +9,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringway_proto::grpc::{FrameError, message};
-use ringway_proto::http1::{self, Body, EventKind, Framing, HeadScan, Progress as Decoded, Trailers, Version};
-use ringway_runtime::buffer::{Lease, Outbox};
+use ringway_proto::http1::{self, EventKind, Framing, HeadScan, Progress as Decoded, Version};
+use ringway_runtime::buffer::Lease;
 use ringway_runtime::clock::Instant;
 use ringway_runtime::engine::Stream;
 
+use super::answer::{Answer, write_head};
 use super::discard::Rest;
 use super::tries::{Failed, Tries};
-use super::{grpc, websocket};
+use super::websocket;
+use super::write::{has_room, put_chunk, put_fields, put_trailers, send_data, write_client};
 use crate::flow::encode::{self, Coding};
-use crate::flow::web::WebAnswer;
-use crate::flow::{After, Bound, Client, Exchange, Input, Progress, rpc, way_out, web};
+use crate::flow::{After, Bound, Client, Exchange, Input, Progress, rpc};
 use crate::observe::{Reason, Timeout, UpstreamFailure};
 use crate::plan::{Sticky, UpstreamTimeouts};
 use crate::upstream::Connection;
 
 /// What framing adds to a piece of a body at most.
 pub(super) const ROOM: usize = 32;
-/// What a client of gRPC-Web is told where a server says nothing.
-const NO_STATUS: [(&[u8], &[u8]); 2] = [(b"grpc-status", b"2"), (b"grpc-message", b"the upstream sent no status")];
-
 /// How an attempt ended well.
 pub(super) enum Sent {
     /// The response went to the client.
@@ -95,176 +93,6 @@ struct Next {
     /// The sides that have enough to send, so that the other one is not read.
     client_full: bool,
     upstream_full: bool,
-}
-
-/// The response while its body is under way.
-pub(super) struct Answer {
-    body: Body,
-    coding: Coding,
-    /// Whether the client finds the end of the body by the end of the connection.
-    until_close: bool,
-    pub(super) close: bool,
-    reusable: bool,
-    /// It is one to a call of gRPC, whose status comes in trailers.
-    is_rpc: bool,
-    /// What makes gRPC-Web of it, where that is wanted.
-    web: Option<Box<WebAnswer>>,
-}
-
-impl Answer {
-    /// The response whose head was read goes to the client.
-    fn new(client: &Client, exchange: &Exchange) -> Self {
-        let response = &exchange.response;
-        let framing = response.framing;
-        let to_new_client = exchange.head.version == Version::Http11;
-        let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
-        let coding = if unbounded && to_new_client { Coding::Chunked } else { Coding::Identity };
-        let until_close = unbounded && !to_new_client;
-        // A request body that has not come whole would be taken for the next request.
-        let unread = !exchange.body.is_done();
-        Self {
-            body: Body::new(framing),
-            coding,
-            until_close,
-            close: until_close || unread || encode::must_close(client, exchange),
-            reusable: response.keep_alive && !unread,
-            is_rpc: false,
-            web: None,
-        }
-    }
-
-    /// Writes the head, which `input` begins with.
-    pub(super) fn begin(client: &mut Client, exchange: &mut Exchange, input: &mut Input, written: &mut u64) -> Self {
-        let mut answer = Self::new(client, exchange);
-        if exchange.rpc.is_some() {
-            answer.begin_rpc(exchange, input.bytes());
-        }
-        if answer.body.is_done() {
-            let bytes = input.bytes();
-            let fields = exchange.response.fields.iter();
-            grpc::answered(client, exchange, fields.map(|field| (field.name.of(bytes), field.value.of(bytes))));
-        }
-        write_head(client, exchange, input, written, answer.coding, answer.close);
-        answer
-    }
-
-    /// An answer to a call of gRPC, which may be none of gRPC itself.
-    #[cold]
-    fn begin_rpc(&mut self, exchange: &mut Exchange, bytes: &[u8]) {
-        self.is_rpc = web::is_grpc(&exchange.response.fields, bytes);
-        let answer = if self.is_rpc { WebAnswer::begin(exchange, bytes) } else { None };
-        if answer.is_some() && !self.body.is_done() {
-            // Trailers come behind what the server sends.
-            (self.web, self.coding) = (answer, Coding::Chunked);
-        }
-    }
-
-    /// Ends the body of an answer of gRPC-Web with these fields, unless that is inside a message.
-    #[cold]
-    fn end_web<'f>(
-        &mut self,
-        client: &Client,
-        written: &mut u64,
-        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-    ) -> Result<(), &'static str> {
-        let Some(web) = &mut self.web else { return Ok(()) };
-        let frame = web.trailers(fields).map_err(FrameError::code)?;
-        write_client(client, written, |outbox| {
-            outbox.write(|out| {
-                put_chunk(out, frame);
-                out.extend_from_slice(http1::encode::LAST_CHUNK);
-            });
-        });
-        self.web = None;
-        Ok(())
-    }
-
-    /// Moves what is there of the body to the client, as long as it has at most `high` bytes to send. True when that was
-    /// all; an error is the rule that the body breaks.
-    pub(super) fn send(
-        &mut self,
-        client: &Client,
-        exchange: &Exchange,
-        input: &mut Input,
-        written: &mut u64,
-        high: usize,
-    ) -> Result<bool, &'static str> {
-        let limits = client.listener().limits.of_responses();
-        let chunked = self.coding == Coding::Chunked;
-        let mut failed = None;
-        while !self.body.is_done() && !input.is_empty() && has_room(&client.stream, high) {
-            let event = match self.body.decode(input.bytes(), &limits) {
-                Ok(event) => event,
-                Err(error) => {
-                    failed = Some(error.code());
-                    break;
-                }
-            };
-            match event.kind {
-                EventKind::Data(span) => {
-                    let instead = self.web.as_mut().map(|web| web.piece(span.of(input.bytes())));
-                    match instead {
-                        None | Some(Ok(None)) => {
-                            write_client(client, written, |outbox| send_data(outbox, input, span, chunked));
-                        }
-                        Some(Ok(Some(text))) => {
-                            write_client(client, written, |outbox| outbox.write(|out| put_chunk(out, text)));
-                        }
-                        Some(Err(error)) => {
-                            failed = Some(error.code());
-                            break;
-                        }
-                    }
-                }
-                EventKind::Trailers(trailers) => {
-                    let bytes = input.bytes();
-                    grpc::answered(client, exchange, trailers.iter(bytes));
-                    if self.web.is_some() {
-                        failed = self.end_web(client, written, trailers.iter(bytes)).err();
-                    } else if chunked {
-                        write_client(client, written, |outbox| outbox.write(|out| put_trailers(out, trailers, bytes)));
-                    }
-                }
-                EventKind::End if chunked && self.web.is_none() => {
-                    write_client(client, written, |outbox| {
-                        outbox.write(|out| out.extend_from_slice(http1::encode::LAST_CHUNK));
-                    });
-                }
-                EventKind::End => {}
-                EventKind::NeedMore => {
-                    input.consume(event.consumed);
-                    input.gather();
-                    break;
-                }
-            }
-            input.consume(event.consumed);
-        }
-        let done = self.body.is_done();
-        if done && failed.is_none() && self.web.is_some() {
-            failed = self.end_web(client, written, NO_STATUS.into_iter()).err();
-        }
-        client.stream.flush();
-        failed.map_or(Ok(done), Err)
-    }
-}
-
-/// Writes the head of the response that was read, past the policies that the request met.
-fn write_head(
-    client: &mut Client,
-    exchange: &mut Exchange,
-    input: &mut Input,
-    written: &mut u64,
-    coding: Coding,
-    close: bool,
-) {
-    way_out(client, exchange);
-    let before = *written;
-    write_client(client, written, |outbox| {
-        outbox.write(|out| encode::response_head(out, client, exchange, input.bytes(), coding, close));
-    });
-    exchange.traffic.heads += *written - before;
-    exchange.ledger.status = exchange.response.status;
-    input.consume(exchange.response.len);
 }
 
 pub(super) struct Relay<'a, 'p> {
@@ -908,60 +736,7 @@ fn set_cookie(out: &mut Vec<u8>, sticky: &Sticky, value: &[u8], secure: bool) {
     }
 }
 
-/// Ends a chunked body with the trailers that may be passed on.
-fn put_trailers(out: &mut Vec<u8>, trailers: Trailers, bytes: &[u8]) {
-    put_fields(out, trailers.iter(bytes));
-}
-
-/// Ends a chunked body with these fields.
-fn put_fields<'f>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) {
-    out.extend_from_slice(http1::encode::LAST_CHUNK_BEFORE_TRAILERS);
-    for (name, value) in fields {
-        http1::encode::field(out, name, value);
-    }
-    out.extend_from_slice(http1::encode::CRLF);
-}
-
-/// Appends a chunk, where there is something for one.
-fn put_chunk(out: &mut Vec<u8>, bytes: &[u8]) {
-    if !bytes.is_empty() {
-        http1::encode::chunk_head(out, bytes.len());
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(http1::encode::CRLF);
-    }
-}
-
-/// Whether less than `high` bytes are unsent, if need be after sending.
-fn has_room(stream: &Stream, high: usize) -> bool {
-    stream.unsent() <= high || {
-        stream.flush();
-        stream.unsent() <= high
-    }
-}
-
-/// Lets `write` append to what goes to the client, and counts it.
-fn write_client(client: &Client, written: &mut u64, write: impl FnOnce(&mut Outbox)) {
-    client.stream.with_outbox(|outbox| {
-        let before = outbox.len();
-        write(outbox);
-        let bytes = (outbox.len() - before) as u64;
-        *written += bytes;
-        client.state.metrics.client_sent(bytes);
-    });
-}
-
 /// Unsent bytes of one side of this client's exchanges past which the other side is not read.
 pub(super) fn stream_buffer(client: &Client) -> usize {
     client.listener().limits.stream_buffer as usize
-}
-
-/// Puts body bytes into an outbox, in a chunk of their own where the receiver is sent chunks.
-fn send_data(outbox: &mut Outbox, input: &Input, span: http1::Span, chunked: bool) {
-    if chunked {
-        outbox.write(|out| http1::encode::chunk_head(out, span.len()));
-    }
-    input.send(span, outbox);
-    if chunked {
-        outbox.write(|out| out.extend_from_slice(http1::encode::CRLF));
-    }
 }
