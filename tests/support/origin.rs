@@ -26,7 +26,10 @@ impl Origin {
     pub(crate) fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        let socket = SockRef::from(&listener);
+        socket.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        // Room for all that a test connects at once: the kernel drops what finds none, and tries again after a second.
+        socket.listen(1024).expect("a longer line");
         Self { listener, address }
     }
 
