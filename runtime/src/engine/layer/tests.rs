@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::super::tests::{listen, over_every_engine, pattern};
+use super::super::tests::{expect_end_along, listen, over_every_engine, pattern};
 use super::super::{Engine, Stream};
 use super::{Layer, LayerRoom, Received};
 use crate::buffer::{Lease, Outbox};
@@ -156,6 +156,16 @@ fn the_end_is_said_once_behind_what_was_written() {
         server.say_end();
         server.shut_down_write().unwrap();
     });
+}
+
+#[test]
+fn what_a_layer_says_last_and_the_end_come_along_with_the_last_bytes() {
+    let [mut hello, mut all] = [const { Vec::new() }; 2];
+    frame(HELLO, &mut hello);
+    for bytes in [HELLO, b"last", b""] {
+        frame(bytes, &mut all);
+    }
+    expect_end_along(|stream| toy(stream, &LayerRoom::default()), hello.leak(), all.leak(), 2);
 }
 
 #[test]
