@@ -6,6 +6,7 @@ mod balance;
 mod builds;
 mod cli;
 mod clock;
+mod companion;
 mod compare;
 mod endpoints;
 mod failures;

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::{Error, parse_size};
+use crate::companion::Companion;
 use crate::load::tls::Handshakes;
 use crate::load::{self, Edge, Plan, Summary};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
 use peers::{Peer, Setting};
-use process::{Neighbour, Running, Scratch};
+use process::{Running, Scratch};
 use report::{Latency, Machine, PeerReport, Report, Sample};
 pub(crate) use report::{Spread, median};
 use traffic::Traffic;
@@ -263,9 +264,10 @@ impl Bench<'_> {
     /// Runs one round against one peer.
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
-        let _neighbour = self.args.contended.then(|| Neighbour::on(self.args.peer_core)).transpose()?;
+        let _neighbour = self.args.contended.then(|| Companion::idle(self.args.peer_core)).transpose()?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
         let plan = self.plan(target, self.args.traffic.connections(), rate, WARM_UP, seconds)?;
+        let plan = Plan { watched: Some(self.args.peer_core), ..plan };
         let mut edges = Vec::new();
         let mut observe = |_: Edge, answered: u64| edges.push((running.cpu_ns(), answered, Instant::now()));
         let outcome = load::run(&plan, Some(&mut self.origin), &mut observe, self.stop)
@@ -312,8 +314,7 @@ impl Bench<'_> {
         duration: Duration,
     ) -> Result<Plan, Error> {
         let plan = self.args.traffic.plan(target, self.args.body).map_err(Error::Input)?;
-        let watched = Some(self.args.peer_core);
-        Ok(Plan { connections, rate, warm_up, duration, watched, ..plan })
+        Ok(Plan { connections, rate, warm_up, duration, ..plan })
     }
 
     /// Opens idle connections and tells what memory each takes: before any request, and after one on each.

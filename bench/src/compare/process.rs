@@ -4,10 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -138,44 +134,6 @@ impl Drop for Running {
     }
 }
 
-/// A thread that takes as much of a CPU as whoever else is there. Dropping it ends it.
-#[derive(Debug)]
-pub(crate) struct Neighbour {
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Neighbour {
-    /// # Errors
-    /// When the thread cannot be started, or the machine has no such CPU.
-    pub(crate) fn on(cpu: usize) -> io::Result<Self> {
-        let over = Arc::<AtomicBool>::default();
-        let (is_over, (told, heard)) = (over.clone(), channel());
-        let thread = std::thread::Builder::new().name("neighbour".to_owned()).spawn(move || {
-            let pinned = net::pin(cpu);
-            let is_there = pinned.is_ok();
-            // Whoever asked waits for this.
-            let _ = told.send(pinned);
-            while is_there && !is_over.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
-            }
-        })?;
-        let neighbour = Self { over, thread: Some(thread) };
-        heard.recv().map_err(io::Error::other)??;
-        Ok(neighbour)
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to tell.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// The same command, which goes before everything of ordinary priority on its CPU.
 pub(crate) fn at_real_time(command: &Command) -> Command {
     let mut first = Command::new("chrt");
@@ -265,16 +223,6 @@ mod tests {
         let error =
             Running::start(&mut command, &[0], 0, address, &scratch.path().join("log")).unwrap_err().to_string();
         assert!(error.contains("broken") && error.contains('7'), "{error}");
-    }
-
-    #[test]
-    fn a_neighbour_takes_a_cpu_until_it_is_dropped() {
-        let neighbour = Neighbour::on(0).unwrap();
-        let over = neighbour.over.clone();
-        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (false, 3), "its thread has one");
-        drop(neighbour);
-        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (true, 1), "its thread is gone");
-        assert!(Neighbour::on(usize::MAX).is_err());
     }
 
     #[test]

@@ -417,6 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_met_no_stop_have_columns_of_their_own() {
+        let of = |latency: u64, count| {
+            let mut histogram = crate::load::histogram();
+            histogram.record_n(latency, count).unwrap();
+            Percentiles::of(&histogram)
+        };
+        let mut open = sample(9.0, Some(1.0));
+        (open.load.latency_ns, open.load.undisturbed_ns) = (of(3000, 200), Some(of(2000, 199)));
+        let mut report = report(&[]);
+        report.open_rate = Some(1.0);
+        report.peers.push(PeerReport::new("ringway", String::new(), vec![open]));
+        let text = report.text();
+        assert!(text.contains("of all\n") && text.contains(" 2.0    2.0      2.0   99.5%\n"), "{text}");
+    }
+
+    #[test]
     fn without_the_other_there_is_no_ratio() {
         let report = report(&[("nginx", &[12.0])]);
         assert_eq!((report.peers[0].cpu_to_ringway, report.peers[0].cpu_to_floor), (None, None));

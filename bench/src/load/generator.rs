@@ -130,7 +130,6 @@ struct Generator<'a> {
     /// When a piece of work began or ended last.
     marked: u64,
     held: Held,
-    undisturbed: Option<Undisturbed>,
     /// The machine made a request late, and what has become due since is not sent yet.
     is_behind: bool,
     /// How long a piece of work takes, at the upper end: an answer read, a request answered by the origin.
@@ -145,6 +144,7 @@ impl<'a> Generator<'a> {
         }
         let clock = Clock::start();
         let watched = plan.watched.filter(|_| plan.rate.is_some());
+        let undisturbed = watched.map(|cpu| Undisturbed::watch(cpu, clock));
         Ok(Self {
             plan,
             clock,
@@ -154,7 +154,7 @@ impl<'a> Generator<'a> {
             schedule: None,
             requests: Requests::new(plan),
             read_buffer: vec![0; 256 * 1024],
-            outcome: Outcome::new(),
+            outcome: Outcome { undisturbed, ..Outcome::new() },
             answered: 0,
             answered_at_start: 0,
             body_bytes_at_end: 0,
@@ -164,7 +164,6 @@ impl<'a> Generator<'a> {
             sweep_at: 0,
             marked: 0,
             held: Held::new(),
-            undisturbed: watched.map(|cpu| Undisturbed::watch(cpu, clock)),
             is_behind: false,
             piece: 0,
             connect_error: None,
@@ -250,7 +249,9 @@ impl<'a> Generator<'a> {
             self.outcome.failures[Failure::Unsent as usize] += unsent.ceil() as u64;
         }
         self.outcome.body_bytes = self.body_bytes_at_end;
-        self.outcome.undisturbed = self.undisturbed.and_then(Undisturbed::latency);
+        if let Some(undisturbed) = &mut self.outcome.undisturbed {
+            undisturbed.settle(u64::MAX);
+        }
         self.outcome
     }
 
@@ -323,7 +324,7 @@ impl<'a> Generator<'a> {
     /// Nothing here takes as long as a stop.
     fn note_stop(&mut self, before: u64, now: u64) {
         if now.saturating_sub(before) > STOP_NS
-            && let Some(undisturbed) = &mut self.undisturbed
+            && let Some(undisturbed) = &mut self.outcome.undisturbed
         {
             undisturbed.stopped(before, now);
         }
@@ -526,14 +527,7 @@ impl<'a> Generator<'a> {
                 return;
             }
             let input = self.read_buffer.get(..count).unwrap_or_default();
-            let mut tally = Tally::new(
-                &mut self.outcome,
-                self.undisturbed.as_mut(),
-                &mut self.body_rule,
-                self.plan,
-                self.window,
-                now,
-            );
+            let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
             let count = &mut |answer: Answer| tally.count(answer);
             let outcome = connection.consume(input, &self.requests, now, count);
             let (answers, close) = (tally.answers, tally.close);
@@ -577,14 +571,7 @@ impl<'a> Generator<'a> {
             Err(failure) => self.fail(index, failure),
             Ok(answer) => {
                 if let Some(answer) = answer {
-                    let mut tally = Tally::new(
-                        &mut self.outcome,
-                        self.undisturbed.as_mut(),
-                        &mut self.body_rule,
-                        self.plan,
-                        self.window,
-                        now,
-                    );
+                    let mut tally = Tally::new(&mut self.outcome, &mut self.body_rule, self.plan, self.window, now);
                     tally.count(answer);
                     self.answered += 1;
                 }
@@ -614,7 +601,7 @@ impl<'a> Generator<'a> {
 
     /// Fails what is overdue, and opens again what had failed.
     fn sweep(&mut self, now: u64) {
-        if let Some(undisturbed) = &mut self.undisturbed {
+        if let Some(undisturbed) = &mut self.outcome.undisturbed {
             undisturbed.settle(now);
         }
         let oldest = now.saturating_sub(nanoseconds(self.plan.timeout));
@@ -638,7 +625,6 @@ impl<'a> Generator<'a> {
 /// Checks and records the answers of one read.
 struct Tally<'a> {
     outcome: &'a mut Outcome,
-    undisturbed: Option<&'a mut Undisturbed>,
     body_rule: &'a mut Option<u64>,
     plan: &'a Plan,
     window: (u64, u64),
@@ -650,13 +636,12 @@ struct Tally<'a> {
 impl<'a> Tally<'a> {
     fn new(
         outcome: &'a mut Outcome,
-        undisturbed: Option<&'a mut Undisturbed>,
         body_rule: &'a mut Option<u64>,
         plan: &'a Plan,
         window: (u64, u64),
         now: u64,
     ) -> Self {
-        Self { outcome, undisturbed, body_rule, plan, window, now, answers: 0, close: false }
+        Self { outcome, body_rule, plan, window, now, answers: 0, close: false }
     }
 
     fn count(&mut self, answer: Answer) {
@@ -676,7 +661,7 @@ impl<'a> Tally<'a> {
             if self.plan.rate.is_some() {
                 let Sent { lateness, is_held, .. } = answer.sent;
                 self.outcome.lateness.saturating_record(lateness);
-                if let Some(undisturbed) = &mut self.undisturbed {
+                if let Some(undisturbed) = &mut self.outcome.undisturbed {
                     undisturbed.answered(answer.sent.intended, self.now);
                 }
                 if !is_held {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::pauses::Pauses;
+use super::stops::Undisturbed;
 use super::{Failure, Plan};
 
 /// A scheduling error below this, at the 99th percentile, is wanted.
@@ -60,8 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) lateness: Histogram<u64>,
     /// The same of those that the machine did not hold up.
     pub(crate) own_lateness: Histogram<u64>,
-    /// The latency of those that met no stop of the machine, where that was watched.
-    pub(crate) undisturbed: Option<Histogram<u64>>,
+    /// The latency of those that met no stop of the machine, where that was asked for.
+    pub(crate) undisturbed: Option<Undisturbed>,
     /// How late the machine alone would have made it: of moments at which it had nothing to do.
     pub(crate) pauses: Pauses,
 }
@@ -112,7 +113,7 @@ impl Outcome {
                 .map(|(failure, count)| (failure.name(), count))
                 .collect(),
             latency_ns: Percentiles::of(&self.latency),
-            undisturbed_ns: self.undisturbed.as_ref().map(Percentiles::of),
+            undisturbed_ns: self.undisturbed.as_ref().and_then(Undisturbed::latency).map(Percentiles::of),
             service_ns: Percentiles::of(&self.service),
             scheduling_error_ns: plan.rate.map(|_| Percentiles::of(&self.lateness)),
             own_error_ns: plan.rate.map(|_| Percentiles::of(&self.own_lateness)),

@@ -6,18 +6,16 @@
 //! The CPU of the generator is watched by its own loop, none of whose pieces of work takes as long.
 
 use std::collections::VecDeque;
+use std::io;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::report::histogram;
-use crate::clock::Clock;
-use crate::net;
+use crate::clock::{Clock, nanoseconds};
+use crate::companion::Companion;
 
 /// What is late by less is no stop: the kernel itself may keep a CPU to itself for as long as a batch of sends takes.
 pub(super) const STOP_NS: u64 = 1_000_000;
@@ -43,58 +41,47 @@ impl Stop {
     }
 }
 
-/// A thread that watches a CPU.
+/// Stops that a thread has seen on its CPU.
+#[derive(Debug)]
 struct Watcher {
     stops: Arc<Mutex<Vec<Stop>>>,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Companion,
 }
 
 impl Watcher {
     /// Watches `cpu`. Nothing where no thread may go before all others.
     fn start(cpu: usize, clock: Clock) -> Option<Self> {
-        let (stops, over) = (Arc::<Mutex<Vec<Stop>>>::default(), Arc::<AtomicBool>::default());
-        let (found, is_over, (begins, begun)) = (stops.clone(), over.clone(), channel());
-        let thread = std::thread::Builder::new().name("stops".to_owned()).spawn(move || {
-            if goes_first(cpu).is_none() || begins.send(()).is_err() {
-                return;
+        let stops = Arc::<Mutex<Vec<Stop>>>::default();
+        let found = stops.clone();
+        let look = move || {
+            let before = clock.now();
+            std::thread::sleep(SLEEP);
+            let (due, now) = (before + nanoseconds(SLEEP), clock.now());
+            if now > due + STOP_NS {
+                found.lock().unwrap_or_else(PoisonError::into_inner).push(Stop { start: due, end: now });
             }
-            while !is_over.load(Ordering::Relaxed) {
-                let before = clock.now();
-                std::thread::sleep(SLEEP);
-                let (due, now) = (before + SLEEP.as_nanos() as u64, clock.now());
-                if now > due + STOP_NS {
-                    found.lock().unwrap_or_else(PoisonError::into_inner).push(Stop { start: due, end: now });
-                }
-            }
-        });
-        let watcher = Self { stops, over, thread: Some(thread.ok()?) };
-        Receiver::recv(&begun).ok()?;
-        Some(watcher)
+        };
+        let thread = Companion::start("stops", cpu, goes_first, look).ok()?;
+        Some(Self { stops, _thread: thread })
+    }
+
+    /// What it has seen since the last call.
+    fn take(&self) -> Vec<Stop> {
+        std::mem::take(&mut *self.stops.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to tell.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Puts this thread on a CPU, before everything of ordinary priority there.
-fn goes_first(cpu: usize) -> Option<()> {
-    net::pin(cpu).ok()?;
+/// Has this thread go before everything of ordinary priority on its CPU.
+fn goes_first() -> io::Result<()> {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let mut command = Command::new("chrt");
     command.args(["--fifo", "--pid", "98", &thread]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().ok()?.success().then_some(())
+    if command.status()?.success() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// The requests of an open loop that met no stop.
-pub(super) struct Undisturbed {
+#[derive(Debug)]
+pub(crate) struct Undisturbed {
     watcher: Option<Watcher>,
     /// The latest stops of either CPU.
     stops: VecDeque<Stop>,
@@ -129,11 +116,8 @@ impl Undisturbed {
 
     /// Judges what was answered long enough before `now`.
     pub(super) fn settle(&mut self, now: u64) {
-        if let Some(watcher) = &self.watcher {
-            let found = std::mem::take(&mut *watcher.stops.lock().unwrap_or_else(PoisonError::into_inner));
-            for Stop { start, end } in found {
-                self.stopped(start, end);
-            }
+        for Stop { start, end } in self.watcher.as_ref().map(Watcher::take).unwrap_or_default() {
+            self.stopped(start, end);
         }
         while let Some((due, answered)) = self.waiting.front().copied()
             && answered + SETTLED_NS <= now
@@ -145,10 +129,9 @@ impl Undisturbed {
         }
     }
 
-    /// How long they took, in nanoseconds. Nothing where the server's CPU could not be watched.
-    pub(super) fn latency(mut self) -> Option<Histogram<u64>> {
-        self.settle(u64::MAX);
-        self.watcher.map(|_| self.latency)
+    /// How long those took that are judged, in nanoseconds. Nothing where the server's CPU could not be watched.
+    pub(super) fn latency(&self) -> Option<&Histogram<u64>> {
+        self.watcher.as_ref().map(|_| &self.latency)
     }
 }
 
@@ -195,8 +178,9 @@ mod tests {
     #[test]
     fn a_watcher_ends_with_what_asked_for_it() {
         let undisturbed = Undisturbed::watch(0, Clock::start());
-        let told = undisturbed.watcher.as_ref().map(|watcher| watcher.over.clone());
-        let is_watched = undisturbed.latency().is_some();
-        assert_eq!(told.map(|over| over.load(Ordering::Relaxed)), is_watched.then_some(true));
+        let told = undisturbed.watcher.as_ref().map(|watcher| watcher.stops.clone());
+        assert_eq!(undisturbed.latency().is_some(), told.is_some());
+        drop(undisturbed);
+        assert!(told.is_none_or(|stops| Arc::strong_count(&stops) == 1), "its thread is gone");
     }
 }
