@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::super::tests::{expect_end_along, listen, over_every_engine, pattern};
+use super::super::tests::ends::expect_end_along;
+use super::super::tests::{listen, over_every_engine, pattern};
 use super::super::{Engine, Stream};
 use super::{Layer, LayerRoom, Received};
 use crate::buffer::{Lease, Outbox};
