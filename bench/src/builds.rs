@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Error, parse_duration};
+use crate::companion::Companion;
 use crate::compare::median;
+use crate::compare::traffic::Traffic;
 use crate::gateway::{Gateway, GatewayArgs, Window};
 
 #[derive(Args)]
@@ -25,20 +27,23 @@ pub(crate) struct BuildsArgs {
     /// Time before each
     #[arg(long, default_value = "50ms", value_parser = parse_duration)]
     warm_up: Duration,
-    /// Connections kept busy
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
+    #[command(flatten)]
+    traffic: Traffic,
+    /// Something else takes half of the gateway's CPU, so that the load can saturate it
+    #[arg(long)]
+    contended: bool,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
 
 pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    let BuildsArgs { connections, warm_up, window: duration, .. } = *args;
-    let window = Window { connections, warm_up, duration };
+    let BuildsArgs { traffic, warm_up, window: duration, .. } = *args;
+    let window = Window { traffic, warm_up, duration };
     let mut origin = window.prepare(args.rounds, &args.gateway, ([127, 0, 0, 1], 0).into())?;
     let upstream = format!("endpoints = [\"{}\"]", origin.address()?);
-    let one = Gateway::start(&args.gateway, "ringway-bench-one", &upstream)?;
-    let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", &upstream)?;
+    let one = Gateway::start(&args.gateway, "ringway-bench-one", &traffic, &upstream)?;
+    let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", &traffic, &upstream)?;
+    let _neighbour = args.contended.then(|| Companion::idle(args.gateway.data_core)).transpose()?;
     let (mut ones, mut others) = (Vec::new(), Vec::new());
     for round in 0..=args.rounds {
         let mut measure = |gateway: &Gateway| window.cpu_us(gateway, &mut origin, stop);
@@ -60,8 +65,11 @@ pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error
     more.sort_by(f64::total_cmp);
     let at = |part: usize| more.get(more.len() * part / 4).copied().unwrap_or_default();
     println!(
-        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections",
-        args.rounds, args.window, args.connections
+        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections, {}",
+        args.rounds,
+        args.window,
+        traffic.connections(),
+        traffic.text()
     );
     println!("{:<8} {:>10.3} us", "this", median(ones));
     println!("{:<8} {:>10.3} us", "other", median(others));

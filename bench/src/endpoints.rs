@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::cli::{Error, parse_duration};
 use crate::compare::median;
+use crate::compare::traffic::Traffic;
 use crate::gateway::{Gateway, GatewayArgs, Window};
 
 const FEW: u8 = 3;
@@ -31,23 +32,25 @@ pub(crate) struct EndpointsArgs {
     /// Time before each, in which connections to all endpoints are made
     #[arg(long, default_value = "300ms", value_parser = parse_duration)]
     warm_up: Duration,
-    /// Connections kept busy
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
+    #[command(flatten)]
+    traffic: Traffic,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
 
 pub(crate) fn run(args: &EndpointsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    let EndpointsArgs { connections, warm_up, window: duration, .. } = *args;
-    let window = Window { connections, warm_up, duration };
+    let EndpointsArgs { traffic, warm_up, window: duration, .. } = *args;
+    let window = Window { traffic, warm_up, duration };
     let mut origin = window.prepare(args.rounds, &args.gateway, (Ipv4Addr::UNSPECIFIED, 0).into())?;
     let port = origin.address()?.port();
     let all: Vec<String> = BALANCERS.map(str::to_owned).into();
     let wanted = if args.balancers.is_empty() { &all } else { &args.balancers };
     println!(
-        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections",
-        args.rounds, args.window, args.connections
+        "CPU of the gateway for a request, median of {} windows of {:?} over {} busy connections, {}",
+        args.rounds,
+        args.window,
+        traffic.connections(),
+        traffic.text()
     );
     println!("{:<16} {:>12} {:>14} {:>10}", "us", "3 endpoints", "100 endpoints", "more");
     for balancer in wanted {
@@ -78,5 +81,5 @@ fn gateway(args: &EndpointsArgs, balancer: &str, endpoints: u8, port: u16) -> Re
         let _ = write!(list, "\"127.0.0.{at}:{port}\", ");
     }
     let upstream = format!("balance = \"{balancer}\"\nendpoints = [{list}]");
-    Gateway::start(&args.gateway, &format!("ringway-bench-{endpoints}"), &upstream)
+    Gateway::start(&args.gateway, &format!("ringway-bench-{endpoints}"), &args.traffic, &upstream)
 }

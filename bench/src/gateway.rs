@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::cli::Error;
 use crate::compare::process::{self, Running, Scratch};
+use crate::compare::traffic::Traffic;
 use crate::load::{self, Plan};
 use crate::net;
 use crate::origin::{Options as OriginOptions, Origin};
@@ -22,7 +23,7 @@ pub(crate) struct GatewayArgs {
     ringway: Option<PathBuf>,
     /// CPU of the gateway's data core
     #[arg(long, default_value_t = 0)]
-    data_core: usize,
+    pub(crate) data_core: usize,
     /// CPU of load, origins and control
     #[arg(long, default_value_t = 1)]
     pub(crate) load_core: usize,
@@ -58,13 +59,16 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts one that listens at a free address and proxies all paths to the upstream `origin`. `upstream` is what the
-    /// config says of that; `name` is of its directory.
-    pub(crate) fn start(args: &GatewayArgs, name: &str, upstream: &str) -> Result<Self, Error> {
+    /// Starts one that listens for `traffic` at a free address and proxies all paths to the upstream `origin`. `upstream` is
+    /// what the config says of that; `name` is of its directory.
+    pub(crate) fn start(args: &GatewayArgs, name: &str, traffic: &Traffic, upstream: &str) -> Result<Self, Error> {
         let (listen, scratch) = (process::free_address()?, Scratch::named(name)?);
+        traffic.prepare(scratch.path())?;
+        let tls = traffic.ringway_tls(scratch.path());
+        let protocol = traffic.ringway_protocol();
         let text = format!(
-            "{}metrics_dir = \"{}\"\n[listener.web]\naddress = \"{listen}\"\n\
-             [upstream.origin]\n{upstream}\npool = {{ max_idle = 4096 }}\n\
+            "{}metrics_dir = \"{}\"\n[limits]\nhandshakes_per_source = \"off\"\n[listener.web]\naddress = \"{listen}\"\n{tls}\
+             [upstream.origin]\n{upstream}\n{protocol}pool = {{ max_idle = 4096 }}\n\
              [[route]]\nname = \"all\"\npath = \"/{{rest...}}\"\nupstream = \"origin\"\n",
             args.cores(),
             scratch.path().join("metrics").display()
@@ -85,8 +89,8 @@ pub(crate) fn program(wanted: Option<&PathBuf>) -> Result<PathBuf, Error> {
 /// A window of a closed loop, in which as many requests go through a gateway as it can take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    /// Connections kept busy.
-    pub(crate) connections: usize,
+    /// What clients speak, over how many connections.
+    pub(crate) traffic: Traffic,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
 }
@@ -97,8 +101,8 @@ const BODY: u64 = 128;
 impl Window {
     /// Prepares this process for `rounds` of these windows: on its own core, with an origin at `listen`.
     pub(crate) fn prepare(self, rounds: u32, args: &GatewayArgs, listen: SocketAddr) -> Result<Origin, Error> {
-        if rounds == 0 || self.connections == 0 {
-            return Err(Error::Input("--rounds and --connections must be above 0".to_owned()));
+        if rounds == 0 || self.traffic.connections() == 0 || self.traffic.streams() == 0 {
+            return Err(Error::Input("--rounds, --connections and --streams must be above 0".to_owned()));
         }
         net::raise_descriptor_limit();
         net::pin(args.load_core)?;
@@ -107,9 +111,10 @@ impl Window {
 
     /// Microseconds of CPU that a request took of the gateway.
     pub(crate) fn cpu_us(self, gateway: &Gateway, origin: &mut Origin, stop: &AtomicBool) -> Result<f64, Error> {
-        let Self { connections, warm_up, duration } = self;
+        let Self { traffic, warm_up, duration } = self;
         let Gateway { running, listen, .. } = gateway;
-        let plan = Plan { connections, warm_up, duration, body: Some(BODY), ..Plan::get(*listen) };
+        let plan = traffic.plan(*listen, BODY).map_err(Error::Input)?;
+        let plan = Plan { connections: traffic.connections(), warm_up, duration, ..plan };
         let mut at = Vec::new();
         let mut observe = |_, _| at.push(running.cpu_ns());
         let outcome = load::run(&plan, Some(origin), &mut observe, stop)?;

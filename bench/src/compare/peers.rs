@@ -182,11 +182,8 @@ fn floor_buffers(body: u64, connections: usize) -> (usize, usize) {
 
 fn ringway(setting: &Setting<'_>, engine: &str) -> String {
     let Setting { listen, origin, core, directory, traffic, .. } = setting;
-    let tls = traffic.tls.map_or(String::new(), |_| {
-        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
-        format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", certificate.display(), key.display())
-    });
-    let protocol = if traffic.grpc { "protocol = \"h2\"\n" } else { "" };
+    let tls = traffic.ringway_tls(directory);
+    let protocol = traffic.ringway_protocol();
     let busy_poll = if setting.busy_poll { "always" } else { "off" };
     let metrics = directory.join("metrics");
     let metrics = metrics.display();

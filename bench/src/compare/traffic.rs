@@ -93,6 +93,19 @@ impl Traffic {
         write_certificate(directory)
     }
 
+    /// The key of a listener of Ringway's that shows the certificate in a directory, where one is shown.
+    pub(crate) fn ringway_tls(&self, directory: &Path) -> String {
+        self.tls.map_or(String::new(), |_| {
+            let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+            format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", certificate.display(), key.display())
+        })
+    }
+
+    /// The key of an upstream of Ringway's that says what it speaks, where that is not HTTP/1.1.
+    pub(crate) fn ringway_protocol(&self) -> &'static str {
+        if self.grpc { "protocol = \"h2\"\n" } else { "" }
+    }
+
     /// Requests that are answered with `body` bytes.
     ///
     /// # Errors
