@@ -1,12 +1,12 @@
 //! What must hold of the glue between rustls and the runtime's layer for any bytes: no panic, no plaintext that nobody
 //! sent, errors that last.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway::tls::{
-    Authorities, Certificate, ClientSettings, CoreClient, CoreServer, CoreTickets, Protocol, Roots, ServerParts,
-    ServerSettings, TicketKeys, Version, accept, connect,
+    Authorities, Certificate, ClientSettings, CoreClient, CoreServer, CoreSuites, CoreTickets, Protocol, Roots,
+    ServerParts, ServerSettings, TicketKeys, Version, accept, connect,
 };
 use ringway_runtime::buffer::{Lease, Outbox};
 use ringway_runtime::engine::{Layer, Received};
@@ -19,9 +19,14 @@ const KEY: &[u8] = include_bytes!("../tests/tls/fixed/server.key");
 /// What the other side really says, in four records.
 const SAID: &[u8] = b"saidsaidsaidsaid";
 
-fn world() -> &'static (CoreServer, CoreClient) {
-    static WORLD: OnceLock<(CoreServer, CoreClient)> = OnceLock::new();
-    WORLD.get_or_init(|| {
+/// A listener and an upstream, as one core has them.
+pub(super) struct World {
+    server: CoreServer,
+    client: CoreClient,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
         let parts = ServerParts {
             certificates: vec![Certificate::read(PEM, KEY, None).unwrap()],
             client_auth: None,
@@ -33,20 +38,19 @@ fn world() -> &'static (CoreServer, CoreClient) {
             early: None,
         };
         let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
-        let server = ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap();
+        let server = ServerSettings::new("web", parts).unwrap();
         let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
         let client = ClientSettings::new(roots, None, None, Version::Tls12, vec![Protocol::Http1], false).unwrap();
-        (server, client.on_core().unwrap())
-    })
+        Self { server: server.on_core(&keys, &CoreSuites::of_new_core()).unwrap(), client: client.on_core().unwrap() }
+    }
 }
 
 /// The first byte says what is done: bytes for a server, for a client, or for either once both have shaken hands. The
 /// second is the size of the pieces, the third how much of what the other side really said goes before.
-pub(super) fn tls_records(data: &[u8]) {
+pub(super) fn tls_records(world: &World, data: &[u8]) {
     let [how, size, before, noise @ ..] = data else { return };
-    let (server, client) = world();
-    let mut server = accept(server, None).unwrap().0;
-    let mut client = connect(client, "localhost", None).unwrap().0;
+    let mut server = accept(&world.server, None).unwrap().0;
+    let mut client = connect(&world.client, "localhost", None).unwrap().0;
     let mut wire = Vec::new();
     client.start(&mut wire).unwrap();
     match how % 4 {

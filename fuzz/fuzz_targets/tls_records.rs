@@ -3,4 +3,8 @@
 #[path = "../invariants_tls.rs"]
 mod invariants;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| invariants::tls_records(data));
+thread_local! {
+    static WORLD: invariants::World = invariants::World::new();
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| WORLD.with(|world| invariants::tls_records(world, data)));

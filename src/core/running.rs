@@ -82,7 +82,7 @@ impl Running {
             let Some(wanted) = &listener.tls else { return Ok(None) };
             before
                 .and_then(|before| before.server_like(listener))
-                .map_or_else(|| wanted.server.on_core(&tls.tickets), Ok)
+                .map_or_else(|| wanted.server.on_core(&tls.tickets, &tls.suites), Ok)
                 .map(Some)
         });
         let servers = servers.collect::<Result<_, String>>()?;

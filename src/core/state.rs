@@ -22,7 +22,7 @@ use super::{
 use crate::flow::{self, Admission, Exchange};
 use crate::observe::records::Recorder;
 use crate::observe::{Lost, Metrics, NAMED};
-use crate::tls::{CoreTickets, TicketKeys};
+use crate::tls::{CoreSuites, CoreTickets, TicketKeys};
 use crate::upstream::{Checks, Drained, Pool, Seat};
 
 /// Requests for which a core keeps the storage of earlier ones: more at once allocate theirs.
@@ -109,6 +109,8 @@ pub struct CoreState {
 pub struct CoreTls {
     /// The keys of session tickets.
     pub tickets: Arc<CoreTickets>,
+    /// What its listeners shake hands with.
+    pub suites: CoreSuites,
     /// Spare memory of its streams.
     pub room: LayerRoom,
     /// Handshakes under way.
@@ -181,7 +183,7 @@ impl CoreState {
         let (metrics, records) = (Rc::new(metrics), Rc::new(records));
         let next_id = Cell::new(engine.random());
         let (tickets, room, handshakes) = (CoreTickets::new(tickets), LayerRoom::default(), Rc::default());
-        let tls = CoreTls { tickets, room, handshakes };
+        let tls = CoreTls { tickets, suites: CoreSuites::of_new_core(), room, handshakes };
         let own = Own { engine: &engine, metrics: &metrics, line: &line, records: &records, tls: &tls };
         let prepared = Prepared::new(own, &mut first, None, &[])?;
         let state = Rc::new(Self {

@@ -1,5 +1,6 @@
 //! The client's side of a connection.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -29,7 +30,8 @@ pub struct Client {
     pub timer: Timer,
     /// Who is at the other end, or whom a PROXY header named.
     pub peer: Caller,
-    peer_text: Box<[u8]>,
+    /// Its address as the upstream is told of it, once it was. The streams of a connection share it.
+    peer_text: Rc<OnceCell<Box<[u8]>>>,
     /// Where it came in.
     door: Rc<Door>,
     /// The listener of `door` in the plan.
@@ -75,7 +77,7 @@ impl Client {
             tls: None,
             input: Input::default(),
             timer: state.engine.timer(),
-            peer_text: forwarded::text_of(peer.ip()),
+            peer_text: Rc::default(),
             peer,
             listener: door.listener(),
             door,
@@ -146,12 +148,12 @@ impl Client {
 
     /// The peer's address as the upstream is told of it.
     pub(super) fn peer_text(&self) -> &[u8] {
-        &self.peer_text
+        self.peer_text.get_or_init(|| forwarded::text_of(self.peer.ip()))
     }
 
     /// A PROXY header says who it is from.
     pub(super) fn is_from(&mut self, caller: Caller) {
-        self.peer_text = forwarded::text_of(caller.ip());
+        self.peer_text = Rc::default();
         self.peer = caller;
     }
 

@@ -15,7 +15,7 @@ fn cores() -> [CoreServer; 2] {
     let early = Some(EarlyParts { size: 16 << 10, sessions: 64 });
     let settings = ServerSettings::new("web", ServerParts { early, ..parts(certificates, Version::Tls12) }).unwrap();
     let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
-    [settings.on_core(&keys).unwrap(), settings.on_core(&keys).unwrap()]
+    [(); 2].map(|()| settings.on_core(&keys, &CoreSuites::of_new_core()).unwrap())
 }
 
 /// Clients that send records of at most so many bytes.
@@ -173,9 +173,9 @@ fn more_early_data_than_is_taken_ends_the_connection() {
     let (cores, config) = (cores(), clients(None));
     meet(&cores[0], &config);
     // The client was told of more.
-    let mut small = rustls::ServerConfig::clone(&cores[0]);
-    small.max_early_data_size = 100;
-    let (mut client, mut server) = (connection(&config), accept(&Arc::new(small), None).unwrap());
+    let mut small = cores[0].clone();
+    Arc::make_mut(&mut small.config).max_early_data_size = 100;
+    let (mut client, mut server) = (connection(&config), accept(&small, None).unwrap());
     client.early_data().unwrap().write_all(&bytes(60)).unwrap();
     let first = says(&mut client);
     client.early_data().unwrap().write_all(&bytes(60)).unwrap();

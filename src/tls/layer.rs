@@ -10,7 +10,7 @@
 
 use super::client::CoreClient;
 use super::handshake::{EarlyData, Handshake};
-use super::record::{DATA, HEADER, Kept, MOST, Plain, Records};
+use super::record::{DATA, HEADER, Handover, Kept, MOST, Plain, Records};
 use super::server::CoreServer;
 use super::session::{Failure, Session};
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -22,20 +22,34 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, ReadEarlyData, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, Error, ExtractedSecrets, PeerMisbehaved};
-use std::io;
+use rustls::{CommonState, Error, ExtractedSecrets, PeerMisbehaved, SupportedCipherSuite};
 use std::rc::Rc;
+use std::{fmt, io};
 
 /// Bytes kept of a partial record; memory beyond is given back.
 const KEEP: usize = 512;
+/// Room for the first flight of a handshake that goes on from an earlier session, of which rustls tells one record at a time.
+const FLIGHT: usize = 256;
 /// What rustls adds to the plaintext of a record, at most.
 const LONGER: usize = 32;
+
+/// Why a connection whose end nobody vouches for has failed. Many clients leave so, hence nothing is allocated for the words.
+#[derive(Debug)]
+struct WithoutCloseNotify;
+
+impl fmt::Display for WithoutCloseNotify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer left without close_notify")
+    }
+}
+
+impl std::error::Error for WithoutCloseNotify {}
 
 /// Told whether the kernel seals what a connection sends, once it was asked to. Without one it is not asked.
 pub type KernelAsked = Box<dyn FnOnce(bool)>;
 
 /// One side of a connection of rustls.
-trait Side: Sized {
+trait Side: Sized + 'static {
     type Data;
     type Kept: Kept;
     const IS_SERVER: bool;
@@ -105,15 +119,17 @@ struct Tls<S: Side> {
     /// Data was taken though the handshake is not done: what is to be sent does not wait for that either.
     is_early: bool,
     handshake: Rc<Handshake>,
+    /// Where keys of TLS 1.2 come back from rustls, where they do.
+    handover: Option<Handover>,
     kernel: Option<KernelAsked>,
     /// The peer has said that nothing follows.
     ended: bool,
 }
 
 /// The layer of a connection that was accepted, and how its handshake goes.
-pub fn accept(config: &CoreServer, kernel: Option<KernelAsked>) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
-    let side = UnbufferedServerConnection::new(config.clone()).map_err(io::Error::other)?;
-    Ok(Tls::boxed(side, kernel))
+pub fn accept(server: &CoreServer, kernel: Option<KernelAsked>) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
+    let side = UnbufferedServerConnection::new(server.config.clone()).map_err(io::Error::other)?;
+    Ok(Tls::boxed(side, Some(server.handover), kernel))
 }
 
 /// The layer of a connection to `host`, and how its handshake goes.
@@ -124,7 +140,7 @@ pub fn connect(
 ) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
     let name = client.name_of(host).ok_or(io::ErrorKind::InvalidInput)?;
     let side = UnbufferedClientConnection::new(client.config.clone(), name).map_err(io::Error::other)?;
-    Ok(Tls::boxed(side, kernel))
+    Ok(Tls::boxed(side, None, kernel))
 }
 
 /// Appends what is to be sent of a handshake or an alert.
@@ -135,6 +151,9 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, send: &mut Vec<u8>) -> Result<(), E
         Err(EncodeError::InsufficientSize(wanted)) => wanted.required_size,
         Err(EncodeError::AlreadyEncoded) | Ok(_) => return Ok(()),
     };
+    if send.capacity() == 0 {
+        send.reserve(wanted.max(FLIGHT));
+    }
     send.resize(start + wanted, 0);
     let done = data.encode(send.get_mut(start..).unwrap_or_default());
     done.map(|_| ()).map_err(|error| Error::General(error.to_string()))
@@ -255,8 +274,8 @@ fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>, early: &mu
     }
 }
 
-impl<S: Side + 'static> Tls<S> {
-    fn boxed(side: S, kernel: Option<KernelAsked>) -> (Box<dyn Layer>, Rc<Handshake>) {
+impl<S: Side> Tls<S> {
+    fn boxed(side: S, handover: Option<Handover>, kernel: Option<KernelAsked>) -> (Box<dyn Layer>, Rc<Handshake>) {
         let handshake = Rc::<Handshake>::default();
         let stage = Stage::Handshake(Box::new(side));
         let plain = Plain::default();
@@ -267,6 +286,7 @@ impl<S: Side + 'static> Tls<S> {
             plain,
             is_early: false,
             handshake: handshake.clone(),
+            handover,
             kernel,
             ended: false,
         };
@@ -353,8 +373,23 @@ impl<S: Side + 'static> Tls<S> {
         let session = Session::of(side.state(), S::IS_SERVER)?;
         let between = Stage::Broken(Error::HandshakeNotComplete);
         if let Stage::Handshake(side) = std::mem::replace(&mut self.stage, between) {
-            let (secrets, kept) = side.give_up()?;
-            self.stage = Stage::Traffic(Box::new(Records::new(kept, secrets, self.kernel.is_some())?));
+            let keeps = self.kernel.is_some();
+            let records = match (side.state().negotiated_cipher_suite(), self.handover) {
+                (Some(SupportedCipherSuite::Tls13(suite)), _) => {
+                    let (secrets, kept) = side.give_up()?;
+                    Records::tls13(kept, &suite.common, secrets, keeps)?
+                }
+                (Some(SupportedCipherSuite::Tls12(suite)), Some(handover)) if !side.state().wants_write() => {
+                    drop(side);
+                    Records::handed(&suite.common, handover, keeps)?
+                }
+                (Some(SupportedCipherSuite::Tls12(suite)), _) => {
+                    let (secrets, _) = side.give_up()?;
+                    Records::tls12(&suite.common, secrets, keeps)?
+                }
+                (None, _) => return Err(Error::HandshakeNotComplete),
+            };
+            self.stage = Stage::Traffic(Box::new(records));
             self.handshake.agreed(session);
             self.handshake.over(true);
         }
@@ -420,9 +455,16 @@ impl<S: Side + 'static> Tls<S> {
     fn failed(&mut self, error: Error) -> io::Error {
         self.handshake.failed(Failure::from(&error));
         let shown = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-        // The keys go with it.
-        self.stage = Stage::Broken(error);
+        self.break_off(error);
         shown
+    }
+
+    /// Has nobody go on. The keys go, too.
+    fn break_off(&mut self, why: Error) {
+        self.stage = Stage::Broken(why);
+        if let Some(handover) = self.handover {
+            handover.clear();
+        }
     }
 
     fn write(&mut self, plain: &Outbox, send: &mut Vec<u8>) -> Result<(), Error> {
@@ -447,12 +489,15 @@ impl<S: Side + 'static> Tls<S> {
 
 impl<S: Side> Drop for Tls<S> {
     fn drop(&mut self) {
+        if let Stage::Handshake(_) = self.stage {
+            self.break_off(Error::HandshakeNotComplete);
+        }
         // Nobody is to wait for what nobody brings about.
         self.handshake.over(false);
     }
 }
 
-impl<S: Side + 'static> Layer for Tls<S> {
+impl<S: Side> Layer for Tls<S> {
     fn start(&mut self, send: &mut Vec<u8>) -> io::Result<()> {
         let mut out = Received { send: std::mem::take(send), ..Received::default() };
         let driven = self.drive(&mut [], &mut out);
@@ -469,7 +514,7 @@ impl<S: Side + 'static> Layer for Tls<S> {
             return Ok(());
         }
         self.handshake.failed(Failure::Gone);
-        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer left without close_notify"))
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, WithoutCloseNotify))
     }
 
     fn is_established(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What a listener asks of its clients, and shows them.
 
 use super::certificate::{Authorities, Certificate, Revocations};
+use super::record::{CoreSuites, Handover};
 use super::resolver::{ACME_TLS, CoreResolver, Resolver};
 use super::session::{Protocol, Version};
 use super::sessions::Sessions;
@@ -108,7 +109,11 @@ pub struct ServerParts {
 }
 
 /// The TLS of one listener on one core.
-pub type CoreServer = Arc<ServerConfig>;
+#[derive(Clone)]
+pub struct CoreServer {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) handover: Handover,
+}
 
 impl ServerSettings {
     /// Checks that it can be used. `name` is that of the listener.
@@ -148,7 +153,7 @@ impl ServerSettings {
             rest,
             context,
         };
-        this.build()?;
+        this.build(&this.provider)?;
         Ok(this)
     }
 
@@ -197,8 +202,8 @@ impl ServerSettings {
         self.early.is_some()
     }
 
-    fn build(&self) -> Result<ServerConfig, String> {
-        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+    fn build(&self, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, String> {
+        let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions(self.least))
             .map_err(|error| error.to_string())?;
         let builder = match &self.verifier {
@@ -223,8 +228,8 @@ impl ServerSettings {
     }
 
     /// What one core makes of it.
-    pub fn on_core(&self, keys: &Arc<CoreTickets>) -> Result<CoreServer, String> {
-        let mut config = self.build()?;
+    pub fn on_core(&self, keys: &Arc<CoreTickets>, suites: &CoreSuites) -> Result<CoreServer, String> {
+        let mut config = self.build(&suites.provider)?;
         // Without `early` its size stays nothing, so that none can be taken whatever tickets there are.
         if let Some(early) = &self.early {
             config.max_early_data_size = early.size;
@@ -240,7 +245,7 @@ impl ServerSettings {
         } else {
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         }
-        Ok(Arc::new(config))
+        Ok(CoreServer { config: Arc::new(config), handover: suites.handover })
     }
 }
 

@@ -39,7 +39,7 @@ impl World {
         let roots = Roots::Of(Authorities::read(AUTHORITY).unwrap());
         let client = ClientSettings::new(roots, None, None, least, vec![Protocol::Http1], false).unwrap();
         Self {
-            server: ServerSettings::new("web", parts).unwrap().on_core(&keys).unwrap(),
+            server: ServerSettings::new("web", parts).unwrap().on_core(&keys, &CoreSuites::of_new_core()).unwrap(),
             client: client.on_core().unwrap(),
         }
     }
@@ -208,7 +208,7 @@ fn a_client_of_tls_1_2_keeps_its_ticket_as_long_as_the_key_is_in_use() {
     let keys = TicketKeys::new().unwrap();
     let core = CoreTickets::new(Arc::new(keys.clone()));
     let parts = parts(vec![Certificate::read(PEM, KEY, None).unwrap()], Version::Tls12);
-    let server = ServerSettings::new("web", parts).unwrap().on_core(&core).unwrap();
+    let server = ServerSettings::new("web", parts).unwrap().on_core(&core, &CoreSuites::of_new_core()).unwrap();
     let newest = World { server: server.clone(), ..World::new(Version::Tls12) };
     let mut older = World { server, ..World::new(Version::Tls12) };
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
@@ -258,8 +258,10 @@ fn what_files_hold_is_checked() {
 fn a_listener_without_a_certificate_says_so_until_one_is_stored() {
     let settings = ServerSettings::new("web", parts(Vec::new(), Version::Tls12)).unwrap();
     let keys = CoreTickets::new(Arc::new(TicketKeys::new().unwrap()));
-    let with =
-        |settings: &ServerSettings| World { server: settings.on_core(&keys).unwrap(), ..World::new(Version::Tls12) };
+    let with = |settings: &ServerSettings| World {
+        server: settings.on_core(&keys, &CoreSuites::of_new_core()).unwrap(),
+        ..World::new(Version::Tls12)
+    };
     let (mut client, mut server) = with(&settings).sides();
     let mut out = Received::default();
     assert!(server.0.receive(hello(&mut client).into(), &mut out).is_err());

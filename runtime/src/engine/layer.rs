@@ -9,11 +9,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::{fmt, io};
 
 use super::Stream;
 use crate::buffer::{Lease, Outbox, Outboxes};
@@ -115,17 +116,28 @@ struct State {
 
 /// An error that every later call gets, too.
 #[derive(Clone, Debug)]
-struct Failure(io::ErrorKind, String);
+struct Failure(Arc<io::Error>);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Failure {}
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self(error.kind(), error.to_string())
+        Self(Arc::new(error))
     }
 }
 
 impl From<&Failure> for io::Error {
     fn from(failure: &Failure) -> Self {
-        Self::new(failure.0, failure.1.clone())
+        match failure.0.raw_os_error() {
+            Some(code) => Self::from_raw_os_error(code),
+            None => Self::new(failure.0.kind(), failure.clone()),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Keys {
     sequence: u64,
     shape: Shape,
     /// What `key` is of, as long as the kernel may have it.
-    for_kernel: Option<Box<(Cipher, AeadKey)>>,
+    for_kernel: Option<(Cipher, AeadKey)>,
 }
 
 impl Keys {
@@ -67,22 +67,34 @@ impl Keys {
         keeps: bool,
     ) -> Result<Self, Error> {
         let (cipher, raw, iv) = parts(secrets)?;
-        let algorithm: &'static Algorithm = match cipher {
-            Cipher::Aes128Gcm => &AES_128_GCM,
-            Cipher::Aes256Gcm => &AES_256_GCM,
-            Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+        let iv = iv.as_ref().try_into().map_err(|_| Error::EncryptError)?;
+        let mut keys = Self::of(cipher, is_tls13, raw, Zeroizing::new(iv))?;
+        keys.sequence = sequence;
+        if !keeps {
+            keys.keep_from_kernel();
+        }
+        Ok(keys)
+    }
+
+    /// Keys of TLS 1.2 that were not used yet. What nonces are made of may come in two parts, of which the second stands in records;
+    /// where those are received it is not known. The kernel may have them.
+    pub(super) fn tls12(cipher: Cipher, raw: AeadKey, [fixed, explicit]: [&[u8]; 2]) -> Result<Self, Error> {
+        let mut iv = Zeroizing::new([0; NONCE]);
+        for (byte, given) in iv.iter_mut().zip(fixed.iter().chain(explicit)) {
+            *byte = *given;
+        }
+        Self::of(cipher, false, raw, iv)
+    }
+
+    fn of(cipher: Cipher, is_tls13: bool, raw: AeadKey, iv: Zeroizing<[u8; NONCE]>) -> Result<Self, Error> {
+        let (algorithm, shape): (&'static Algorithm, _) = match cipher {
+            Cipher::Aes128Gcm => (&AES_128_GCM, Shape::Tls12Gcm),
+            Cipher::Aes256Gcm => (&AES_256_GCM, Shape::Tls12Gcm),
+            Cipher::ChaCha20Poly1305 => (&CHACHA20_POLY1305, Shape::Tls12ChaCha),
         };
-        let shape = if is_tls13 {
-            Shape::Tls13
-        } else if *algorithm == CHACHA20_POLY1305 {
-            Shape::Tls12ChaCha
-        } else {
-            Shape::Tls12Gcm
-        };
+        let shape = if is_tls13 { Shape::Tls13 } else { shape };
         let key = UnboundKey::new(algorithm, raw.as_ref()).map_err(|_| Error::EncryptError)?;
-        let iv = Zeroizing::new(iv.as_ref().try_into().map_err(|_| Error::EncryptError)?);
-        let for_kernel = keeps.then(|| Box::new((cipher, raw)));
-        Ok(Self { key: LessSafeKey::new(key), iv, sequence, shape, for_kernel })
+        Ok(Self { key: LessSafeKey::new(key), iv, sequence: 0, shape, for_kernel: Some((cipher, raw)) })
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -106,7 +118,7 @@ impl Keys {
 
     /// The same for the kernel to go on with.
     pub(super) fn for_kernel(&self) -> Option<SendKeys> {
-        let (cipher, key) = self.for_kernel.as_deref()?;
+        let (cipher, key) = self.for_kernel.as_ref()?;
         let version = if self.shape == Shape::Tls13 { 0x0304 } else { 0x0303 };
         let nonce = if self.shape == Shape::Tls12Gcm { self.far_nonce() } else { self.iv.clone() };
         SendKeys::new(version, *cipher, key.as_ref(), &nonce, self.sequence)
@@ -188,12 +200,22 @@ impl Keys {
 
     /// Opens a whole record where it lies: its kind, and where its plaintext is.
     pub(super) fn open(&mut self, record: &mut [u8]) -> Result<(ContentType, Range<usize>), Error> {
+        let Some((header, body)) = record.split_first_chunk_mut::<HEADER>() else { return Err(Error::DecryptError) };
+        let (kind, plain) = self.open_body(*header, body)?;
+        Ok((kind, HEADER + plain.start..HEADER + plain.end))
+    }
+
+    /// The same with its header apart.
+    pub(super) fn open_body(
+        &mut self,
+        header: [u8; HEADER],
+        body: &mut [u8],
+    ) -> Result<(ContentType, Range<usize>), Error> {
         let wrong = Error::DecryptError;
         if self.sequence >= LAST {
             return Err(wrong);
         }
-        let Some((header, body)) = record.split_first_chunk_mut::<HEADER>() else { return Err(wrong) };
-        let [kind, major, minor, ..] = *header;
+        let [kind, major, minor, ..] = header;
         let mut nonce = self.nonce();
         let explicit = self.shape.explicit();
         let Some((given, sealed)) = body.split_at_mut_checked(explicit) else { return Err(wrong) };
@@ -204,19 +226,18 @@ impl Keys {
         }
         let nonce = Nonce::assume_unique_for_key(nonce);
         let opened = if self.shape == Shape::Tls13 {
-            self.key.open_in_place(nonce, Aad::from(*header), sealed)
+            self.key.open_in_place(nonce, Aad::from(header), sealed)
         } else {
             let beside = self.beside([kind, major, minor], length);
             self.key.open_in_place(nonce, Aad::from(beside), sealed)
         };
         let plain = opened.map_err(|_| wrong)?;
         self.sequence += 1;
-        let start = HEADER + explicit;
         if self.shape != Shape::Tls13 {
             return if length > MOST {
                 Err(Error::PeerSentOversizedRecord)
             } else {
-                Ok((ContentType::from(kind), start..start + length))
+                Ok((ContentType::from(kind), explicit..explicit + length))
             };
         }
         if plain.len() > MOST + 1 {
@@ -224,7 +245,7 @@ impl Keys {
         }
         // What the record is stands behind its plaintext and before its padding, which is zeros.
         match plain.iter().rposition(|byte| *byte != 0) {
-            Some(at) => Ok((ContentType::from(plain[at]), start..start + at)),
+            Some(at) => Ok((ContentType::from(plain[at]), explicit..explicit + at)),
             None => Err(PeerMisbehaved::IllegalTlsInnerPlaintext.into()),
         }
     }

@@ -1,24 +1,28 @@
 //! The record layer once both sides have shaken hands.
 //!
 //! rustls shakes hands and then gives up its keys ([`rustls::kernel`]). From then on records are opened in the buffer they
-//! were received in and sealed in the one they are sent from. What rustls keeps is the schedule of keys: it gives the
-//! next ones when a side updates its, and stores the tickets that a client gets.
+//! were received in and sealed in the one they are sent from. What rustls keeps of TLS 1.3 is the schedule of keys: it gives
+//! the next ones when a side updates its, and stores the tickets that a client gets. Of TLS 1.2 it keeps nothing, and listeners
+//! take its keys over as they are ([`handed`]).
 //!
 //! What peers may do is what rustls lets them, and no more.
 //!
 //! The kernel may take over the sealing ([`Records::offer`]). Then it is told of what is no data as records that are not
 //! sealed, and what it seals is counted here, as nobody counts there.
 
+mod handed;
 mod keys;
 
+pub use handed::CoreSuites;
+pub(super) use handed::Handover;
 use keys::Keys;
 use ringway_runtime::net::SendKeys;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{
-    AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage, PeerMisbehaved,
-    ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, CipherSuiteCommon, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,
+    PeerMisbehaved,
 };
 use std::ops::Range;
 
@@ -43,7 +47,7 @@ const WARNINGS: u8 = 4;
 /// Requests to shake hands again that are answered with a warning.
 const RENEGOTIATIONS: u8 = 1;
 
-/// What rustls has kept of a connection.
+/// What rustls has kept of a connection of TLS 1.3.
 pub(super) trait Kept {
     /// Whether the other side is a client.
     const IS_SERVER: bool;
@@ -51,8 +55,6 @@ pub(super) trait Kept {
     fn update(&mut self, send: bool) -> Result<(u64, rustls::ConnectionTrafficSecrets), Error>;
     /// Stores a ticket. Only a client gets any.
     fn ticket(&mut self, message: &[u8]) -> Result<(), Error>;
-    /// What was agreed on.
-    fn suite(&self) -> (ProtocolVersion, SupportedCipherSuite);
 }
 
 impl Kept for KernelConnection<ServerConnectionData> {
@@ -63,9 +65,6 @@ impl Kept for KernelConnection<ServerConnectionData> {
     fn ticket(&mut self, _: &[u8]) -> Result<(), Error> {
         Err(unexpected_message(HandshakeType::NewSessionTicket))
     }
-    fn suite(&self) -> (ProtocolVersion, SupportedCipherSuite) {
-        (self.protocol_version(), self.negotiated_cipher_suite())
-    }
 }
 
 impl Kept for KernelConnection<ClientConnectionData> {
@@ -75,9 +74,6 @@ impl Kept for KernelConnection<ClientConnectionData> {
     }
     fn ticket(&mut self, message: &[u8]) -> Result<(), Error> {
         self.handle_new_session_ticket(message)
-    }
-    fn suite(&self) -> (ProtocolVersion, SupportedCipherSuite) {
-        (self.protocol_version(), self.negotiated_cipher_suite())
     }
 }
 
@@ -176,8 +172,8 @@ impl Sends {
 
 /// The records of a connection both of whose sides have shaken hands.
 pub(super) struct Records<K> {
-    kept: K,
-    is_tls13: bool,
+    /// Nothing with TLS 1.2, whose keys are never changed.
+    kept: Option<K>,
     sends: Sends,
     receives: Keys,
     /// Records that keys may seal.
@@ -191,25 +187,52 @@ pub(super) struct Records<K> {
 }
 
 impl<K: Kept> Records<K> {
-    /// The records of the sides whose secrets these are. With `keeps` the kernel may seal what is sent.
-    pub(super) fn new(kept: K, secrets: ExtractedSecrets, keeps: bool) -> Result<Self, Error> {
-        let (version, suite) = kept.suite();
-        let is_tls13 = version == ProtocolVersion::TLSv1_3;
-        let common = match suite {
-            SupportedCipherSuite::Tls13(suite) => &suite.common,
-            SupportedCipherSuite::Tls12(suite) => &suite.common,
-        };
-        Ok(Self {
+    /// The records of TLS 1.3 of the side whose secrets these are. With `keeps` the kernel may seal what is sent.
+    pub(super) fn tls13(
+        kept: K,
+        suite: &CipherSuiteCommon,
+        secrets: ExtractedSecrets,
+        keeps: bool,
+    ) -> Result<Self, Error> {
+        let sends = Keys::new(true, secrets.tx, keeps)?;
+        Ok(Self::new(Some(kept), suite, sends, Keys::new(true, secrets.rx, false)?))
+    }
+
+    /// The same of TLS 1.2.
+    pub(super) fn tls12(suite: &CipherSuiteCommon, secrets: ExtractedSecrets, keeps: bool) -> Result<Self, Error> {
+        let sends = Keys::new(false, secrets.tx, keeps)?;
+        Ok(Self::new(None, suite, sends, Keys::new(false, secrets.rx, false)?))
+    }
+
+    /// The same with the keys that came back from its handshake.
+    pub(super) fn handed(suite: &CipherSuiteCommon, handover: Handover, keeps: bool) -> Result<Self, Error> {
+        let (mut sends, mut receives) = handover.take()?;
+        receives.keep_from_kernel();
+        if !keeps {
+            sends.keep_from_kernel();
+        }
+        Ok(Self::new(None, suite, sends, receives))
+    }
+
+    fn new(kept: Option<K>, suite: &CipherSuiteCommon, sends: Keys, receives: Keys) -> Self {
+        Self {
             kept,
-            is_tls13,
-            sends: Sends::Here(Keys::new(is_tls13, secrets.tx, keeps)?),
-            receives: Keys::new(is_tls13, secrets.rx, false)?,
-            most_sealed: common.confidentiality_limit,
+            sends: Sends::Here(sends),
+            receives,
+            most_sealed: suite.confidentiality_limit,
             owes_update: false,
             message: Vec::new(),
             patience: Patience::FULL,
             ended: false,
-        })
+        }
+    }
+
+    fn is_tls13(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    fn kept(&mut self) -> Result<&mut K, Error> {
+        self.kept.as_mut().ok_or_else(|| Error::General("TLS 1.2 has one pair of keys".to_owned()))
     }
 
     /// Whether the peer has said that nothing follows.
@@ -265,11 +288,11 @@ impl<K: Kept> Records<K> {
         if major != 3 {
             return Err(InvalidMessage::UnknownProtocolVersion.into());
         }
-        if length > MOST + LONGER[usize::from(!self.is_tls13)] {
+        if length > MOST + LONGER[usize::from(!self.is_tls13())] {
             return Err(Error::PeerSentOversizedRecord);
         }
         // A change of ciphers belongs to the handshake, and before TLS 1.3 it shows what is sealed in it.
-        if kind == ContentType::ChangeCipherSpec || (self.is_tls13 && kind != ContentType::ApplicationData) {
+        if kind == ContentType::ChangeCipherSpec || (self.is_tls13() && kind != ContentType::ApplicationData) {
             return Err(unexpected_record(kind));
         }
         let end = at + HEADER + length;
@@ -312,7 +335,7 @@ impl<K: Kept> Records<K> {
             _ => return Err(InvalidMessage::UnexpectedMessage("an alert").into()),
         }
         spend(&mut self.patience.warnings, PeerMisbehaved::TooManyWarningAlertsReceived)?;
-        if self.is_tls13 && description != AlertDescription::UserCanceled {
+        if self.is_tls13() && description != AlertDescription::UserCanceled {
             return Err(InvalidMessage::UnexpectedMessage("a warning").into());
         }
         Ok(())
@@ -342,14 +365,14 @@ impl<K: Kept> Records<K> {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
             // One that is not to be is not waited for.
             match kind {
-                HandshakeType::KeyUpdate if self.is_tls13 => {
+                HandshakeType::KeyUpdate if self.is_tls13() => {
                     if length != 1 {
                         return Err(InvalidMessage::InvalidKeyUpdate.into());
                     }
                 }
-                HandshakeType::NewSessionTicket if self.is_tls13 && !K::IS_SERVER => {}
-                HandshakeType::ClientHello if !self.is_tls13 && K::IS_SERVER => {}
-                HandshakeType::HelloRequest if !self.is_tls13 && !K::IS_SERVER && length == 0 => {}
+                HandshakeType::NewSessionTicket if self.is_tls13() && !K::IS_SERVER => {}
+                HandshakeType::ClientHello if !self.is_tls13() && K::IS_SERVER => {}
+                HandshakeType::HelloRequest if !self.is_tls13() && !K::IS_SERVER && length == 0 => {}
                 _ => return Err(unexpected_message(kind)),
             }
             if length > MESSAGE {
@@ -364,7 +387,7 @@ impl<K: Kept> Records<K> {
                     }
                     self.take_update(request)?;
                 }
-                (HandshakeType::NewSessionTicket, message) => self.kept.ticket(message)?,
+                (HandshakeType::NewSessionTicket, message) => self.kept()?.ticket(message)?,
                 _ => {
                     spend(&mut self.patience.renegotiations, PeerMisbehaved::TooManyRenegotiationRequests)?;
                     self.alert(1, AlertDescription::NoRenegotiation, send)?;
@@ -381,7 +404,7 @@ impl<K: Kept> Records<K> {
             1 => self.owes_update = true,
             _ => return Err(InvalidMessage::InvalidKeyUpdate.into()),
         }
-        self.receives = Keys::new(true, self.kept.update(false)?, false)?;
+        self.receives = Keys::new(true, self.kept()?.update(false)?, false)?;
         Ok(())
     }
 
@@ -390,7 +413,7 @@ impl<K: Kept> Records<K> {
         let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, u8::from(request)];
         self.record(ContentType::Handshake, &message, send)?;
         let keeps = self.sends.keys()?.are_kept();
-        self.sends = Sends::Here(Keys::new(true, self.kept.update(true)?, keeps)?);
+        self.sends = Sends::Here(Keys::new(true, self.kept()?.update(true)?, keeps)?);
         self.owes_update = false;
         Ok(())
     }
@@ -419,7 +442,7 @@ impl<K: Kept> Records<K> {
     /// Has other keys used before these have sealed as many records as they may. TLS 1.2 cannot do that.
     fn before_data(&mut self, send: &mut Vec<u8>) -> Result<(), Error> {
         let are_used_up = self.sends.used().saturating_add(1) >= self.most_sealed;
-        match (are_used_up, self.is_tls13) {
+        match (are_used_up, self.is_tls13()) {
             (true, true) => self.update(true, send),
             (true, false) => {
                 self.end(send);

@@ -4,15 +4,12 @@
 use super::keys::Keys;
 use super::*;
 use proptest::prelude::*;
-use rustls::ConnectionTrafficSecrets;
-use rustls::crypto::aws_lc_rs::cipher_suite::{
-    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS13_AES_256_GCM_SHA384,
-};
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384;
 use rustls::crypto::cipher::{AeadKey, Iv};
+use rustls::{ConnectionTrafficSecrets, SupportedCipherSuite};
 
 /// A schedule of keys that both sides know: each is its turn.
 struct Toy<const IS_SERVER: bool> {
-    is_tls13: bool,
     turns: [u8; 2],
     tickets: Vec<Vec<u8>>,
 }
@@ -31,26 +28,19 @@ impl<const IS_SERVER: bool> Kept for Toy<IS_SERVER> {
     const IS_SERVER: bool = IS_SERVER;
     fn update(&mut self, send: bool) -> Result<(u64, ConnectionTrafficSecrets), Error> {
         self.turns[usize::from(send)] += 1;
-        Ok((0, secrets(self.is_tls13, send == IS_SERVER, self.turns[usize::from(send)])))
+        Ok((0, secrets(true, send == IS_SERVER, self.turns[usize::from(send)])))
     }
     fn ticket(&mut self, message: &[u8]) -> Result<(), Error> {
         self.tickets.push(message.to_vec());
         Ok(())
     }
-    fn suite(&self) -> (ProtocolVersion, SupportedCipherSuite) {
-        if self.is_tls13 {
-            (ProtocolVersion::TLSv1_3, TLS13_AES_256_GCM_SHA384)
-        } else {
-            (ProtocolVersion::TLSv1_2, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
-        }
-    }
 }
 
 fn side<const IS_SERVER: bool>(is_tls13: bool) -> Records<Toy<IS_SERVER>> {
-    let kept = Toy { is_tls13, turns: [0; 2], tickets: Vec::new() };
-    let tx = (0, secrets(is_tls13, IS_SERVER, 0));
-    let rx = (0, secrets(is_tls13, !IS_SERVER, 0));
-    Records::new(kept, ExtractedSecrets { tx, rx }, true).unwrap()
+    let kept = is_tls13.then(|| Toy { turns: [0; 2], tickets: Vec::new() });
+    let SupportedCipherSuite::Tls13(suite) = TLS13_AES_256_GCM_SHA384 else { unreachable!() };
+    let keys = |from_server| Keys::new(is_tls13, (0, secrets(is_tls13, from_server, 0)), true).unwrap();
+    Records::new(kept, &suite.common, keys(IS_SERVER), keys(!IS_SERVER))
 }
 
 /// What came of bytes: the plaintext, what is sent for it, and the error.
@@ -97,7 +87,7 @@ fn update(client: &mut Client, request: bool) -> Vec<u8> {
 
 /// Has the client use other keys without a word.
 fn next_keys(client: &mut Client) {
-    client.sends = Sends::Here(Keys::new(true, client.kept.update(true).unwrap(), false).unwrap());
+    client.sends = Sends::Here(Keys::new(true, client.kept().unwrap().update(true).unwrap(), false).unwrap());
 }
 
 const KEY_UPDATE: u8 = 24;
@@ -309,10 +299,10 @@ fn keys_are_changed_before_they_have_sealed_too_much() {
         assert!(client.sends.used() < 4);
     }
     // The other side was asked to do the same, and does before it sends.
-    assert_eq!(server.kept.turns, [6, 0]);
+    assert_eq!(server.kept().unwrap().turns, [6, 0]);
     let (mut wire, _) = send(&mut server, &[b"said"]);
     let (read, _, error) = take(&mut client, &mut wire);
-    assert_eq!((&read[..], error, server.kept.turns), (&b"said"[..], None, [6, 1]));
+    assert_eq!((&read[..], error, server.kept().unwrap().turns), (&b"said"[..], None, [6, 1]));
 }
 
 #[test]
@@ -430,7 +420,7 @@ fn a_client_keeps_its_tickets() {
     server.record(ContentType::Handshake, &[TICKET, 0, 0, 2, 7, 8, TICKET, 0], &mut wire).unwrap();
     server.record(ContentType::Handshake, &[0, 1, 9], &mut wire).unwrap();
     assert_eq!(take(&mut client, &mut wire).2, None);
-    assert_eq!(client.kept.tickets, [vec![7, 8], vec![9]]);
+    assert_eq!(client.kept().unwrap().tickets, [vec![7, 8], vec![9]]);
 }
 
 /// A record of any kind with anything in it, often what it should be.
