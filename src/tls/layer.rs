@@ -10,7 +10,7 @@
 
 use super::client::CoreClient;
 use super::handshake::{EarlyData, Handshake};
-use super::record::{DATA, HEADER, Handover, Kept, MOST, Plain, Records};
+use super::record::{DATA, HEADER, Kept, MOST, Plain, Records, Returned};
 use super::server::CoreServer;
 use super::session::{Failure, Session};
 use ringway_runtime::buffer::{Lease, Outbox};
@@ -120,7 +120,7 @@ struct Tls<S: Side> {
     is_early: bool,
     handshake: Rc<Handshake>,
     /// Where keys of TLS 1.2 come back from rustls, where they do.
-    handover: Option<Handover>,
+    returned: Option<Returned>,
     kernel: Option<KernelAsked>,
     /// The peer has said that nothing follows.
     ended: bool,
@@ -129,7 +129,7 @@ struct Tls<S: Side> {
 /// The layer of a connection that was accepted, and how its handshake goes.
 pub fn accept(server: &CoreServer, kernel: Option<KernelAsked>) -> io::Result<(Box<dyn Layer>, Rc<Handshake>)> {
     let side = UnbufferedServerConnection::new(server.config.clone()).map_err(io::Error::other)?;
-    Ok(Tls::boxed(side, Some(server.handover), kernel))
+    Ok(Tls::boxed(side, Some(server.returned), kernel))
 }
 
 /// The layer of a connection to `host`, and how its handshake goes.
@@ -275,7 +275,7 @@ fn shake<S: Side>(side: &mut S, bytes: &mut [u8], send: &mut Vec<u8>, early: &mu
 }
 
 impl<S: Side> Tls<S> {
-    fn boxed(side: S, handover: Option<Handover>, kernel: Option<KernelAsked>) -> (Box<dyn Layer>, Rc<Handshake>) {
+    fn boxed(side: S, returned: Option<Returned>, kernel: Option<KernelAsked>) -> (Box<dyn Layer>, Rc<Handshake>) {
         let handshake = Rc::<Handshake>::default();
         let stage = Stage::Handshake(Box::new(side));
         let plain = Plain::default();
@@ -286,7 +286,7 @@ impl<S: Side> Tls<S> {
             plain,
             is_early: false,
             handshake: handshake.clone(),
-            handover,
+            returned,
             kernel,
             ended: false,
         };
@@ -374,14 +374,14 @@ impl<S: Side> Tls<S> {
         let between = Stage::Broken(Error::HandshakeNotComplete);
         if let Stage::Handshake(side) = std::mem::replace(&mut self.stage, between) {
             let keeps = self.kernel.is_some();
-            let records = match (side.state().negotiated_cipher_suite(), self.handover) {
+            let records = match (side.state().negotiated_cipher_suite(), self.returned) {
                 (Some(SupportedCipherSuite::Tls13(suite)), _) => {
                     let (secrets, kept) = side.give_up()?;
                     Records::tls13(kept, &suite.common, secrets, keeps)?
                 }
-                (Some(SupportedCipherSuite::Tls12(suite)), Some(handover)) if !side.state().wants_write() => {
+                (Some(SupportedCipherSuite::Tls12(suite)), Some(returned)) if !side.state().wants_write() => {
                     drop(side);
-                    Records::handed(&suite.common, handover, keeps)?
+                    Records::returned(&suite.common, returned, keeps)?
                 }
                 (Some(SupportedCipherSuite::Tls12(suite)), _) => {
                     let (secrets, _) = side.give_up()?;
@@ -462,8 +462,8 @@ impl<S: Side> Tls<S> {
     /// Has nobody go on. The keys go, too.
     fn break_off(&mut self, why: Error) {
         self.stage = Stage::Broken(why);
-        if let Some(handover) = self.handover {
-            handover.clear();
+        if let Some(returned) = self.returned {
+            returned.clear();
         }
     }
 

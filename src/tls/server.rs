@@ -1,7 +1,7 @@
 //! What a listener asks of its clients, and shows them.
 
 use super::certificate::{Authorities, Certificate, Revocations};
-use super::record::{CoreSuites, Handover};
+use super::record::{CoreSuites, Returned};
 use super::resolver::{ACME_TLS, CoreResolver, Resolver};
 use super::session::{Protocol, Version};
 use super::sessions::Sessions;
@@ -112,7 +112,7 @@ pub struct ServerParts {
 #[derive(Clone)]
 pub struct CoreServer {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) handover: Handover,
+    pub(super) returned: Returned,
 }
 
 impl ServerSettings {
@@ -245,7 +245,7 @@ impl ServerSettings {
         } else {
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         }
-        Ok(CoreServer { config: Arc::new(config), handover: suites.handover })
+        Ok(CoreServer { config: Arc::new(config), returned: suites.returned })
     }
 }
 

@@ -3,19 +3,19 @@
 //! rustls shakes hands and then gives up its keys ([`rustls::kernel`]). From then on records are opened in the buffer they
 //! were received in and sealed in the one they are sent from. What rustls keeps of TLS 1.3 is the schedule of keys: it gives
 //! the next ones when a side updates its, and stores the tickets that a client gets. Of TLS 1.2 it keeps nothing, and listeners
-//! take its keys over as they are ([`handed`]).
+//! take its keys over as they are ([`returned`]).
 //!
 //! What peers may do is what rustls lets them, and no more.
 //!
 //! The kernel may take over the sealing ([`Records::offer`]). Then it is told of what is no data as records that are not
 //! sealed, and what it seals is counted here, as nobody counts there.
 
-mod handed;
 mod keys;
+mod returned;
 
-pub use handed::CoreSuites;
-pub(super) use handed::Handover;
 use keys::Keys;
+pub use returned::CoreSuites;
+pub(super) use returned::Returned;
 use ringway_runtime::net::SendKeys;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
@@ -205,8 +205,8 @@ impl<K: Kept> Records<K> {
     }
 
     /// The same with the keys that came back from its handshake.
-    pub(super) fn handed(suite: &CipherSuiteCommon, handover: Handover, keeps: bool) -> Result<Self, Error> {
-        let (mut sends, mut receives) = handover.take()?;
+    pub(super) fn returned(suite: &CipherSuiteCommon, returned: Returned, keeps: bool) -> Result<Self, Error> {
+        let (mut sends, mut receives) = returned.take()?;
         receives.keep_from_kernel();
         if !keeps {
             sends.keep_from_kernel();

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct CoreSuites {
     pub(in crate::tls) provider: Arc<CryptoProvider>,
-    pub(in crate::tls) handover: Handover,
+    pub(in crate::tls) returned: Returned,
 }
 
 impl fmt::Debug for CoreSuites {
@@ -41,19 +41,19 @@ impl fmt::Debug for CoreSuites {
 impl CoreSuites {
     /// Those of a core that starts.
     pub fn of_new_core() -> Self {
-        let handover = Handover { places: Box::leak(Box::default()), here: PhantomData };
+        let returned = Returned { places: Box::leak(Box::default()), here: PhantomData };
         let mut provider = CryptoProvider::clone(&provider());
         for suite in &mut provider.cipher_suites {
             if let SupportedCipherSuite::Tls12(of_rustls) = *suite {
-                *suite = SupportedCipherSuite::Tls12(Box::leak(Box::new(handed(of_rustls, handover.places))));
+                *suite = SupportedCipherSuite::Tls12(Box::leak(Box::new(returning(of_rustls, returned.places))));
             }
         }
-        Self { provider: Arc::new(provider), handover }
+        Self { provider: Arc::new(provider), returned }
     }
 }
 
 /// The same suite with keys that come back.
-fn handed(suite: &'static Tls12CipherSuite, places: &'static Places) -> Tls12CipherSuite {
+fn returning(suite: &'static Tls12CipherSuite, places: &'static Places) -> Tls12CipherSuite {
     let prf_provider: &'static dyn Prf = match suite.common.hash_provider.algorithm() {
         HashAlgorithm::SHA256 => Box::leak(Box::new(OfSecrets(suite.prf_provider))),
         _ => suite.prf_provider,
@@ -63,19 +63,19 @@ fn handed(suite: &'static Tls12CipherSuite, places: &'static Places) -> Tls12Cip
         prf_provider,
         kx: suite.kx,
         sign: suite.sign,
-        aead_alg: Box::leak(Box::new(Handed { of_rustls: suite.aead_alg, places })),
+        aead_alg: Box::leak(Box::new(Returning { of_rustls: suite.aead_alg, places })),
     }
 }
 
 /// Where the keys of both directions come back to. What comes back is of the connection that was just dropped, as no other
 /// thread can have one of these.
 #[derive(Clone, Copy)]
-pub(in crate::tls) struct Handover {
+pub(in crate::tls) struct Returned {
     places: &'static Places,
     here: PhantomData<Rc<()>>,
 }
 
-impl Handover {
+impl Returned {
     /// The keys to send and to receive with that rustls dropped last.
     pub(super) fn take(self) -> Result<(Keys, Keys), Error> {
         // Both are taken whatever is there: what is left would be somebody else's.
@@ -157,12 +157,12 @@ impl MessageDecrypter for Held {
 }
 
 /// A cipher whose keys come back.
-struct Handed {
+struct Returning {
     of_rustls: &'static dyn Tls12AeadAlgorithm,
     places: &'static Places,
 }
 
-impl Handed {
+impl Returning {
     fn keys(&self, key: AeadKey, iv: [&[u8]; 2]) -> Option<Keys> {
         let cipher = match self.key_block_shape() {
             KeyBlockShape { enc_key_len: 16, .. } => Cipher::Aes128Gcm,
@@ -173,7 +173,7 @@ impl Handed {
     }
 }
 
-impl Tls12AeadAlgorithm for Handed {
+impl Tls12AeadAlgorithm for Returning {
     fn encrypter(&self, key: AeadKey, iv: &[u8], explicit: &[u8]) -> Box<dyn MessageEncrypter> {
         Box::new(Held { keys: self.keys(key, [iv, explicit]), place: &self.places.sends })
     }
@@ -245,9 +245,9 @@ mod tests {
             let (mut seal, mut open) = sides(&core, suite);
             let first = said(&mut *seal, 0).unwrap();
             assert_eq!(heard(&mut *open, &first, 0).unwrap(), SAID, "{suite:?}");
-            assert!(core.handover.take().is_err(), "rustls has them yet");
+            assert!(core.returned.take().is_err(), "rustls has them yet");
             drop((seal, open));
-            let (mut sends, mut receives) = core.handover.take().unwrap();
+            let (mut sends, mut receives) = core.returned.take().unwrap();
             assert_eq!((sends.used(), receives.used()), (1, 1), "{suite:?}");
             let mut record = Vec::new();
             let start = sends.begin(&mut record);
@@ -255,7 +255,7 @@ mod tests {
             sends.seal(ContentType::ApplicationData, start, &mut record).unwrap();
             let (kind, plain) = receives.open(&mut record).unwrap();
             assert_eq!((kind, &record[plain]), (ContentType::ApplicationData, SAID));
-            assert!(core.handover.take().is_err(), "nothing is given twice");
+            assert!(core.returned.take().is_err(), "nothing is given twice");
         }
     }
 
@@ -277,13 +277,13 @@ mod tests {
     fn what_came_to_nothing_leaves_nothing() {
         let core = CoreSuites::of_new_core();
         drop(sides(&core, SUITES[0]));
-        core.handover.clear();
-        assert!(core.handover.take().is_err());
+        core.returned.clear();
+        assert!(core.returned.take().is_err());
         // Half of a pair is nobody's, and not for the next either.
         let (seal, open) = sides(&core, SUITES[0]);
         drop(seal);
-        assert!(core.handover.take().is_err());
+        assert!(core.returned.take().is_err());
         drop(open);
-        assert!(core.handover.take().is_err());
+        assert!(core.returned.take().is_err());
     }
 }
