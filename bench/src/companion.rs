@@ -42,12 +42,12 @@ impl Companion {
         Ok(companion)
     }
 
-    /// One that takes as much of a CPU as whoever else is there.
+    /// So many that do nothing, each of which takes as much of a CPU as whoever else is there.
     ///
     /// # Errors
     /// As [`Companion::start`].
-    pub(crate) fn idle(cpu: usize) -> io::Result<Self> {
-        Self::start("neighbour", cpu, || Ok(()), std::hint::spin_loop)
+    pub(crate) fn idle_ones(count: usize, cpu: usize) -> io::Result<Vec<Self>> {
+        (0..count).map(|_| Self::start("neighbour", cpu, || Ok(()), std::hint::spin_loop)).collect()
     }
 }
 
@@ -66,13 +66,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_neighbour_takes_a_cpu_until_it_is_dropped() {
-        let neighbour = Companion::idle(0).unwrap();
-        let over = neighbour.over.clone();
-        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (false, 3), "its thread has one");
-        drop(neighbour);
-        assert_eq!((over.load(Ordering::Relaxed), Arc::strong_count(&over)), (true, 1), "its thread is gone");
-        assert!(Companion::idle(usize::MAX).is_err());
+    fn neighbours_take_a_cpu_until_they_are_dropped() {
+        let neighbours = Companion::idle_ones(2, 0).unwrap();
+        let overs: Vec<_> = neighbours.iter().map(|neighbour| neighbour.over.clone()).collect();
+        let seen =
+            || overs.iter().map(|over| (over.load(Ordering::Relaxed), Arc::strong_count(over))).collect::<Vec<_>>();
+        assert_eq!(seen(), [(false, 3); 2], "their threads have one each");
+        drop(neighbours);
+        assert_eq!(seen(), [(true, 1); 2], "their threads are gone");
+        assert!(Companion::idle_ones(1, usize::MAX).is_err());
     }
 
     #[test]

@@ -65,10 +65,10 @@ pub(crate) struct CompareArgs {
     /// machine has to do besides. It takes the right to (`SCHED_FIFO`)
     #[arg(long)]
     real_time: bool,
-    /// Something else takes half of the peers' CPU, so that the load can saturate each of them: what waits now and then does
-    /// more for a request
-    #[arg(long, conflicts_with = "real_time")]
-    contended: bool,
+    /// So many threads that do nothing want the peers' CPU as well, so that the load can saturate each of them: what waits
+    /// now and then does more for a request. Peers have half of it with one, a third with two
+    #[arg(long, value_name = "THREADS", num_args = 0..=1, default_missing_value = "1", default_value_t = 0, conflicts_with = "real_time")]
+    contended: usize,
     /// Leave out the open loop
     #[arg(long)]
     closed_only: bool,
@@ -264,7 +264,7 @@ impl Bench<'_> {
     /// Runs one round against one peer.
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
-        let _neighbour = self.args.contended.then(|| Companion::idle(self.args.peer_core)).transpose()?;
+        let _neighbours = Companion::idle_ones(self.args.contended, self.args.peer_core)?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
         let plan = self.plan(target, self.args.traffic.connections(), rate, WARM_UP, seconds)?;
         let plan = Plan { watched: Some(self.args.peer_core), ..plan };

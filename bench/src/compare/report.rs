@@ -22,7 +22,7 @@ pub(crate) struct Report {
     /// Peers went before all else on their CPU.
     pub(crate) real_time: bool,
     /// Something else had half of it.
-    pub(crate) contended: bool,
+    pub(crate) contended: usize,
     /// The rate of the open loop, in requests a second.
     pub(crate) open_rate: Option<f64>,
     /// Of the open loop without anybody in between: what a peer has beyond it, it adds.
@@ -263,7 +263,10 @@ impl Report {
             self.seconds,
             if self.busy_poll { ", busy-polling where a peer can" } else { "" },
             if self.real_time { ", peers at real-time priority" } else { "" },
-            if self.contended { ", half of the peers' CPU taken" } else { "" }
+            match self.contended {
+                0 => String::new(),
+                taken => format!(", {taken} of {} parts of the peers' CPU taken", taken + 1),
+            }
         );
         let _ = writeln!(
             text,
@@ -390,7 +393,7 @@ mod tests {
             seconds: 1.0,
             busy_poll: false,
             real_time: false,
-            contended: false,
+            contended: 0,
             open_rate: None,
             direct_latency_us: None,
             peers: peers.iter().map(|(name, rounds)| PeerReport::new(name, String::new(), of(rounds))).collect(),
