@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the listeners of one core shake hands with.
 ///
-/// rustls wants suites that are there for ever: some hundred bytes are never given back, so a core has one of these in its life.
+/// rustls wants suites that are there for ever: some 2 KiB are never given back, so a core has one of these in its life.
 #[derive(Clone)]
 pub struct CoreSuites {
     pub(in crate::tls) provider: Arc<CryptoProvider>,
