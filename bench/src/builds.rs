@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Error, parse_duration};
-use crate::companion::Companion;
+use crate::companion::Contended;
 use crate::compare::median;
 use crate::compare::traffic::Traffic;
 use crate::gateway::{Gateway, GatewayArgs, Window};
@@ -29,9 +29,8 @@ pub(crate) struct BuildsArgs {
     warm_up: Duration,
     #[command(flatten)]
     traffic: Traffic,
-    /// So many threads that do nothing want the gateways' CPU as well, so that the load can saturate each of them
-    #[arg(long, value_name = "THREADS", num_args = 0..=1, default_missing_value = "1", default_value_t = 0)]
-    contended: usize,
+    #[command(flatten)]
+    contended: Contended,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
@@ -43,7 +42,7 @@ pub(crate) fn run(args: &BuildsArgs, stop: &Arc<AtomicBool>) -> Result<(), Error
     let upstream = format!("endpoints = [\"{}\"]", origin.address()?);
     let one = Gateway::start(&args.gateway, "ringway-bench-one", &traffic, &upstream)?;
     let other = Gateway::start(&args.gateway.of(&args.other), "ringway-bench-other", &traffic, &upstream)?;
-    let _neighbours = Companion::idle_ones(args.contended, args.gateway.data_core)?;
+    let _neighbours = args.contended.start(args.gateway.data_core)?;
     let (mut ones, mut others) = (Vec::new(), Vec::new());
     for round in 0..=args.rounds {
         let mut measure = |gateway: &Gateway| window.cpu_us(gateway, &mut origin, stop);

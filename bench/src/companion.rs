@@ -6,7 +6,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
+use clap::Args;
+
 use crate::net;
+
+/// Whether something else wants the CPU that is measured.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Contended {
+    /// So many threads that do nothing want the CPU of what is measured as well, so that the load can saturate it: what waits
+    /// now and then does more for a request. With one it has half of the CPU, with two a third
+    #[arg(long, value_name = "THREADS", num_args = 0..=1, default_missing_value = "1", default_value_t = 0)]
+    pub(crate) contended: usize,
+}
+
+impl Contended {
+    /// Starts them on `cpu`, where each takes as much as whoever else is there.
+    ///
+    /// # Errors
+    /// As [`Companion::start`].
+    pub(crate) fn start(self, cpu: usize) -> io::Result<Vec<Companion>> {
+        (0..self.contended).map(|_| Companion::start("neighbour", cpu, || Ok(()), std::hint::spin_loop)).collect()
+    }
+}
 
 /// It does its turn again and again. Dropping it ends it, once that turn is over.
 #[derive(Debug)]
@@ -41,14 +62,6 @@ impl Companion {
         heard.recv().map_err(io::Error::other)??;
         Ok(companion)
     }
-
-    /// So many that do nothing, each of which takes as much of a CPU as whoever else is there.
-    ///
-    /// # Errors
-    /// As [`Companion::start`].
-    pub(crate) fn idle_ones(count: usize, cpu: usize) -> io::Result<Vec<Self>> {
-        (0..count).map(|_| Self::start("neighbour", cpu, || Ok(()), std::hint::spin_loop)).collect()
-    }
 }
 
 impl Drop for Companion {
@@ -67,14 +80,14 @@ mod tests {
 
     #[test]
     fn neighbours_take_a_cpu_until_they_are_dropped() {
-        let neighbours = Companion::idle_ones(2, 0).unwrap();
+        let neighbours = Contended { contended: 2 }.start(0).unwrap();
         let overs: Vec<_> = neighbours.iter().map(|neighbour| neighbour.over.clone()).collect();
         let seen =
             || overs.iter().map(|over| (over.load(Ordering::Relaxed), Arc::strong_count(over))).collect::<Vec<_>>();
         assert_eq!(seen(), [(false, 3); 2], "their threads have one each");
         drop(neighbours);
         assert_eq!(seen(), [(true, 1); 2], "their threads are gone");
-        assert!(Companion::idle_ones(1, usize::MAX).is_err());
+        assert!(Contended { contended: 1 }.start(usize::MAX).is_err());
     }
 
     #[test]

@@ -377,7 +377,7 @@ impl<S: Side> Tls<S> {
             let records = match (side.state().negotiated_cipher_suite(), self.returned) {
                 (Some(SupportedCipherSuite::Tls13(suite)), _) => {
                     let (secrets, kept) = side.give_up()?;
-                    Records::tls13(kept, &suite.common, secrets, keeps)?
+                    Records::extracted(Some(kept), &suite.common, secrets, keeps)?
                 }
                 (Some(SupportedCipherSuite::Tls12(suite)), Some(returned)) if !side.state().wants_write() => {
                     drop(side);
@@ -385,7 +385,7 @@ impl<S: Side> Tls<S> {
                 }
                 (Some(SupportedCipherSuite::Tls12(suite)), _) => {
                     let (secrets, _) = side.give_up()?;
-                    Records::tls12(&suite.common, secrets, keeps)?
+                    Records::extracted(None, &suite.common, secrets, keeps)?
                 }
                 (None, _) => return Err(Error::HandshakeNotComplete),
             };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::{Error, parse_size};
-use crate::companion::Companion;
+use crate::companion::Contended;
 use crate::load::tls::Handshakes;
 use crate::load::{self, Edge, Plan, Summary};
 use crate::net;
@@ -63,12 +63,10 @@ pub(crate) struct CompareArgs {
     busy_poll: bool,
     /// Peers go before all else on their CPU, as they would on one that is isolated: so they are not held up by what the
     /// machine has to do besides. It takes the right to (`SCHED_FIFO`)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "contended")]
     real_time: bool,
-    /// So many threads that do nothing want the peers' CPU as well, so that the load can saturate each of them: what waits
-    /// now and then does more for a request. Peers have half of it with one, a third with two
-    #[arg(long, value_name = "THREADS", num_args = 0..=1, default_missing_value = "1", default_value_t = 0, conflicts_with = "real_time")]
-    contended: usize,
+    #[command(flatten)]
+    contended: Contended,
     /// Leave out the open loop
     #[arg(long)]
     closed_only: bool,
@@ -191,7 +189,7 @@ impl Bench<'_> {
             seconds: args.seconds,
             busy_poll: args.busy_poll,
             real_time: args.real_time,
-            contended: args.contended,
+            contended: args.contended.contended,
             open_rate,
             direct_latency_us: (!direct.is_empty()).then(|| Latency::of(&direct.iter().collect::<Vec<_>>())),
             peers: std::iter::zip(peers, samples)
@@ -264,7 +262,7 @@ impl Bench<'_> {
     /// Runs one round against one peer.
     fn sample(&mut self, peer: Peer, rate: Option<f64>) -> Result<Sample, Error> {
         let (running, target) = self.start(peer)?;
-        let _neighbours = Companion::idle_ones(self.args.contended, self.args.peer_core)?;
+        let _neighbours = self.args.contended.start(self.args.peer_core)?;
         let seconds = Duration::from_secs_f64(self.args.seconds);
         let plan = self.plan(target, self.args.traffic.connections(), rate, WARM_UP, seconds)?;
         let plan = Plan { watched: Some(self.args.peer_core), ..plan };

@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) busy_poll: bool,
     /// Peers went before all else on their CPU.
     pub(crate) real_time: bool,
-    /// Something else had half of it.
+    /// Threads that wanted it as well.
     pub(crate) contended: usize,
     /// The rate of the open loop, in requests a second.
     pub(crate) open_rate: Option<f64>,

@@ -187,24 +187,20 @@ pub(super) struct Records<K> {
 }
 
 impl<K: Kept> Records<K> {
-    /// The records of TLS 1.3 of the side whose secrets these are. With `keeps` the kernel may seal what is sent.
-    pub(super) fn tls13(
-        kept: K,
+    /// The records of the side whose secrets these are, of TLS 1.3 where something is kept. With `keeps` the kernel may seal
+    /// what is sent.
+    pub(super) fn extracted(
+        kept: Option<K>,
         suite: &CipherSuiteCommon,
         secrets: ExtractedSecrets,
         keeps: bool,
     ) -> Result<Self, Error> {
-        let sends = Keys::new(true, secrets.tx, keeps)?;
-        Ok(Self::new(Some(kept), suite, sends, Keys::new(true, secrets.rx, false)?))
+        let keys = |secrets, keeps| Keys::new(kept.is_some(), secrets, keeps);
+        let (sends, receives) = (keys(secrets.tx, keeps)?, keys(secrets.rx, false)?);
+        Ok(Self::new(kept, suite, sends, receives))
     }
 
-    /// The same of TLS 1.2.
-    pub(super) fn tls12(suite: &CipherSuiteCommon, secrets: ExtractedSecrets, keeps: bool) -> Result<Self, Error> {
-        let sends = Keys::new(false, secrets.tx, keeps)?;
-        Ok(Self::new(None, suite, sends, Keys::new(false, secrets.rx, false)?))
-    }
-
-    /// The same with the keys that came back from its handshake.
+    /// Those of TLS 1.2 with the keys that came back from its handshake.
     pub(super) fn returned(suite: &CipherSuiteCommon, returned: Returned, keeps: bool) -> Result<Self, Error> {
         let (mut sends, mut receives) = returned.take()?;
         receives.keep_from_kernel();

@@ -85,8 +85,7 @@ impl Returned {
 
     /// Forgets keys of a handshake that came to nothing.
     pub(in crate::tls) fn clear(self) {
-        self.places.sends.set(None);
-        self.places.receives.set(None);
+        drop(self.take());
     }
 }
 
